@@ -1,0 +1,57 @@
+"""Pin what each pyproject.toml is tested with: `make pins`.
+
+uv.lock would do the same but names the host that it was made from, and hosts differ. So the
+versions that uv finds are written to `constraint-dependencies`, which uv obeys.
+"""
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import copier
+
+ROOT = Path(__file__).parents[1]
+FILES = ("pyproject.toml", "local_aws/pyproject.toml", "template/pyproject.toml.jinja")
+PINS = re.compile(r"^constraint-dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
+
+
+def newest(text: str) -> list[str]:
+    """The newest versions that fit together, for every Python and platform that is allowed.
+
+    Args:
+        text: A pyproject.toml.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "pyproject.toml").write_text(PINS.sub("", text))
+        command = ["uv", "export", "--quiet", "--upgrade", "--all-groups", "--no-emit-project"]
+        plain = ["--no-hashes", "--no-annotate", "--no-header"]
+        exported = subprocess.run(
+            [*command, *plain], cwd=folder, check=True, text=True, stdout=subprocess.PIPE
+        ).stdout
+    return [re.sub(r" +", " ", line) for line in exported.splitlines()]
+
+
+def rendered(file: Path) -> str:
+    """A pyproject.toml, or what the template makes of it with default answers."""
+    if file.suffix != ".jinja":
+        return file.read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        copier.run_copy(str(ROOT), folder, defaults=True, quiet=True, vcs_ref="HEAD")
+        return Path(folder, file.stem).read_text()
+
+
+def write(file: Path) -> int:
+    """Replace the pins of a file; how many there are now."""
+    pins = newest(rendered(file))
+    block = "constraint-dependencies = [\n" + "".join(f'  "{pin}",\n' for pin in pins) + "]"
+    text, replaced = PINS.subn(lambda _: block, file.read_text())
+    if replaced != 1:
+        raise SystemExit(f"{file}: [tool.uv] needs one `constraint-dependencies = [` … `]`")
+    file.write_text(text)
+    return len(pins)
+
+
+if __name__ == "__main__":
+    for name in FILES:
+        print(f"{name}: {write(ROOT / name)} pins")
