@@ -1,0 +1,246 @@
+"""Containers without a container engine: a process that sees its own ``/opt/ml``.
+
+Three ways, the first that the host allows:
+
+``namespace``
+    A private mount namespace (util-linux ``unshare``) in which the job's folder is mounted at
+    ``/opt/ml``.
+``bubblewrap``
+    The same through ``bwrap``, for hosts where only that may make namespaces.
+``environment``
+    No mount: ``/opt/ml`` is replaced in arguments and environment, and SAGEMAKER_BASE_DIR names the
+    folder. A literal ``/opt/ml`` in the program's own code is not found. For macOS, and hosts that
+    forbid user namespaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_aws.images import Image
+
+if TYPE_CHECKING:
+    from local_aws.settings import Settings
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ML_PATH = re.compile(r"(?<![\w.-])/opt/ml(?![\w.-])")  # not the key of s3://bucket/opt/ml
+_POLL_SECONDS = 0.01
+
+# $1 is the folder to see as /opt/ml, $2 an empty folder beside it. Where the host has no /opt/ml,
+# and none may be made, /opt becomes a memory file system with all that was in it mounted back.
+_MOUNT_SCRIPT = """set -e
+ml=$1 stage=$2
+shift 2
+if [ -d /opt/ml ]; then
+  mount --bind "$ml" /opt/ml
+else
+  mount -t tmpfs tmpfs "$stage"
+  for entry in /opt/* /opt/.[!.]*; do
+    copy=$stage/${entry##*/}
+    if [ -L "$entry" ]; then cp -P "$entry" "$copy"
+    elif [ -d "$entry" ]; then mkdir "$copy"; mount --rbind "$entry" "$copy"
+    elif [ -e "$entry" ]; then : > "$copy"; mount --bind "$entry" "$copy"
+    fi
+  done
+  mkdir "$stage/ml"
+  mount --bind "$ml" "$stage/ml"
+  mount --rbind "$stage" /opt
+fi
+exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Container:
+    """What to run, and with what.
+
+    Attributes:
+        image: What stands for the container image: working directory, programs, environment.
+        argv: Program and arguments.
+        env: Environment beside the image's.
+        ml: Folder that becomes ``/opt/ml``.
+        log: File that standard output and error are appended to.
+    """
+
+    image: Image
+    argv: list[str]
+    env: dict[str, str]
+    ml: Path
+    log: Path
+
+
+def base_environment(settings: Settings, home: Path) -> dict[str, str]:
+    """Return what every container's environment holds, so that its AWS clients find this AWS."""
+    return {
+        "AWS_ENDPOINT_URL": settings.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": settings.region,
+        "AWS_DEFAULT_REGION": settings.region,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        # A container's output reaches the logs line by line; Python would hold back 8 KB of it.
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def start(container: Container, isolation: str) -> subprocess.Popen[bytes]:
+    """Start a container in a session and process group of its own.
+
+    Nothing of this process's environment is passed on.
+
+    Args:
+        container: What to run.
+        isolation: ``namespace``, ``bubblewrap`` or ``environment``.
+
+    Raises:
+        OSError: The program or the working directory is not there. Only ``environment`` tells of a
+            missing program in this way; the others exit with status 127 as a shell does.
+        ValueError: An argument or variable contains a null character, or isolation is unknown.
+    """
+    ml = container.ml.resolve()
+    env = {"PATH": _SYSTEM_PATH, **container.image.env, **container.env}
+    env["PATH"] = f"{container.image.path}:{env['PATH']}" if container.image.path else env["PATH"]
+    argv = container.argv
+    if isolation == "namespace":
+        stage = ml.with_name("opt")
+        stage.mkdir(exist_ok=True)
+        flags = ["-m"] if os.geteuid() == 0 else ["-Urm"]
+        shell = ["/bin/sh", "-c", _MOUNT_SCRIPT, "container", str(ml), str(stage)]
+        argv = [_tool("unshare"), *flags, *shell, *argv]
+    elif isolation == "bubblewrap":
+        argv = _bubblewrap(ml, argv)
+    elif isolation == "environment":
+        argv = [_ML_PATH.sub(str(ml), argument) for argument in argv]
+        env = {name: _ML_PATH.sub(str(ml), value) for name, value in env.items()}
+        env["SAGEMAKER_BASE_DIR"] = str(ml)
+    else:
+        raise ValueError(f"isolation {isolation!r}: use namespace, bubblewrap or environment")
+    with container.log.open("ab") as log:
+        return subprocess.Popen(
+            argv,
+            env=env,
+            cwd=container.image.root,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a container and end what it leaves running, as an engine does when process 1 ends.
+
+    Returns:
+        Its exit status; 128 + N when signal N ended it, as container engines report it.
+    """
+    if hasattr(os, "waitid"):
+        with contextlib.suppress(ChildProcessError):  # reaped by stop() in another thread
+            # Not reaped yet, the group keeps its number and the signal cannot hit a stranger.
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            _signal(process, signal.SIGKILL)
+    status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """End a container: SIGTERM to all of it and, if it does not end in time, SIGKILL.
+
+    May be called while another thread is in ``wait``.
+    """
+    _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    while not _exited(process) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def start_time(pid: int) -> str | None:
+    """Return what tells a running process from any other that gets its number, or None."""
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return fields[19]  # field 22 of proc(5), counted after the command: start in clock ticks
+    shown = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return shown.stdout.strip() or None
+
+
+def kill_orphan(pid: int, started: str) -> None:
+    """End the container of a former local AWS, unless its number now belongs to another process."""
+    if start_time(pid) == started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def works(isolation: str) -> bool:
+    """Tell whether this host allows an isolation, by trying it."""
+    with tempfile.TemporaryDirectory() as folder:
+        ml = Path(folder, "ml")
+        ml.mkdir()
+        image = Image(root=Path(folder), path="", env={}, entrypoint=[], command=[])
+        container = Container(image, ["touch", "/opt/ml/seen"], {}, ml, Path(folder, "log"))
+        try:
+            return wait(start(container, isolation)) == 0 and (ml / "seen").exists()
+        except OSError:
+            return False
+
+
+def detect_isolation() -> str:
+    """Return the strongest isolation that works on this host."""
+    return next(filter(works, ("namespace", "bubblewrap")), "environment")
+
+
+def _bubblewrap(ml: Path, argv: list[str]) -> list[str]:
+    binds = []
+    for entry in sorted(Path("/opt").iterdir()):
+        if entry.is_symlink():
+            binds += ["--symlink", str(entry.readlink()), str(entry)]
+        elif entry.name != "ml":
+            binds += ["--dev-bind", str(entry), str(entry)]
+    # bwrap stays as the parent of the program and would die of the SIGTERM that is the program's to
+    # act on; so it ignores it, and the program gets the default back.
+    return [
+        *[_tool("env"), "--ignore-signal=TERM", _tool("bwrap"), "--dev-bind", "/", "/"],
+        *["--tmpfs", "/opt", *binds, "--bind", str(ml), "/opt/ml", "--"],
+        *[_tool("env"), "--default-signal=TERM", *argv],
+    ]
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise FileNotFoundError(f"{name} is not installed; choose another isolation")
+    return path
+
+
+def _exited(process: subprocess.Popen[bytes]) -> bool:
+    if process.returncode is not None:
+        return True
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, process.pid, flags) is not None
+    except ChildProcessError:  # reaped by wait() in another thread
+        return True
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)

@@ -1,0 +1,141 @@
+"""Processing jobs.
+
+The container contract is that of "How Amazon SageMaker AI Processing Runs Your Processing Container
+Image" (https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html).
+Outputs with S3UploadMode Continuous are uploaded when the job ends, like the others.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from local_aws.sagemaker import job_checks, jobs, resources
+from local_aws.sagemaker.operations import on_resume, operation
+from local_aws.sagemaker.protocol import ApiError, input_shape, shape_structure
+
+if TYPE_CHECKING:
+    from local_aws.images import Image
+    from local_aws.sagemaker.service import Service
+
+_MAX_MESSAGE = 1024  # limit of the model's shape ExitMessage
+_KIND = "ProcessingJob"
+
+
+class ProcessingRun(jobs.Run):
+    """One run of a processing job."""
+
+    kind = _KIND
+    log_group = "/aws/sagemaker/ProcessingJobs"
+
+    def image_uri(self) -> str:
+        """Return the URI of the image to run."""
+        uri: str = self.body["AppSpecification"]["ImageUri"]
+        return uri
+
+    def prepare(self) -> None:
+        """Write the configuration files and bring the inputs in."""
+        self.update(ProcessingStartTime=time.time())
+        described = input_shape("CreateProcessingJob")
+        config = {f"{_KIND}Arn": self.arn, **shape_structure(described, self.body)}
+        self.write_json("config/processingjobconfig.json", config)
+        hosts = {"current_host": jobs.HOST, "hosts": [jobs.HOST]}
+        self.write_json("config/resourceconfig.json", hosts)
+        (self.ml / "output").mkdir()
+        for source in self.body.get("ProcessingInputs", []):
+            s3 = source["S3Input"]
+            folder = self.local_path(s3["LocalPath"])
+            self.storage.download(s3["S3Uri"], folder, s3["S3DataType"])
+        for target in self._outputs():
+            self.local_path(target["LocalPath"]).mkdir(parents=True, exist_ok=True)
+
+    def command(self, image: Image) -> list[str]:
+        """Return the container's program and arguments."""
+        app = self.body["AppSpecification"]
+        return jobs.command_line(
+            image, app.get("ContainerEntrypoint", []), app.get("ContainerArguments", [])
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the job's own environment."""
+        return {"PROCESSING_JOB_NAME": self.name, **self.body.get("Environment", {})}
+
+    def finish(self, exit_code: int) -> dict[str, Any]:  # noqa: ARG002 - outputs of a failed job too
+        """Read the exit message and upload the outputs, whatever became of the container."""
+        message = self.ml / "output" / "message"
+        fields = {}
+        if message.is_file():
+            fields["ExitMessage"] = message.read_text(errors="replace")[:_MAX_MESSAGE]
+        self.update(**fields)
+        for target in self._outputs():
+            self.storage.upload(self.local_path(target["LocalPath"]), target["S3Uri"])
+        return fields
+
+    def final_fields(self, status: str) -> dict[str, Any]:
+        """Return the end time and, for a job out of time, the reason."""
+        fields: dict[str, Any] = {"ProcessingEndTime": time.time()}
+        if status == "Stopped" and self.timed_out:
+            fields["FailureReason"] = "ClientError: The job ran longer than MaxRuntimeInSeconds."
+        return fields
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        config = self.body.get("ProcessingOutputConfig", {})
+        return [output["S3Output"] for output in config.get("Outputs", [])]
+
+
+@operation("CreateProcessingJob")
+def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    job_checks.check_single_instance(
+        "processingResources.clusterConfig", request["ProcessingResources"]["ClusterConfig"]
+    )
+    inputs = request.get("ProcessingInputs", [])
+    outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    job_checks.check_unique("InputName", [source["InputName"] for source in inputs])
+    job_checks.check_unique("OutputName", [target["OutputName"] for target in outputs])
+    for source in inputs:
+        _check_input(source)
+    for target in outputs:
+        if "S3Output" not in target:
+            raise ApiError(
+                "ValidationException",
+                f"Output {target['OutputName']!r}: the local AWS writes outputs to S3 only; "
+                "give S3Output",
+            )
+        path = job_checks.required("s3Output.localPath", target["S3Output"], "LocalPath")
+        job_checks.check_local_path("LocalPath", path, "/opt/ml/processing")
+    jobs.resolve_image(service, request["AppSpecification"]["ImageUri"])
+    body = resources.create(service, _KIND, request, ProcessingJobStatus="InProgress")
+    ProcessingRun(service, body).start()
+    return body
+
+
+def _check_input(source: dict[str, Any]) -> None:
+    name = source["InputName"]
+    if "S3Input" not in source:
+        raise ApiError(
+            "ValidationException",
+            f"Input {name!r}: the local AWS reads inputs from S3 only; give S3Input",
+        )
+    s3 = source["S3Input"]
+    if s3.setdefault("S3InputMode", "File") != "File":
+        raise ApiError(
+            "ValidationException",
+            f"Input {name!r}: the local AWS has no S3InputMode {s3['S3InputMode']}; use File",
+        )
+    path = job_checks.required("s3Input.localPath", s3, "LocalPath")
+    job_checks.check_local_path("LocalPath", path, "/opt/ml/processing")
+
+
+@operation("StopProcessingJob")
+def _stop(service: Service, request: dict[str, Any]) -> None:
+    jobs.stop_job(service, _KIND, request["ProcessingJobName"])
+
+
+@operation("DeleteProcessingJob")
+def _delete(service: Service, request: dict[str, Any]) -> None:
+    jobs.delete_job(service, _KIND, request["ProcessingJobName"])
+
+
+@on_resume
+def _resume(service: Service) -> None:
+    jobs.fail_left_over(service, _KIND, ProcessingEndTime=time.time())

@@ -1,0 +1,192 @@
+"""Between S3 and the folders of a job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker.service import Service
+
+_CHUNK = 1 << 20
+# Without threads: everything runs in one process on this machine, where they only cost.
+_TRANSFER = TransferConfig(use_threads=False)
+
+
+class StorageError(Exception):
+    """Data could not be moved; the message is fit for a FailureReason."""
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of ``s3://bucket/key``.
+
+    Raises:
+        StorageError: It is not an S3 URI with a bucket.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise StorageError(f'ClientError: "{uri}" is not an S3 URI (s3://bucket/key)')
+    # Not parts.path: "?" and "#" are ordinary characters of a key.
+    return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
+
+
+class Storage:
+    """Moves a job's data.
+
+    Attributes:
+        service: The service; its region and S3 client are used.
+        role_arn: The job's role, for error messages.
+    """
+
+    def __init__(self, service: Service, role_arn: str) -> None:
+        self.service = service
+        self.role_arn = role_arn
+
+    def download(
+        self, uri: str, folder: Path, data_type: str = "S3Prefix", may_be_empty: bool = False
+    ) -> int:
+        """Bring an input into a folder.
+
+        Args:
+            uri: Key name prefix, or with ``ManifestFile`` the key of a manifest, which is a JSON
+                list of ``{"prefix": "s3://bucket/path/"}`` and keys relative to it
+                (API reference, S3DataSource).
+            folder: Where to; made if it is not there.
+            data_type: ``S3Prefix`` or ``ManifestFile``.
+            may_be_empty: Whether it is no error that nothing is there.
+
+        Returns:
+            Number of objects.
+
+        Raises:
+            StorageError: Nothing is there, or S3 refused.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        bucket, key = split_uri(uri)
+        try:
+            if data_type == "ManifestFile":
+                objects = self._manifest(uri, bucket, key)
+            else:
+                objects = self._below(bucket, key)
+            count = 0
+            for object_bucket, object_key, name in objects:
+                self._fetch(object_bucket, object_key, _inside(folder, name))
+                count += 1
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(self._nothing(uri, bucket, str(error))) from error
+        except OSError as error:
+            raise StorageError(f"ClientError: Data download of {uri} failed: {error}") from error
+        if not count and not may_be_empty:
+            raise StorageError(self._nothing(uri, bucket, ""))
+        return count
+
+    def upload(self, folder: Path, uri: str) -> int:
+        """Send all files below a folder under a key name prefix; return how many.
+
+        Raises:
+            StorageError: S3 refused.
+        """
+        bucket, prefix = split_uri(uri)
+        prefix = prefix.rstrip("/")
+        count = 0
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                self.put(path, bucket, f"{prefix}/{name}" if prefix else name)
+                count += 1
+        return count
+
+    def upload_archive(self, folder: Path, uri: str, scratch: Path) -> None:
+        """Send a folder's content as one ``.tar.gz``, its entries at the root of the archive.
+
+        Args:
+            folder: What to pack.
+            uri: Key to write.
+            scratch: File to pack into; removed afterwards.
+
+        Raises:
+            StorageError: S3 refused.
+        """
+        # Level 1: the disk and the network here are the same machine's, only packing takes time.
+        with tarfile.open(scratch, "w:gz", compresslevel=1) as archive:
+            for path in sorted(folder.iterdir()):
+                archive.add(path, arcname=path.name)
+        self.put(scratch, *split_uri(uri))
+        scratch.unlink()
+
+    def put(self, path: Path, bucket: str, key: str) -> None:
+        """Send one file, in parts if it is large.
+
+        Raises:
+            StorageError: S3 refused.
+        """
+        try:
+            self.service.client("s3").upload_file(str(path), bucket, key, Config=_TRANSFER)
+        except (Boto3Error, ClientError, BotoCoreError, OSError) as error:
+            raise StorageError(
+                f"ClientError: Failed to upload to s3://{bucket}/{key}: {error}"
+            ) from error
+
+    def _below(self, bucket: str, prefix: str) -> Iterator[tuple[str, str, str]]:
+        """Yield bucket, key and file name of the objects under a prefix.
+
+        The folder structure below the prefix is kept. A prefix that ends within a name, or names
+        one object, matches as S3 does, and the names are then kept from the last "/" on.
+        """
+        parent = prefix.rpartition("/")[0]
+        paginator = self.service.client("s3").get_paginator("list_objects_v2")
+        for found in paginator.paginate(Bucket=bucket, Prefix=prefix):
+            for item in found.get("Contents", []):
+                key = item["Key"]
+                if key.endswith("/"):
+                    continue  # the console's folder markers
+                inside = key.startswith(prefix.rstrip("/") + "/") and prefix
+                name = key[len(prefix.rstrip("/")) :] if inside else key[len(parent) :]
+                yield bucket, key, name.lstrip("/")
+
+    def _manifest(self, uri: str, bucket: str, key: str) -> Iterator[tuple[str, str, str]]:
+        text = self.service.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        try:
+            manifest = json.loads(text)
+            prefix = manifest[0]["prefix"]
+            names = [name for name in manifest[1:] if name.strip("/")]
+            prefix_bucket, prefix_key = split_uri(prefix)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise StorageError(
+                f"ClientError: The manifest {uri} must be a JSON list: "
+                f'{{"prefix": "s3://bucket/path/"}}, then keys relative to it ({error!r})'
+            ) from None
+        for name in names:
+            yield prefix_bucket, prefix_key + name, name.lstrip("/")
+
+    def _fetch(self, bucket: str, key: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = self.service.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+        with path.open("wb") as file:
+            shutil.copyfileobj(body, file, _CHUNK)
+
+    def _nothing(self, uri: str, bucket: str, error: str) -> str:
+        return (
+            f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source. '
+            f"Please ensure that the bucket exists in the selected region "
+            f"({self.service.settings.region}), that objects exist under that S3 prefix, and that "
+            f'the role "{self.role_arn}" has "s3:ListBucket" permissions on bucket "{bucket}".'
+            + (f" Error message from S3: {error}" if error else "")
+        )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder; keys such as ``../x`` must not lead out of it."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise StorageError(f'ClientError: The S3 key ending in "{name}" leads out of the input')
+    return path
