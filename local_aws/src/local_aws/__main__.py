@@ -1,0 +1,7 @@
+"""`python -m local_aws` is `local-aws`."""
+
+import sys
+
+from local_aws.cli import main
+
+sys.exit(main())

@@ -1,0 +1,117 @@
+"""The local AWS in a process of its own, as tests start, stop and kill it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+
+from conftest import REGION, aws_client, free_port
+
+ACCOUNT = "000000000000"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/toy"
+PROGRAM = """
+import sys
+from pathlib import Path
+from local_aws.server import serve
+from local_aws.settings import Settings
+serve(Settings(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], isolation="environment"))
+"""
+
+
+DEFINITION = {
+    "Version": "2020-12-01",
+    "Parameters": [{"Name": "Word", "Type": "String", "DefaultValue": "nothing"}],
+    "Steps": [
+        {
+            "Name": "Say",
+            "Type": "Fail",
+            "Arguments": {"ErrorMessage": {"Get": "Parameters.Word"}},
+        }
+    ],
+}
+
+
+class HostProcess:
+    """One local AWS on a free port; starting it again takes up the same data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.log = data_dir / "test.log"
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        data_dir.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(self.data_dir), str(self.port), REGION],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/_ministack/health").close()
+                return
+            except (urllib.error.URLError, ConnectionError):
+                assert self.process.poll() is None, self.log.read_text()
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.02)
+
+    def terminate(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.terminate()
+
+    def client(self, name: str) -> Any:
+        return aws_client(name, self.port)
+
+
+def pipeline(host: HostProcess, name: str) -> str:
+    arn: str = host.client("sagemaker").create_pipeline(
+        PipelineName=name,
+        PipelineDefinition=json.dumps(DEFINITION),
+        RoleArn=ROLE,
+        ClientRequestToken=uuid.uuid4().hex,
+    )["PipelineArn"]
+    return arn
+
+
+def queue(host: HostProcess, name: str) -> tuple[str, str]:
+    """Create a queue and return its URL and ARN."""
+    url: str = host.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    return url, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def receive(host: HostProcess, url: str, seconds: float = 20.0) -> str:
+    """Take the next message of a queue, which must come in time."""
+    sqs = host.client("sqs")
+    deadline = time.monotonic() + seconds
+    while True:
+        found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+        if found:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=found[0]["ReceiptHandle"])
+            body: str = found[0]["Body"]
+            return body
+        assert time.monotonic() < deadline, f"no message in {url}\n{host.log.read_text()[-3000:]}"
