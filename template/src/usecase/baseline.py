@@ -1,0 +1,20 @@
+"""`baseline`: describe the training data, as the baseline of the data's quality."""
+
+from usecase import container, tables
+from usecase.config import UseCase
+from usecase.monitors import constraints, profile
+
+
+def run(use_case: UseCase) -> None:
+    """Write statistics and suggested constraints of the training data's features.
+
+    Raises:
+        UseCaseError: When there is no training data.
+    """
+    train = tables.read(container.processing_input("train")).select(use_case.features.names)
+    statistics = profile.statistics(train)
+    output = container.processing_output("baseline")
+    suggested = constraints.suggest(statistics, use_case.monitors.data_quality)
+    container.write_json(output / "constraints.json", suggested)
+    container.write_json(output / "statistics.json", statistics)
+    print(f"baseline of {train.height} rows, {train.width} features")

@@ -1,0 +1,337 @@
+"""The use case as `usecase.toml` describes it.
+
+Reads with the standard library alone: the workflows, the infrastructure and `ops` import it too.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from usecase.errors import UseCaseError
+from usecase.problem import METRICS, Target
+
+Scalar = str | int | float | bool
+
+#: Columns that `usecase.monitors.capture` adds to the features.
+RESERVED = frozenset({"inference_id", "time", "row", "prediction"})
+
+
+class ConfigError(UseCaseError):
+    """usecase.toml is not right; the message names the key and what mends it."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the data is and what identifies a record.
+
+    Attributes:
+        tables: The folders of the data mart to read.
+        id: The column that identifies a record; the inference id of its prediction.
+        time: The column with the time of the record, by which the data is split.
+        history_months: Training takes the newest so many months.
+    """
+
+    tables: tuple[str, ...]
+    id: str
+    time: str
+    history_months: int = 12
+
+    def __post_init__(self) -> None:
+        _require(bool(self.tables), "tables: is empty; name at least one folder of the data mart")
+        _require(self.history_months >= 1, "history_months: must be at least 1")
+
+
+@dataclass(frozen=True)
+class Features:
+    """The model's inputs.
+
+    Attributes:
+        numeric: Columns with numbers.
+        categorical: Columns with categories, as text.
+    """
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.names), "numeric, categorical: both are empty; name a feature")
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        _require(not twice, f"{', '.join(twice)}: named more than once")
+
+    @property
+    def names(self) -> list[str]:
+        """All features, in the order in which a CSV request has them."""
+        return [*self.numeric, *self.categorical]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the data is split by time: train, then validation, then test, the newest.
+
+    Attributes:
+        validation: Share of the rows to stop the training by.
+        test: Share of the rows to evaluate on.
+    """
+
+    validation: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("validation", "test"):
+            share = getattr(self, name)
+            _require(0 < share < 1, f"{name}: is {share}, must lie between 0 and 1")
+        _require(self.validation + self.test < 1, "validation and test: leave nothing to train on")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model is trained.
+
+    Attributes:
+        hyperparameters: Passed to the training job and from there to `Model.fit`.
+    """
+
+    hyperparameters: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Approval:
+    """The gate of the training pipeline: a model below it is not registered.
+
+    Attributes:
+        metric: The metric of the evaluation that counts; higher is better.
+        threshold: The least value that passes.
+    """
+
+    metric: str
+    threshold: float
+
+    def __post_init__(self) -> None:
+        known = [name for name, operator in METRICS.items() if operator == "LessThanThreshold"]
+        _require(
+            self.metric in known, f"metric: unknown {self.metric!r}; use one of {', '.join(known)}"
+        )
+
+
+@dataclass(frozen=True)
+class DataQuality:
+    """The data-quality monitor; names and defaults are Model Monitor's.
+
+    Attributes:
+        window_hours: Each run looks at the predictions of so many hours.
+        comparison_threshold: A feature has drifted when its distribution is further than this
+            from that of the training data.
+        comparison_method: Robust allows for the noise of small samples, Simple does not.
+        datatype_check_threshold: Least share of a feature's values that have its type.
+        domain_content_threshold: Least share of a category's values that training has seen.
+    """
+
+    window_hours: int = 24
+    comparison_threshold: float = 0.1
+    comparison_method: Literal["Robust", "Simple"] = "Robust"
+    datatype_check_threshold: float = 1.0
+    domain_content_threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.window_hours >= 1, "window_hours: must be at least 1")
+        for name in (
+            "comparison_threshold",
+            "datatype_check_threshold",
+            "domain_content_threshold",
+        ):
+            share = getattr(self, name)
+            _require(0 <= share <= 1, f"{name}: is {share}, must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class ModelQuality:
+    """The model-quality monitor.
+
+    Attributes:
+        window_hours: Each run looks at the predictions of so many hours.
+        metrics: The metrics that are watched.
+        tolerance: A metric may be so much worse than in the evaluation, as a share of its value.
+        min_labels: With fewer labelled predictions nothing is judged. Model Monitor too asks for
+            200 samples before it trusts a metric's standard deviation.
+    """
+
+    window_hours: int = 168
+    metrics: tuple[str, ...] = tuple(METRICS)
+    tolerance: float = 0.25
+    min_labels: int = 200
+
+    def __post_init__(self) -> None:
+        _require(self.window_hours >= 1, "window_hours: must be at least 1")
+        _require(bool(self.metrics), "metrics: is empty; name at least one metric")
+        for name in self.metrics:
+            _require(
+                name in METRICS, f"metrics: unknown {name!r}; use some of {', '.join(METRICS)}"
+            )
+        _require(0 <= self.tolerance < 1, f"tolerance: is {self.tolerance}, must be 0 to 1")
+        _require(self.min_labels >= 1, "min_labels: must be at least 1")
+
+
+@dataclass(frozen=True)
+class Monitors:
+    """The monitors."""
+
+    data_quality: DataQuality = DataQuality()
+    model_quality: ModelQuality = ModelQuality()
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """When a training may start by itself.
+
+    Attributes:
+        cooldown_hours: Not sooner than so long after the one before.
+    """
+
+    cooldown_hours: int = 24
+
+    def __post_init__(self) -> None:
+        _require(self.cooldown_hours >= 0, "cooldown_hours: must not be negative")
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What the jobs and the endpoint run on.
+
+    Attributes:
+        processing: Instance type of prepare, evaluate, baseline and the monitors.
+        training: Instance type of the training job.
+        endpoint: Instance type of the endpoint.
+        endpoint_count: Number of instances of the endpoint.
+    """
+
+    processing: str = "ml.m5.large"
+    training: str = "ml.m5.large"
+    endpoint: str = "ml.m5.large"
+    endpoint_count: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("processing", "training", "endpoint"):
+            value = getattr(self, name)
+            _require(
+                value.startswith("ml.") and value.count(".") == 2,
+                f"{name}: {value!r} is no SageMaker instance type; write one like ml.m5.large",
+            )
+        _require(self.endpoint_count >= 1, "endpoint_count: must be at least 1")
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """The whole of usecase.toml, section by section."""
+
+    data: Data
+    target: Target
+    features: Features
+    approval: Approval
+    split: Split = Split()
+    training: Training = Training()
+    monitors: Monitors = Monitors()
+    retraining: Retraining = Retraining()
+    instances: Instances = Instances()
+
+    def __post_init__(self) -> None:
+        special = {
+            "data.id": self.data.id,
+            "data.time": self.data.time,
+            "target.column": self.target.column,
+        }
+        for key, column in special.items():
+            _require(
+                column not in self.features.names,
+                f"features: {column} is {key}, so it cannot be a feature; take it out",
+            )
+        taken = ", ".join(sorted(RESERVED & set(self.features.names)))
+        _require(not taken, f"features: {taken}: reserved for captured predictions; rename it")
+        _require(
+            len(set(special.values())) == len(special),
+            f"{', '.join(special)}: must be three different columns",
+        )
+
+
+def load(path: Path | None = None) -> UseCase:
+    """Read usecase.toml.
+
+    Args:
+        path: The file; by default the one that the environment variable USECASE_TOML names, or
+            usecase.toml in the working directory.
+
+    Raises:
+        ConfigError: When the file is missing, not TOML, or has a wrong, missing or unknown key.
+    """
+    path = path or Path(os.environ.get("USECASE_TOML", "usecase.toml"))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        use_case: UseCase = _bind(UseCase, table, "")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); run this in the project's root folder, or "
+            "set USECASE_TOML"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return use_case
+
+
+def _bind(cls: type[Any], table: Mapping[str, object], where: str) -> Any:  # noqa: ANN401  any section
+    """Make a dataclass of a TOML table whose keys are the dataclass's fields."""
+    hints = get_type_hints(cls)
+    for key in table:
+        if key not in hints:
+            close = get_close_matches(key, hints, n=1)
+            meant = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"{where}{key}: unknown key; {meant}known: {', '.join(hints)}")
+    values = {}
+    for entry in fields(cls):
+        if entry.name in table:
+            values[entry.name] = _value(hints[entry.name], table[entry.name], where + entry.name)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            raise ConfigError(f"{where}{entry.name}: is missing; add it")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(f"{where}{error}") from None
+
+
+def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401  any type hint
+    """Check a TOML value against the type of its field."""
+    if is_dataclass(hint):
+        return _bind(hint, _checked(dict, value, where, "a [section]"), f"{where}.")  # type: ignore[arg-type]  # the hint of a section is its class
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{where}: is {value!r}, must be one of {', '.join(get_args(hint))}")
+        return value
+    if origin is tuple:
+        entries = _checked(list, value, where, 'a list like ["a", "b"]')
+        return tuple(_checked(str, entry, where, "a list of text") for entry in entries)
+    if origin is Mapping:
+        pairs = _checked(dict, value, where, "a [section]")
+        for key, entry in pairs.items():
+            _checked(Scalar, entry, f"{where}.{key}", "text, a number or true/false")
+        return MappingProxyType(pairs)
+    if hint is float:
+        return float(_checked(int | float, value, where, "a number"))
+    return _checked(hint, value, where, {str: "text in quotes", int: "a whole number"}[hint])
+
+
+def _checked(kind: Any, value: object, where: str, wanted: str) -> Any:  # noqa: ANN401  of any type
+    """Return a value that has a type, `True` and `False` being no numbers."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, int | float)):
+        raise ConfigError(f"{where}: is {value!r}, must be {wanted}")
+    return value

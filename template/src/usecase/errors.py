@@ -1,0 +1,9 @@
+"""The error that is the user's to mend."""
+
+
+class UseCaseError(Exception):
+    """Something in the data, the configuration or the request is wrong.
+
+    The message is one sentence that names what is wrong and what mends it; it is shown as it is,
+    without a traceback.
+    """

@@ -1,0 +1,1 @@
+"""The monitors: what has changed since the training."""

@@ -1,0 +1,264 @@
+"""Constraints on the data in Model Monitor's format: how they are suggested and checked.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
+https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from usecase.config import DataQuality
+
+
+@dataclass(frozen=True)
+class Violation:
+    """An entry of constraint_violations.json; field names are Model Monitor's.
+
+    Attributes:
+        feature_name: The feature that breaks its constraint.
+        constraint_check_type: Model Monitor's name of the check.
+        description: What was found, in words.
+    """
+
+    feature_name: str
+    constraint_check_type: str
+    description: str
+
+
+def suggest(statistics: Mapping[str, Any], settings: DataQuality) -> dict[str, Any]:
+    """Suggest constraints that the described data satisfies.
+
+    Args:
+        statistics: What `profile.statistics` returned.
+        settings: The thresholds.
+    """
+    return {
+        "version": 0.0,
+        "features": [_suggest_feature(feature) for feature in statistics["features"]],
+        "monitoring_config": {
+            "evaluate_constraints": "Enabled",
+            "emit_metrics": "Enabled",
+            "datatype_check_threshold": settings.datatype_check_threshold,
+            "domain_content_threshold": settings.domain_content_threshold,
+            "distribution_constraints": {
+                "perform_comparison": "Enabled",
+                "comparison_threshold": settings.comparison_threshold,
+                "comparison_method": settings.comparison_method,
+                "categorical_comparison_threshold": settings.comparison_threshold,
+                "categorical_drift_method": "LInfinity",
+            },
+        },
+    }
+
+
+def _suggest_feature(feature: Mapping[str, Any]) -> dict[str, Any]:
+    suggested = {
+        "name": feature["name"],
+        "inferred_type": feature["inferred_type"],
+        "completeness": least_completeness(_common(feature)),
+    }
+    if numbers := feature.get("numerical_statistics"):
+        if "min" in numbers:
+            suggested["num_constraints"] = {"is_non_negative": numbers["min"] >= 0}
+        return suggested
+    buckets = _buckets(feature)
+    if len(buckets) == feature["string_statistics"]["distinct_count"]:
+        suggested["string_constraints"] = {"domains": sorted(buckets)}
+    return suggested
+
+
+def least_completeness(common: Mapping[str, int]) -> float:
+    """The share of values that must be present.
+
+    1 when all are. Otherwise the lower end of the 95 % confidence interval (Wald), rounded down to
+    two digits, as Deequ's RetainCompletenessRule suggests it: what was missing by chance may be
+    missing again.
+
+    Args:
+        common: `num_present` and `num_missing`.
+    """
+    rows = common["num_present"] + common["num_missing"]
+    share = common["num_present"] / rows
+    bound = share - 1.96 * math.sqrt(share * (1 - share) / rows)
+    return max(0.0, math.floor(bound * 100) / 100)
+
+
+def check(
+    constraints: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    current: Mapping[str, Any],
+    type_match: Mapping[str, float],
+) -> list[Violation]:
+    """Check current statistics against constraints and the baseline's distributions.
+
+    Args:
+        constraints: What `suggest` made of the baseline, perhaps edited.
+        baseline: The baseline's statistics.
+        current: The current statistics.
+        type_match: The share of a feature's present values that have the constraint's type.
+
+    Returns:
+        The violations, feature by feature.
+    """
+    if constraints["monitoring_config"].get("evaluate_constraints") == "Disabled":
+        return []
+    before = {feature["name"]: feature for feature in baseline["features"]}
+    now = {feature["name"]: feature for feature in current["features"]}
+    found: list[Violation] = []
+    for constraint in constraints["features"]:
+        name = constraint["name"]
+        if name not in now:
+            found.append(Violation(name, "missing_column_check", "The column is not in the data."))
+            continue
+        settings = constraints["monitoring_config"] | constraint.get(
+            "monitoringConfigOverrides", {}
+        )
+        found += _check_feature(constraint, settings, before.get(name), now[name], type_match[name])
+    known = {constraint["name"] for constraint in constraints["features"]}
+    found += [
+        Violation(name, "extra_column_check", "The column is not in the baseline.")
+        for name in now
+        if name not in known
+    ]
+    return found
+
+
+def _check_feature(
+    constraint: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    type_match: float,
+) -> Iterator[Violation]:
+    """The violations of one feature."""
+    name = constraint["name"]
+    common = _common(now)
+    rows = common["num_present"] + common["num_missing"]
+    expected = settings["datatype_check_threshold"]
+    if type_match < expected:
+        kind = constraint["inferred_type"]
+        yield Violation(
+            name,
+            "data_type_check",
+            f"Data type match requirement is not met. Expected data type: {kind}, Expected match: "
+            f"{expected:.1%}. Observed: Only {type_match:.1%} of data is {kind}.",
+        )
+    completeness = common["num_present"] / rows
+    if completeness < constraint["completeness"]:
+        yield Violation(
+            name,
+            "completeness_check",
+            f"Completeness requirement is not met. Expected: at least "
+            f"{constraint['completeness']:.1%}. Observed: {completeness:.1%} of data is present.",
+        )
+    domain = constraint.get("string_constraints", {}).get("domains")
+    if domain and common["num_present"]:
+        known = set(domain)
+        buckets = _buckets(now)
+        unknown = [value for value in buckets if value not in known]
+        share = 1 - sum(buckets[value] for value in unknown) / common["num_present"]
+        if share < settings["domain_content_threshold"]:
+            yield Violation(
+                name,
+                "categorical_values_check",
+                f"Value domain requirement is not met. Expected: at least "
+                f"{settings['domain_content_threshold']:.1%} known values. Observed: {share:.1%}; "
+                f"unknown are {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}.",
+            )
+    distance, threshold = drift(settings["distribution_constraints"], before, now)
+    if distance > threshold:
+        yield Violation(
+            name,
+            "baseline_drift_check",
+            f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}",
+        )
+
+
+def drift(
+    settings: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> tuple[float, float]:
+    """How far a feature's distribution is from the baseline's, and how far it may be.
+
+    Args:
+        settings: The `distribution_constraints`.
+        before: The feature's statistics in the baseline.
+        now: Its current ones.
+
+    Returns:
+        Distance and threshold; 0 where there is nothing to compare.
+    """
+    threshold = settings["comparison_threshold"]
+    kinds = {"numerical_statistics", "string_statistics"}
+    if (
+        settings["perform_comparison"] != "Enabled"
+        or before is None
+        or kinds & before.keys() != kinds & now.keys()
+    ):
+        return 0.0, threshold
+    sizes = [_common(feature)["num_present"] for feature in (before, now)]
+    if not all(sizes):
+        return 0.0, threshold
+    if "numerical_statistics" in now:
+        distance = numeric_distance(_sample(before), _sample(now))
+    else:
+        threshold = settings.get("categorical_comparison_threshold", threshold)
+        distance = categorical_distance(_buckets(before), _buckets(now), sizes)
+    if settings["comparison_method"] == "Robust":
+        distance = robust(distance, *sizes)
+    return distance, threshold
+
+
+def numeric_distance(first: "np.typing.ArrayLike", second: "np.typing.ArrayLike") -> float:
+    """The two-sample Kolmogorov-Smirnov statistic.
+
+    That is the largest distance of the empirical distribution functions, which Model Monitor
+    computes with Deequ (analyzers/Distance.scala, numericalDistance).
+    """
+    one, two = np.sort(np.asarray(first)), np.sort(np.asarray(second))
+    values = np.concatenate([one, two])
+    below_one = np.searchsorted(one, values, side="right") / len(one)
+    below_two = np.searchsorted(two, values, side="right") / len(two)
+    return float(np.abs(below_one - below_two).max())
+
+
+def categorical_distance(
+    first: Mapping[str, int], second: Mapping[str, int], sizes: list[int]
+) -> float:
+    """The L-infinity distance: the largest difference in a value's share.
+
+    As Deequ has it (analyzers/Distance.scala, categoricalLInfinityDistance).
+    """
+    return max(
+        abs(first.get(value, 0) / sizes[0] - second.get(value, 0) / sizes[1])
+        for value in {*first, *second}
+    )
+
+
+def robust(distance: float, size: int, other_size: int) -> float:
+    """Take off a distance what samples of these sizes may differ by chance.
+
+    max(0, d - 1.8 · √((n + m) / (n · m))), as Deequ has it (analyzers/Distance.scala,
+    selectMetrics), after the critical values of the Kolmogorov-Smirnov test.
+    """
+    return max(0.0, distance - 1.8 * math.sqrt((size + other_size) / (size * other_size)))
+
+
+def _common(feature: Mapping[str, Any]) -> Mapping[str, int]:
+    section = feature.get("numerical_statistics") or feature["string_statistics"]
+    common: Mapping[str, int] = section["common"]
+    return common
+
+
+def _buckets(feature: Mapping[str, Any]) -> dict[str, int]:
+    buckets = feature["string_statistics"]["distribution"]["categorical"]["buckets"]
+    return {bucket["value"]: bucket["count"] for bucket in buckets}
+
+
+def _sample(feature: Mapping[str, Any]) -> list[float]:
+    """The sample of a numeric distribution; see `profile`."""
+    levels = feature["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"]
+    return [value for level in levels for value in level]

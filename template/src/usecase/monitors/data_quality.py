@@ -1,0 +1,70 @@
+"""`data-quality`: do the requests still look like the training data?"""
+
+from dataclasses import asdict
+
+import polars as pl
+
+from usecase import container
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.monitors import capture, constraints, profile, window
+
+NUMERIC = ("Integral", "Fractional")
+EXACT = 2**53  # up to here a float holds every whole number
+
+
+def run(use_case: UseCase) -> None:
+    """Compare the captured requests of the window with the baseline.
+
+    Raises:
+        UseCaseError: When the baseline or the window cannot be read.
+    """
+    folder = container.processing_input("baseline")
+    baseline = container.read_json(folder / "statistics.json")
+    limits = container.read_json(folder / "constraints.json")
+    start, end = window.bounds()
+    captured = capture.read(container.processing_input("predictions"), use_case, start, end)
+    features = captured.drop("inference_id", "time", "row", "prediction")
+    try:
+        types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
+        table, type_match = convert(features, types)
+        statistics = profile.statistics(table)
+        found = constraints.check(limits, baseline, statistics, type_match) if table.height else []
+    except KeyError as error:
+        message = f"baseline: statistics.json or constraints.json has no {error}"
+        raise UseCaseError(message) from None
+    window.report(statistics, limits, [asdict(v) for v in found], f"{table.height} predictions")
+
+
+def convert(captured: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Give captured features the types that the baseline has.
+
+    Args:
+        captured: Features as text.
+        types: The `inferred_type` of each feature in the baseline.
+
+    Returns:
+        The features, a value that is no number being missing where one is expected; and the share
+        of the present values of each that have the type. A whole number is Integral however it is
+        written (5, 5.0): Model Monitor takes 5.0 for Fractional, which makes false alarms of
+        clients that send floats.
+    """
+    columns, match = [], {}
+    for text in captured:
+        kind = types.get(text.name, "String")
+        match[text.name] = 1.0
+        if kind not in NUMERIC:
+            columns.append(text)
+            continue
+        numbers = text.cast(pl.Float64, strict=False)
+        numbers = numbers.set(~numbers.is_finite(), None)
+        fits = numbers.is_not_null()
+        if kind == "Integral":
+            whole = (numbers == numbers.round()) & (numbers.abs() <= EXACT)
+            fits = whole.fill_null(value=False)
+            if whole.all():  # those that there are
+                numbers = numbers.cast(pl.Int64)
+        if present := len(text) - text.null_count():
+            match[text.name] = int(fits.sum()) / present
+        columns.append(numbers)
+    return pl.DataFrame(columns), match

@@ -1,0 +1,146 @@
+"""`prepare`: the tables of the data mart become train, validation and test data."""
+
+import polars as pl
+
+from usecase import container, features, tables
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.problem import check_target, clean_target
+
+
+def run(use_case: UseCase) -> None:
+    """Read every table, build the features, and write the three parts.
+
+    Raises:
+        UseCaseError: When the data is not what usecase.toml says it is.
+    """
+    mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
+    records = clean(build(mart), use_case)
+    for name, part in split(records, use_case).items():
+        tables.write(part, container.processing_output(name))
+        print(f"{name}: {part.height} rows, {time_range(part, use_case)}")
+
+
+def build(mart: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Call the use case's `features.build`.
+
+    Raises:
+        UseCaseError: When the tables are not what it expects.
+    """
+    try:
+        return features.build(mart)
+    except pl.exceptions.PolarsError as error:
+        raise UseCaseError(f"features.build: {type(error).__name__}: {error}") from error
+
+
+def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """Check what `features.build` returns and bring it to the types that everything else expects.
+
+    Args:
+        records: A row per record.
+        use_case: Names the columns.
+
+    Returns:
+        The id, the time, the features and the target; numbers as integers or floats, categories
+        as text, NaN as missing.
+
+    Raises:
+        UseCaseError: When a column is missing, has a type that does not fit, or holds values that
+            cannot be used.
+    """
+    data, target = use_case.data, use_case.target.column
+    kinds = {
+        "data.id": [data.id],
+        "data.time": [data.time],
+        "features.numeric": use_case.features.numeric,
+        "features.categorical": use_case.features.categorical,
+        "target.column": [target],
+    }
+    for key, names in kinds.items():
+        for name in names:
+            if name not in records.columns:
+                raise UseCaseError(
+                    f"usecase.toml {key}: features.build returns no column {name!r}; it returns "
+                    f"{', '.join(records.columns)}"
+                )
+    if records.is_empty():
+        raise UseCaseError("features.build returns no rows")
+    if not isinstance(records.schema[data.time], pl.Datetime | pl.Date):
+        raise UseCaseError(
+            f"usecase.toml data.time: {data.time} is {records.schema[data.time]}; let "
+            "features.build return a date or a datetime"
+        )
+    for name in (data.id, data.time):
+        if empty := records[name].null_count():
+            raise UseCaseError(f"{name}: is empty in {empty} of {records.height} rows")
+    if twice := records.height - records[data.id].n_unique():
+        raise UseCaseError(
+            f"{data.id}: {twice} rows have an id that another row has; ids must be unique"
+        )
+    return records.select(
+        records[data.id].cast(pl.String),
+        records[data.time],
+        *(number(records[name]) for name in use_case.features.numeric),
+        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+        clean_target(records[target], "features.build"),
+    )
+
+
+def number(values: pl.Series) -> pl.Series:
+    """Bring a numeric feature to integers or floats.
+
+    Raises:
+        UseCaseError: When it is no number, or infinite.
+    """
+    if values.dtype == pl.Boolean or values.dtype.is_integer():
+        return values.cast(pl.Int64)
+    if not values.dtype.is_numeric():
+        raise UseCaseError(
+            f"usecase.toml features.numeric: {values.name} is {values.dtype}; convert it in "
+            "features.build, or list it under features.categorical"
+        )
+    values = values.cast(pl.Float64)
+    if infinite := values.is_infinite().sum():
+        raise UseCaseError(f"{values.name}: is infinite in {infinite} of {len(values)} rows")
+    return values.fill_nan(None)
+
+
+def split(records: pl.DataFrame, use_case: UseCase) -> dict[str, pl.DataFrame]:
+    """Split the newest months by time.
+
+    Args:
+        records: A row per record.
+        use_case: How many months, and how large the parts are.
+
+    Returns:
+        train, validation and test, each newer than the one before.
+
+    Raises:
+        UseCaseError: When a part is empty or has one class only.
+    """
+    data = use_case.data
+    newest = records.sort(data.time, data.id).filter(
+        pl.col(data.time) > pl.col(data.time).max().dt.offset_by(f"-{data.history_months}mo")
+    )
+    test = round(newest.height * use_case.split.test)
+    validation = round(newest.height * use_case.split.validation)
+    train = newest.height - validation - test
+    parts = {
+        "train": newest[:train],
+        "validation": newest[train : train + validation],
+        "test": newest[train + validation :],
+    }
+    if empty := [name for name, part in parts.items() if part.is_empty()]:
+        raise UseCaseError(
+            f"{empty[0]}: no rows are left for it of {newest.height}; load more data, or raise "
+            f"data.history_months (now {data.history_months})"
+        )
+    for name, part in parts.items():
+        check_target(part[use_case.target.column], name)
+    return parts
+
+
+def time_range(part: pl.DataFrame, use_case: UseCase) -> str:
+    """From when to when the records are, in words."""
+    times = part[use_case.data.time]
+    return f"{times.min()!s} to {times.max()!s}"

@@ -1,0 +1,100 @@
+"""Binary classification: the target is 0 or 1, the prediction is the probability of 1.
+
+Imports nothing heavy, because the configuration imports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from usecase.errors import UseCaseError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: The member of a JSON answer that holds the prediction.
+PREDICTION = "probability"
+
+#: The metrics that can be watched, named as in Model Monitor's model-quality report, and the
+#: comparison by which its constraints call a value a violation.
+METRICS = {
+    "recall": "LessThanThreshold",
+    "precision": "LessThanThreshold",
+    "accuracy": "LessThanThreshold",
+    "true_positive_rate": "LessThanThreshold",
+    "true_negative_rate": "LessThanThreshold",
+    "false_positive_rate": "GreaterThanThreshold",
+    "false_negative_rate": "GreaterThanThreshold",
+    "auc": "LessThanThreshold",
+    "f0_5": "LessThanThreshold",
+    "f1": "LessThanThreshold",
+    "f2": "LessThanThreshold",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Attributes:
+        column: The column with the true value, 0 or 1.
+        decision_threshold: A probability of at least this counts as a predicted 1.
+    """
+
+    column: str
+    decision_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decision_threshold < 1:
+            raise ValueError(
+                f"decision_threshold: is {self.decision_threshold}, must lie between 0 and 1"
+            )
+
+
+def clean_target(values: pl.Series, part: str) -> pl.Series:
+    """Check true values and bring them to 0 and 1.
+
+    Args:
+        values: The target, booleans or numbers, shape (rows,).
+        part: Where they come from, for the message.
+
+    Returns:
+        The same as integers 0 and 1.
+
+    Raises:
+        UseCaseError: When a value is empty or something else.
+    """
+    if not (values.dtype.is_numeric() or str(values.dtype) == "Boolean"):
+        raise UseCaseError(
+            f"{part}: target {values.name} is {values.dtype}, must be true/false or 0/1; "
+            "convert it in features.py"
+        )
+    if empty := values.null_count():
+        raise UseCaseError(
+            f"{part}: target {values.name} is empty in {empty} of {len(values)} rows; "
+            "drop those rows in features.py"
+        )
+    odd = sorted({float(value) for value in values.unique()} - {0.0, 1.0})
+    if odd:
+        raise UseCaseError(
+            f"{part}: target {values.name} has the value {odd[0]:g}, must be true/false or 0/1"
+        )
+    return values.cast(int)
+
+
+def check_target(values: pl.Series, part: str) -> None:
+    """Check that a model can be trained or judged on true values.
+
+    Args:
+        values: The target as 0 and 1, shape (rows,).
+        part: Where they come from, for the message.
+
+    Raises:
+        UseCaseError: When one class is absent.
+    """
+    if values.n_unique() < 2:
+        raise UseCaseError(
+            f"{part}: target {values.name} is {values[0]} in all {len(values)} rows; both 0 and 1 "
+            "are needed: check target.column, or give more history with data.history_months"
+        )

@@ -1,0 +1,61 @@
+"""Tables on disk: folders of Parquet files."""
+
+from pathlib import Path
+
+import polars as pl
+
+from usecase import container
+from usecase.errors import UseCaseError
+
+
+def read(folder: Path) -> pl.DataFrame:
+    """Read all Parquet files below a folder as one table.
+
+    Args:
+        folder: The folder. Files of different age may differ in a column's number type.
+
+    Raises:
+        UseCaseError: When there is no file, no row, a file that is no Parquet, or files whose
+            columns differ.
+    """
+    files = sorted(folder.rglob("*.parquet"))
+    if not files:
+        raise UseCaseError(f"{folder.name}: no Parquet files in {folder}; has data been loaded?")
+    parts = []
+    for file in files:
+        try:
+            parts.append(pl.read_parquet(file))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UseCaseError(f"{folder.name}: {file.name} is no Parquet file: {error}") from None
+    try:
+        table = pl.concat(parts, how="vertical_relaxed")
+    except pl.exceptions.PolarsError:
+        odd = next(i for i, part in enumerate(parts) if part.schema != parts[0].schema)
+        raise UseCaseError(
+            f"{folder.name}: the columns of {files[odd].name} are not those of {files[0].name}: "
+            f"{_difference(parts[0].schema, parts[odd].schema)}"
+        ) from None
+    if table.is_empty():
+        raise UseCaseError(f"{folder.name}: the files in {folder} have no rows")
+    return table
+
+
+def write(table: pl.DataFrame, folder: Path) -> None:
+    """Write a table as `data.parquet` in a folder."""
+    container.write(folder / "data.parquet", table.write_parquet)
+
+
+def columns(table: pl.DataFrame, names: list[str]) -> dict[str, list[float | str | None]]:
+    """Some columns of a table as `Model.predict` takes them."""
+    return table.select(names).to_dict(as_series=False)
+
+
+def _difference(expected: pl.Schema, found: pl.Schema) -> str:
+    """The columns in which two schemas differ, in words."""
+    names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+    if not names:
+        return "their order differs"
+    return "; ".join(
+        f"{name} is {found.get(name, 'missing')} instead of {expected.get(name, 'missing')}"
+        for name in names
+    )

@@ -1,0 +1,57 @@
+"""`train`: fit the model to the training data, by SageMaker's contract for training jobs."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from usecase import container, metrics, tables
+from usecase.config import Scalar, UseCase
+from usecase.model import Model
+
+
+def run(use_case: UseCase) -> None:
+    """Train on the channels `train` and `validation` and leave the model.
+
+    Prints the metrics as `validation:auc=0.7;` for the training job's MetricDefinitions.
+
+    Raises:
+        UseCaseError: When the data or a hyperparameter is wrong.
+    """
+    parts = {name: tables.read(container.channel(name)) for name in ("train", "validation")}
+    model = Model.fit(parts["train"], parts["validation"], use_case, hyperparameters(use_case))
+    for name, part in parts.items():
+        predictions = model.predict(tables.columns(part, use_case.features.names))
+        labels = part[use_case.target.column].to_numpy()
+        for metric, value in metrics.summary(labels, predictions, use_case.target).items():
+            print(f"{name}:{metric}={value:.6f};")
+    save(model, container.model())
+
+
+def hyperparameters(use_case: UseCase) -> Mapping[str, Scalar]:
+    """The training job's hyperparameters, or those of usecase.toml outside of one.
+
+    SageMaker hands them over as text; they get their types back here.
+    """
+    path = container.root() / "input" / "config" / "hyperparameters.json"
+    if not path.exists():
+        return use_case.training.hyperparameters
+    return {name: parse(str(value)) for name, value in container.read_json(path).items()}
+
+
+def parse(text: str) -> Scalar:
+    """The number or truth value that text stands for, else the text."""
+    try:
+        value = json.loads(text.lower())
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
+
+
+def save(model: Model, folder: Path) -> None:
+    """Write the model's files into a folder: all of them, or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as partial:
+        model.save(Path(partial))
+        for file in Path(partial).iterdir():
+            file.replace(folder / file.name)
