@@ -1,0 +1,126 @@
+"""What the other stacks build on and what outlives them: data, model registry, image."""
+
+from pathlib import Path
+
+from aws_cdk import (
+    Acknowledgment,
+    Duration,
+    Environment,
+    RemovalPolicy,
+    Stack,
+    Validations,
+)
+from aws_cdk import (
+    aws_ecr_assets as ecr_assets,
+)
+from aws_cdk import (
+    aws_iam as iam,
+)
+from aws_cdk import (
+    aws_s3 as s3,
+)
+from aws_cdk import (
+    aws_sagemaker as sagemaker,
+)
+from aws_cdk import (
+    aws_sqs as sqs,
+)
+from constructs import Construct
+
+from usecase.config import UseCase
+from workflows import names
+
+ROOT = Path(__file__).parents[1]
+
+
+class BaseStack(Stack):
+    """The data bucket, the registry, the dead-letter queue and the image.
+
+    Attributes:
+        environment_of_all: The account and region of all stacks.
+        use_case: The use case.
+        commit: The commit of this repository that is deployed.
+        image_uri: URI of the image that all jobs and the endpoint run.
+        repository_arn: ARN of the repository that it is in.
+    """
+
+    def __init__(
+        self, scope: Construct, use_case: UseCase, commit: str, account: str | None
+    ) -> None:
+        self.environment_of_all = Environment(account=account, region=names.REGION)
+        super().__init__(scope, f"{names.PROJECT}-base", env=self.environment_of_all)
+        self.use_case = use_case
+        self.commit = commit
+        self._bucket()
+        self._registry()
+        self._dead_letters()
+        image = ecr_assets.DockerImageAsset(
+            self,
+            "Image",
+            directory=str(ROOT),
+            platform=ecr_assets.Platform.LINUX_AMD64,  # whatever the machine that deploys
+        )
+        self.image_uri = image.image_uri
+        self.repository_arn = image.repository.repository_arn
+
+    def _bucket(self) -> None:
+        """The data bucket; it stays when the stack is destroyed."""
+        bucket = s3.Bucket(
+            self,
+            "Data",
+            bucket_name=names.bucket(self.account),
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            versioned=True,
+            removal_policy=RemovalPolicy.RETAIN,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    abort_incomplete_multipart_upload_after=Duration.days(7),
+                    noncurrent_version_expiration=Duration.days(30),
+                ),
+                s3.LifecycleRule(prefix="capture/", expiration=Duration.days(365)),
+                s3.LifecycleRule(prefix="monitoring/inputs/", expiration=Duration.days(30)),
+            ],
+        )
+        # As a property of the bucket: CDK's own `event_bridge_enabled` takes a custom resource.
+        resource = bucket.node.default_child
+        if isinstance(resource, s3.CfnBucket):
+            resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+                event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(
+                    event_bridge_enabled=True
+                )
+            )
+        reason = "Who reads the data is for the account's CloudTrail data events to record"
+        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
+
+    def _registry(self) -> None:
+        """The group of all versions of the model; it stays when the stack is destroyed."""
+        group = sagemaker.CfnModelPackageGroup(
+            self,
+            "Models",
+            model_package_group_name=names.MODEL_PACKAGE_GROUP,
+            model_package_group_description=f"Versions of the model of {names.PROJECT}",
+        )
+        group.apply_removal_policy(RemovalPolicy.RETAIN)
+
+    def _dead_letters(self) -> None:
+        """The queue for events that could not be handled, for a person to look at."""
+        queue = sqs.Queue(
+            self,
+            "DeadLetters",
+            queue_name=names.DEAD_LETTERS,
+            retention_period=Duration.days(14),
+            enforce_ssl=True,
+        )
+        rules = f"arn:{self.partition}:events:{self.region}:{self.account}:rule/{names.PROJECT}-*"
+        queue.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[queue.queue_arn],
+                conditions={"ArnLike": {"aws:SourceArn": rules}},
+            )
+        )
+        reason = "It is the dead-letter queue of the others"
+        Validations.of(queue).acknowledge(Acknowledgment(id="AwsSolutions-SQS3", reason=reason))

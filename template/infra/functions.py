@@ -1,0 +1,133 @@
+"""Lambda functions of the folder `lambdas`, and what calls them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import (
+    Duration,
+    RemovalPolicy,
+)
+from aws_cdk import (
+    aws_events as events,
+)
+from aws_cdk import (
+    aws_events_targets as targets,
+)
+from aws_cdk import (
+    aws_lambda as lambda_,
+)
+from aws_cdk import (
+    aws_logs as logs,
+)
+from aws_cdk import (
+    aws_sqs as sqs,
+)
+from constructs import Construct
+
+from infra.permissions import Allow, Arns, service_role
+from workflows import names
+
+FOLDER = Path(__file__).parents[1] / "lambdas"
+
+
+class Function(Construct):
+    """A function with its own role and log; what it fails to handle ends in the dead-letter queue.
+
+    Attributes:
+        arn: ARN of the function.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        handler: str,
+        environment: Mapping[str, str],
+        permissions: Sequence[Allow],
+        timeout: Duration | None = None,
+    ) -> None:
+        """Create the function.
+
+        Args:
+            scope: Where it belongs.
+            handler: `file.function` in the folder `lambdas`; its name is made of it.
+            environment: Its environment variables.
+            permissions: What it may do besides writing its log.
+            timeout: How long one run may take; a minute unless given.
+        """
+        name = handler.removesuffix(".handler").replace(".", "-")
+        super().__init__(scope, identifier(name))
+        arns = Arns(self)
+        # By its ARN: the stack of the queue has the policy that lets rules send to it.
+        self._dead_letters = sqs.Queue.from_queue_arn(self, "DeadLetters", arns.dead_letters)
+        full_name = f"{names.PROJECT}-{name}"
+        log_group = logs.LogGroup(
+            self,
+            "Log",
+            log_group_name=f"/aws/lambda/{full_name}",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        role = service_role(
+            self,
+            "Role",
+            "lambda.amazonaws.com",
+            [
+                Allow(
+                    ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    [arns.log_groups(f"/aws/lambda/{full_name}:")],
+                    "Lambda names the streams of a function's log",
+                ),
+                Allow(["sqs:SendMessage"], [arns.dead_letters]),
+                *permissions,
+            ],
+        )
+        self._function = lambda_.Function(
+            self,
+            "Function",
+            function_name=full_name,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            handler=handler,
+            code=lambda_.Code.from_asset(str(FOLDER), exclude=["__init__.py", "__pycache__"]),
+            environment=dict(environment),
+            memory_size=256,
+            timeout=timeout or Duration.minutes(1),
+            log_group=log_group,
+            role=role.without_policy_updates(),
+            dead_letter_queue=self._dead_letters,
+        )
+        self.arn = self._function.function_arn
+
+    def on(
+        self,
+        name: str,
+        pattern: events.EventPattern,
+        message: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Call the function for the events of a pattern.
+
+        Args:
+            name: What the events are, for example `package-approved`.
+            pattern: The pattern.
+            message: What the function gets; the event itself unless given.
+        """
+        events.Rule(
+            self,
+            identifier(name),
+            rule_name=f"{names.PROJECT}-{name}",
+            event_pattern=pattern,
+            targets=[
+                targets.LambdaFunction(
+                    self._function,
+                    event=events.RuleTargetInput.from_object(message) if message else None,
+                    dead_letter_queue=self._dead_letters,
+                    max_event_age=Duration.hours(6),
+                    retry_attempts=20,
+                )
+            ],
+        )
+
+
+def identifier(name: str) -> str:
+    """The id of the construct that a name belongs to: `package-approved` is `PackageApproved`."""
+    return name.title().replace("-", "")

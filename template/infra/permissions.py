@@ -1,0 +1,196 @@
+"""Roles that may do what is written down for them, and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import Acknowledgment, Stack, Token, Validations
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from workflows import names
+
+
+@dataclass(frozen=True)
+class Allow:
+    """A permission.
+
+    Attributes:
+        actions: What is allowed; no wildcards.
+        resources: ARNs of what it is allowed on.
+        reason: Why an ARN has a wildcard in it. Without a reason none may have.
+        conditions: When it is allowed.
+    """
+
+    actions: Sequence[str]
+    resources: Sequence[str]
+    reason: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+
+def service_role(
+    scope: Construct, name: str, service: str, permissions: Sequence[Allow]
+) -> iam.Role:
+    """Create a role for an AWS service.
+
+    Args:
+        scope: Where the role belongs.
+        name: The construct's id.
+        service: Who may take the role, for example `sagemaker.amazonaws.com`.
+        permissions: What it may do. CDK's own `grant_*` would add to them with wildcards.
+
+    Raises:
+        ValueError: When there is a wildcard without a reason.
+    """
+    document = iam.PolicyDocument(
+        statements=[
+            iam.PolicyStatement(
+                actions=list(allow.actions),
+                resources=list(allow.resources),
+                conditions=dict(allow.conditions) or None,
+            )
+            for allow in permissions
+        ]
+    )
+    role = iam.Role(
+        scope,
+        name,
+        assumed_by=iam.ServicePrincipal(service),
+        inline_policies={"permissions": document},
+    )
+    for allow in permissions:
+        if any("*" in action for action in allow.actions):
+            raise ValueError(
+                f"{scope.node.path}/{name}: name the actions instead of {allow.actions}"
+            )
+        for resource in allow.resources:
+            if "*" in resource:
+                if not allow.reason:
+                    raise ValueError(f"{scope.node.path}/{name}: {resource} needs a reason")
+                rule = f"AwsSolutions-IAM5[Resource::{readable(role, resource)}]"
+                Validations.of(role).acknowledge(Acknowledgment(id=rule, reason=allow.reason))
+    return role
+
+
+def readable(scope: Construct, arn: str) -> str:
+    """An ARN as cdk-nag writes it: without an account, CloudFormation's parameters stand in it."""
+    stack = Stack.of(scope)
+    for value, parameter in ((stack.account, "AccountId"), (stack.partition, "Partition")):
+        if Token.is_unresolved(value):
+            arn = arn.replace(value, f"<AWS::{parameter}>")
+    return arn
+
+
+class Arns:
+    """The ARNs of this use case's resources, made of their names: no stack has to import them."""
+
+    def __init__(self, scope: Construct) -> None:
+        self._stack = Stack.of(scope)
+        self.bucket = f"arn:{self._stack.partition}:s3:::{names.bucket(self._stack.account)}"
+        self.dead_letters = self._arn("sqs", names.DEAD_LETTERS)
+        self.endpoint = self._arn("sagemaker", f"endpoint/{names.ENDPOINT}")
+        self.endpoint_configs = self._arn("sagemaker", f"endpoint-config/{names.ENDPOINT}-*")
+        self.models = self._arn("sagemaker", f"model/{names.ENDPOINT}-*")
+        self.package_group = self._arn(
+            "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
+        )
+        self.packages = self._arn("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
+
+    def alarm(self, name: str) -> str:
+        """An alarm."""
+        return self._arn("cloudwatch", f"alarm:{name}")
+
+    def log_groups(self, prefix: str) -> str:
+        """All log groups whose names begin alike, with their streams."""
+        return self._arn("logs", f"log-group:{prefix}*")
+
+    def objects(self, pattern: str) -> str:
+        """Objects of the data bucket."""
+        return f"{self.bucket}/{pattern}"
+
+    def pipeline(self, name: str) -> str:
+        """A pipeline of SageMaker Pipelines."""
+        return self._arn("sagemaker", f"pipeline/{name}")
+
+    def jobs(self, kind: str) -> str:
+        """The jobs of a kind that pipelines start."""
+        return self._arn("sagemaker", f"{kind}/pipelines-*")
+
+    def _arn(self, service: str, resource: str) -> str:
+        stack = self._stack
+        return f"arn:{stack.partition}:{service}:{stack.region}:{stack.account}:{resource}"
+
+
+def list_objects(arns: Arns, *prefixes: str) -> Allow:
+    """Listing the data bucket's keys that begin in one of some ways."""
+    return Allow(
+        ["s3:ListBucket"],
+        [arns.bucket],
+        conditions={"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}},
+    )
+
+
+def read_objects(arns: Arns, *prefixes: str) -> list[Allow]:
+    """Reading and listing what is below some prefixes of the data bucket."""
+    keys = [arns.objects(f"{prefix}*") for prefix in prefixes]
+    reason = "The keys below these prefixes are made while the workflows run"
+    return [Allow(["s3:GetObject"], keys, reason), list_objects(arns, *prefixes)]
+
+
+def write_objects(arns: Arns, *prefixes: str) -> Allow:
+    """Writing below some prefixes of the data bucket."""
+    keys = [arns.objects(f"{prefix}*") for prefix in prefixes]
+    reason = "The keys below these prefixes are made while the workflows run"
+    return Allow(["s3:PutObject", "s3:AbortMultipartUpload"], keys, reason)
+
+
+def pull_image(repository_arn: str) -> list[Allow]:
+    """Pulling the image."""
+    return [
+        Allow(
+            [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+            ],
+            [repository_arn],
+        ),
+        Allow(["ecr:GetAuthorizationToken"], ["*"], "ECR gives the token for the whole registry"),
+    ]
+
+
+def run_container(arns: Arns, repository_arn: str) -> list[Allow]:
+    """What SageMaker needs for every container: pull the image, write logs and metrics.
+
+    See "SageMaker AI execution roles" in the developer guide.
+    """
+    return [
+        *pull_image(repository_arn),
+        Allow(
+            [
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+            ],
+            [arns.log_groups("/aws/sagemaker/")],
+            "SageMaker names log groups and streams after the kind and the name of the job",
+        ),
+        Allow(
+            ["cloudwatch:PutMetricData"],
+            ["*"],
+            "CloudWatch knows no resources here; the condition limits the namespace",
+            conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        ),
+    ]
+
+
+def describe_endpoint(arns: Arns) -> list[Allow]:
+    """Finding out which version the endpoint serves, and what is known of it."""
+    reason = "The names are made of the version and the time of its approval"
+    return [
+        Allow(["sagemaker:DescribeEndpoint"], [arns.endpoint]),
+        Allow(["sagemaker:DescribeEndpointConfig"], [arns.endpoint_configs], reason),
+        Allow(["sagemaker:DescribeModel"], [arns.models], reason),
+        Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
+    ]

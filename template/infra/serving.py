@@ -1,0 +1,127 @@
+"""The deployment of approved versions to the real-time endpoint.
+
+Models, endpoint configurations and the endpoint itself belong to the function `deploy`: were they
+part of a stack, `cdk deploy` would turn the model back.
+"""
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_events import EventPattern
+from constructs import Construct
+
+from infra.base import BaseStack
+from infra.functions import Function
+from infra.permissions import (
+    Allow,
+    Arns,
+    describe_endpoint,
+    read_objects,
+    run_container,
+    service_role,
+    write_objects,
+)
+from workflows import names
+
+ERRORS_A_MINUTE = 5
+BAKE = Duration.minutes(5)
+"""How long a new version is watched before the instances of the old one go."""
+
+
+class ServingStack(Stack):
+    """The function `deploy`, what it works with, and what calls it."""
+
+    def __init__(self, scope: Construct, base: BaseStack) -> None:
+        super().__init__(scope, f"{names.PROJECT}-serving", env=base.environment_of_all)
+        self.add_stack_dependency(base)
+        model_role = self._model_role(base)
+        self._alarm()
+        instances = base.use_case.instances
+        deploy = Function(
+            self,
+            "deploy.handler",
+            {
+                "ALARM": names.ENDPOINT_ALARM,
+                "BAKE_SECONDS": str(BAKE.to_seconds()),
+                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/capture",
+                "ENDPOINT": names.ENDPOINT,
+                "INSTANCE_COUNT": str(instances.endpoint_count),
+                "INSTANCE_TYPE": instances.endpoint,
+                "MODEL_ROLE": model_role.role_arn,
+                "VARIANT": names.VARIANT,
+            },
+            self._deploy_permissions(model_role),
+            # It waits for a deployment that is going on; Lambda allows no more.
+            timeout=Duration.minutes(15),
+        )
+        deploy.on(
+            "package-approved",
+            EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Model Package State Change"],
+                detail={
+                    "ModelPackageGroupName": [names.MODEL_PACKAGE_GROUP],
+                    "ModelPackageStatus": ["Completed"],
+                    "ModelApprovalStatus": ["Approved"],
+                },
+            ),
+        )
+
+    def _model_role(self, base: BaseStack) -> iam.Role:
+        """The role of the endpoint's instances."""
+        arns = Arns(self)
+        return service_role(
+            self,
+            "ModelRole",
+            "sagemaker.amazonaws.com",
+            [
+                *run_container(arns, base.repository_arn),
+                *read_objects(arns, "training/"),
+                write_objects(arns, "capture/"),
+                Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
+            ],
+        )
+
+    def _alarm(self) -> None:
+        """The alarm that turns a deployment back: a bad request gets 4xx, not 5xx."""
+        cloudwatch.Alarm(
+            self,
+            "Alarm",
+            alarm_name=names.ENDPOINT_ALARM,
+            alarm_description=(
+                f"The endpoint {names.ENDPOINT} answers with errors. During a deployment SageMaker "
+                "turns back to the version before. Look at the endpoint's log in CloudWatch."
+            ),
+            metric=cloudwatch.Metric(
+                namespace="AWS/SageMaker",
+                metric_name="Invocation5XXErrors",
+                dimensions_map={"EndpointName": names.ENDPOINT, "VariantName": names.VARIANT},
+                statistic=cloudwatch.Stats.SUM,
+                period=Duration.minutes(1),
+            ),
+            threshold=ERRORS_A_MINUTE,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    def _deploy_permissions(self, model_role: iam.Role) -> list[Allow]:
+        arns = Arns(self)
+        reason = "The names are made of the version and the time of its approval"
+        return [
+            *describe_endpoint(arns),
+            Allow(["sagemaker:CreateModel"], [arns.models], reason),
+            Allow(["sagemaker:CreateEndpointConfig"], [arns.endpoint_configs], reason),
+            Allow(
+                ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
+                [arns.endpoint, arns.endpoint_configs],
+                reason,
+            ),
+            Allow(["sagemaker:DeleteEndpoint"], [arns.endpoint]),
+            Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
+            Allow(
+                ["iam:PassRole"],
+                [model_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            ),
+        ]

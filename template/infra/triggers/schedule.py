@@ -1,0 +1,21 @@
+"""Train regularly."""
+
+from infra.functions import Function
+from infra.permissions import Allow
+from infra.schedules import Schedule
+from usecase.config import UseCase
+from workflows import names
+
+EXPRESSION = "cron(0 3 1 * ? *)"
+"""03:00 UTC on the first day of each month, in the syntax of EventBridge Scheduler."""
+
+
+def add(retrain: Function, _use_case: UseCase) -> None:
+    """Call `retrain` on a schedule."""
+    Schedule(
+        retrain,
+        names.TRAINING,
+        EXPRESSION,
+        Allow(["lambda:InvokeFunction"], [retrain.arn]),
+        {"trigger": "schedule", "cause": "<aws.scheduler.scheduled-time>"},
+    )

@@ -1,0 +1,1 @@
+"""The Lambda functions: a file each, with nothing but boto3 and the standard library."""

@@ -1,0 +1,261 @@
+"""Deploy an approved version of the model to the real-time endpoint.
+
+Events come more than once, at the same time, and out of order. So a deployment is named after the
+version and the time of its approval, each run looks at what is there before it acts, and the newest
+approval wins.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import boto3
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)
+
+READY = ("InService", "UpdateRollbackFailed", "OutOfService")
+POLL_SECONDS = 5.0
+# Time to say so, once the function has waited as long as it may.
+RESERVE_MILLISECONDS = 30_000
+CSV, JSON = "text/csv", "application/json"
+
+
+class Context(Protocol):
+    """The part of Lambda's context that is used here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda stops the function."""
+
+
+class EndpointBusyError(Exception):
+    """Another deployment has not come to its end; Lambda tries again later."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version to deploy.
+
+    Attributes:
+        package: ARN of the model package.
+        version: Its version.
+        approved: When it was approved, UTC.
+        exact: Whether that time is on record. Else it is the event's, and two events of one
+            approval can differ.
+    """
+
+    package: str
+    version: int
+    approved: datetime
+    exact: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the model and of the endpoint configuration."""
+        return f"{os.environ['ENDPOINT']}-{self.version}-{self.approved:%Y%m%d%H%M%S%f}"[:-3]
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """The SageMaker client."""
+    return boto3.client("sagemaker")
+
+
+def handler(event: dict[str, Any], context: Context) -> dict[str, str]:
+    """Handle an event "SageMaker Model Package State Change" of an approved package.
+
+    Returns:
+        The version's ARN and what was done with it: created, updated, or why nothing.
+
+    Raises:
+        EndpointBusyError: When another deployment is going on and does not end in time.
+    """
+    package = event["detail"]["ModelPackageArn"]
+    outcome = run(package, datetime.fromisoformat(event["time"]), context)
+    log.info("%s: %s", package, outcome)
+    return {"package": package, "outcome": outcome}
+
+
+def run(package: str, event_time: datetime, context: Context) -> str:
+    """Deploy a package unless it is not to be deployed any more."""
+    described = sagemaker().describe_model_package(ModelPackageName=package)
+    if described.get("ModelApprovalStatus") != "Approved":
+        return "ignored, it is not approved any more"
+    recorded = approval_time(package)
+    deployment = Deployment(
+        package=package,
+        version=described["ModelPackageVersion"],
+        approved=recorded or event_time.astimezone(UTC),
+        exact=recorded is not None,
+    )
+    while True:
+        endpoint = describe_endpoint()
+        if endpoint and (reason := superseded(deployment, endpoint)):
+            return f"ignored, {reason}"
+        if outcome := attempt(deployment, endpoint):
+            return outcome
+        if context.get_remaining_time_in_millis() < RESERVE_MILLISECONDS:
+            raise EndpointBusyError(f"endpoint {os.environ['ENDPOINT']} is still being changed")
+        time.sleep(POLL_SECONDS)
+
+
+def approval_time(package: str) -> datetime | None:
+    """When a package was approved, if `ops models approve` has left that on record."""
+    described = sagemaker().describe_model_package(ModelPackageName=package)
+    recorded = described.get("CustomerMetadataProperties", {}).get("ApprovedAt")
+    return datetime.fromisoformat(recorded).astimezone(UTC) if recorded else None
+
+
+def describe_endpoint() -> "DescribeEndpointOutputTypeDef | None":
+    """The endpoint as it is now, `None` if there is none."""
+    return found(lambda: sagemaker().describe_endpoint(EndpointName=os.environ["ENDPOINT"]))
+
+
+def superseded(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef") -> str | None:
+    """Why there is nothing to deploy: the endpoint has, or is getting, this or a newer approval."""
+    pending = endpoint.get("PendingDeploymentSummary")
+    name = pending["EndpointConfigName"] if pending else endpoint.get("EndpointConfigName", "")
+    if name == deployment.name:
+        return "this approval is deployed"
+    package, failed = package_of(name), endpoint["EndpointStatus"] == "Failed"
+    if package == deployment.package and not deployment.exact and not failed:
+        return "this version is deployed"
+    known = (time_of(name), approval_time(package) if package else None)
+    if any(time and time > deployment.approved for time in known):
+        return f"{package} was approved later"
+    return None
+
+
+def package_of(config_name: str) -> str | None:
+    """The ARN of the model package that an endpoint configuration serves."""
+    config = found(lambda: sagemaker().describe_endpoint_config(EndpointConfigName=config_name))
+    if config is None:
+        return None
+    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    return model.get("PrimaryContainer", {}).get("ModelPackageName")
+
+
+def time_of(config_name: str) -> datetime | None:
+    """The time of the approval in the name of an endpoint configuration."""
+    digits = re.search(r"-(\d{17})$", config_name)
+    if digits is None:  # it was not made here
+        return None
+    return datetime.strptime(digits[1], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+
+
+def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | None") -> str | None:
+    """Create or update the endpoint; `None` if it cannot be changed at this moment."""
+    name = os.environ["ENDPOINT"]
+    if endpoint and endpoint["EndpointStatus"] == "Failed":
+        # A failed endpoint can only be deleted (API reference of EndpointStatus).
+        sagemaker().delete_endpoint(EndpointName=name)
+        return None
+    if endpoint and endpoint["EndpointStatus"] not in READY:
+        return None
+    create_model(deployment)
+    create_config(deployment)
+    try:
+        if endpoint is None:
+            sagemaker().create_endpoint(EndpointName=name, EndpointConfigName=deployment.name)
+            return "created the endpoint"
+        sagemaker().update_endpoint(
+            EndpointName=name,
+            EndpointConfigName=deployment.name,
+            DeploymentConfig={
+                "BlueGreenUpdatePolicy": {
+                    "TrafficRoutingConfiguration": {
+                        "Type": "ALL_AT_ONCE",
+                        "WaitIntervalInSeconds": 0,
+                    },
+                    # The old instances stay this long, for the alarm to bring traffic back to them.
+                    "TerminationWaitInSeconds": int(os.environ["BAKE_SECONDS"]),
+                },
+                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": os.environ["ALARM"]}]},
+            },
+        )
+    except ClientError as error:
+        changed = describe_endpoint()
+        before = endpoint and endpoint["EndpointStatus"]
+        if is_validation_error(error) and changed and changed["EndpointStatus"] != before:
+            return None  # another run was faster
+        raise
+    return "updated the endpoint"
+
+
+def create_model(deployment: Deployment) -> None:
+    """Create the model of a deployment, if it is not there."""
+    create_once(
+        lambda: sagemaker().create_model(
+            ModelName=deployment.name,
+            PrimaryContainer={"ModelPackageName": deployment.package},
+            ExecutionRoleArn=os.environ["MODEL_ROLE"],
+            EnableNetworkIsolation=True,
+        ),
+        lambda: sagemaker().describe_model(ModelName=deployment.name),
+    )
+
+
+def create_config(deployment: Deployment) -> None:
+    """Create the endpoint configuration of a deployment, if it is not there."""
+    instance_type = cast("ProductionVariantInstanceTypeType", os.environ["INSTANCE_TYPE"])
+    create_once(
+        lambda: sagemaker().create_endpoint_config(
+            EndpointConfigName=deployment.name,
+            ProductionVariants=[
+                {
+                    "VariantName": os.environ["VARIANT"],
+                    "ModelName": deployment.name,
+                    "InitialInstanceCount": int(os.environ["INSTANCE_COUNT"]),
+                    "InstanceType": instance_type,
+                    "InitialVariantWeight": 1.0,
+                }
+            ],
+            DataCaptureConfig={
+                "EnableCapture": True,
+                "InitialSamplingPercentage": 100,
+                "DestinationS3Uri": os.environ["CAPTURE_URI"],
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                # What is not listed here would be captured as Base64.
+                "CaptureContentTypeHeader": {"CsvContentTypes": [CSV], "JsonContentTypes": [JSON]},
+            },
+        ),
+        lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name),
+    )
+
+
+def create_once(create: Callable[[], object], describe: Callable[[], object]) -> None:
+    """Create a resource; that another run has created it is as good."""
+    try:
+        create()
+    except ClientError as error:
+        if not is_validation_error(error) or found(describe) is None:
+            raise
+
+
+def found(describe: Callable[[], T]) -> T | None:
+    """What `describe` returns, `None` if there is no such resource."""
+    try:
+        return describe()
+    except ClientError as error:
+        if is_validation_error(error):
+            return None
+        raise
+
+
+def is_validation_error(error: ClientError) -> bool:
+    """Whether SageMaker refused: its word for an unknown, an existing and a busy resource alike."""
+    return error.response["Error"]["Code"] == "ValidationException"

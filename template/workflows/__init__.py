@@ -1,0 +1,1 @@
+"""The workflows of this use case: what runs, in which order, with which names."""

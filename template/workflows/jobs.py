@@ -1,0 +1,242 @@
+"""The request body of every SageMaker job, as `boto3` takes it, with placeholders.
+
+These are plain functions of their arguments; nothing here calls AWS. A body holds no job name, that
+is for the orchestrator to give. `workflows.placeholders` lists the placeholders.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workflows import names
+from workflows.monitors import Monitor
+from workflows.placeholders import EXECUTION, model, output, parameter, result
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.literals import ProcessingS3DataTypeType
+    from types_boto3_sagemaker.type_defs import (
+        ChannelTypeDef,
+        ModelPackageContainerDefinitionTypeDef,
+        ProcessingInputTypeDef,
+        ProcessingOutputTypeDef,
+    )
+
+    from usecase.config import UseCase
+
+Body = dict[str, Any]
+
+CONTENT_TYPES = ["text/csv", "application/json"]
+VOLUME_GB = 30
+MAX_RUNTIME_SECONDS = 4 * 3600
+PROCESSING = "/opt/ml/processing"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the request bodies need to know of where they run.
+
+    Attributes:
+        use_case: The use case, from usecase.toml.
+        image: URI of the image with `usecase` in it.
+        role: ARN of the role that the jobs run with.
+        bucket: Name of the data bucket.
+        commit: The commit of this repository that the image was built from.
+    """
+
+    use_case: "UseCase"
+    image: str
+    role: str
+    bucket: str
+    commit: str
+
+    def uri(self, *parts: str) -> str:
+        """The S3 URI of a key of the data bucket."""
+        return "/".join((f"s3://{self.bucket}", *parts))
+
+    def of_training(self, *parts: str) -> str:
+        """The S3 URI of what an execution of the training workflow writes."""
+        return self.uri("training", EXECUTION, *parts)
+
+
+def prepare(settings: Settings) -> Body:
+    """Make train, validation and test data of the data mart."""
+    tables = settings.use_case.data.tables
+    return _processing(
+        settings,
+        "prepare",
+        # The slash at the end keeps `flights` from taking in `flights_archive` as well.
+        inputs=[_folder(table, settings.uri("mart", table, "")) for table in tables],
+        outputs={name: settings.of_training(name) for name in ("train", "validation", "test")},
+    )
+
+
+def train(settings: Settings) -> Body:
+    """Train a model."""
+    use_case = settings.use_case
+    channels: list[ChannelTypeDef] = [
+        {
+            "ChannelName": name,
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": output("Prepare", name),
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+        }
+        for name in ("train", "validation")
+    ]
+    return {
+        "RoleArn": settings.role,
+        "AlgorithmSpecification": {
+            "TrainingImage": settings.image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [
+                {
+                    "Name": f"validation:{use_case.approval.metric}",
+                    "Regex": f"validation:{use_case.approval.metric}=([0-9.eE+-]+);",
+                }
+            ],
+        },
+        "HyperParameters": {k: str(v) for k, v in use_case.training.hyperparameters.items()},
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"S3OutputPath": settings.of_training("model")},
+        "ResourceConfig": {
+            "InstanceCount": 1,
+            "InstanceType": use_case.instances.training,
+            "VolumeSizeInGB": VOLUME_GB,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": MAX_RUNTIME_SECONDS},
+        "EnableNetworkIsolation": True,
+    }
+
+
+def evaluate(settings: Settings) -> Body:
+    """Measure the model on the test data; also the baseline of the model's quality."""
+    return _processing(
+        settings,
+        "evaluate",
+        inputs=[_folder("model", model("Train")), _folder("test", output("Prepare", "test"))],
+        outputs={"evaluation": settings.of_training("evaluation")},
+    )
+
+
+def baseline(settings: Settings) -> Body:
+    """Describe the training data, as the baseline of the data's quality."""
+    return _processing(
+        settings,
+        "baseline",
+        inputs=[_folder("train", output("Prepare", "train"))],
+        outputs={"baseline": settings.of_training("baseline")},
+    )
+
+
+def register(settings: Settings) -> Body:
+    """Register the model as a version that awaits approval."""
+    instances = settings.use_case.instances
+    container: ModelPackageContainerDefinitionTypeDef = {
+        "Image": settings.image,
+        "ModelDataUrl": model("Train"),
+    }
+    quality = _report(output("Evaluate", "evaluation"))
+    data_quality = _report(output("Baseline", "baseline"))
+    return {
+        "ModelPackageGroupName": names.MODEL_PACKAGE_GROUP,
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [container],
+            "SupportedContentTypes": CONTENT_TYPES,
+            "SupportedResponseMIMETypes": CONTENT_TYPES,
+            "SupportedRealtimeInferenceInstanceTypes": [instances.endpoint],
+        },
+        "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
+        # What the monitors compare with as long as this version serves.
+        "DriftCheckBaselines": {"ModelQuality": quality, "ModelDataQuality": data_quality},
+        "MetadataProperties": {"CommitId": settings.commit},
+        "CustomerMetadataProperties": {
+            "Execution": EXECUTION,
+            "TestData": output("Prepare", "test"),
+            "Trigger": parameter("Trigger"),
+        },
+    }
+
+
+def monitor(settings: Settings, kind: Monitor) -> Body:
+    """Compare captured predictions with the baseline of the version that serves."""
+    manifests = [
+        _input(name, result(kind.inputs_step, name), "ManifestFile") for name in kind.inputs
+    ]
+    return _processing(
+        settings,
+        kind.command,
+        inputs=[*manifests, _folder("baseline", result(kind.inputs_step, "baseline"))],
+        outputs={"report": settings.uri("monitoring", kind.name, EXECUTION)},
+        environment={
+            "WINDOW_START": result(kind.inputs_step, "start"),
+            "WINDOW_END": result(kind.inputs_step, "end"),
+        },
+    )
+
+
+def _processing(
+    settings: Settings,
+    command: str,
+    inputs: "list[ProcessingInputTypeDef]",
+    outputs: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> Body:
+    """A processing job that runs a command of the image."""
+    written: list[ProcessingOutputTypeDef] = [
+        {
+            "OutputName": name,
+            "S3Output": {
+                "S3Uri": uri,
+                "LocalPath": f"{PROCESSING}/output/{name}",
+                "S3UploadMode": "EndOfJob",
+            },
+        }
+        for name, uri in outputs.items()
+    ]
+    body: Body = {
+        "RoleArn": settings.role,
+        "AppSpecification": {"ImageUri": settings.image, "ContainerArguments": [command]},
+        "ProcessingInputs": inputs,
+        "ProcessingOutputConfig": {"Outputs": written},
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": settings.use_case.instances.processing,
+                "VolumeSizeInGB": VOLUME_GB,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": MAX_RUNTIME_SECONDS},
+        # SageMaker brings the inputs and takes the outputs; the code itself needs no network.
+        "NetworkConfig": {"EnableNetworkIsolation": True},
+    }
+    return body | ({"Environment": dict(environment)} if environment else {})
+
+
+def _folder(name: str, uri: str) -> "ProcessingInputTypeDef":
+    """An input with all that an S3 URI is the prefix of."""
+    return _input(name, uri, "S3Prefix")
+
+
+def _input(name: str, uri: str, kind: "ProcessingS3DataTypeType") -> "ProcessingInputTypeDef":
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"{PROCESSING}/input/{name}",
+            "S3DataType": kind,
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def _report(folder: str) -> Body:
+    """The two files of a baseline, as a model package refers to them."""
+    return {
+        kind: {"ContentType": "application/json", "S3Uri": f"{folder}/{kind.lower()}.json"}
+        for kind in ("Statistics", "Constraints")
+    }
