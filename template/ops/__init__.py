@@ -1,0 +1,1 @@
+"""What people run: `uv run ops --help`."""

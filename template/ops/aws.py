@@ -1,0 +1,125 @@
+"""The AWS account of this project: clients and what is deployed there."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from ops.errors import OpsError
+from workflows import names
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+T = TypeVar("T")
+
+
+@cache
+def s3() -> "S3Client":
+    """The S3 client."""
+    return boto3.client("s3", region_name=names.REGION)
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """The SageMaker client."""
+    return boto3.client("sagemaker", region_name=names.REGION)
+
+
+@cache
+def runtime() -> "SageMakerRuntimeClient":
+    """The client that invokes the endpoint; it holds a connection for each concurrent caller."""
+    config = Config(max_pool_connections=32, retries={"mode": "standard"})
+    return boto3.client("sagemaker-runtime", region_name=names.REGION, config=config)
+
+
+@cache
+def account() -> str:
+    """The account of the current credentials."""
+    return boto3.client("sts", region_name=names.REGION).get_caller_identity()["Account"]
+
+
+def bucket() -> str:
+    """The name of the data bucket."""
+    return names.bucket(account())
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key."""
+    found, _, key = uri.removeprefix("s3://").partition("/")
+    return found, key
+
+
+def read_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document from S3."""
+    where, key = split_uri(uri)
+    return json.loads(s3().get_object(Bucket=where, Key=key)["Body"].read())
+
+
+def keys(prefix: str) -> Iterator[str]:
+    """The keys of the data bucket under a prefix, in order."""
+    pages = s3().get_paginator("list_objects_v2").paginate(Bucket=bucket(), Prefix=prefix)
+    for page in pages:
+        for found in page.get("Contents", []):
+            yield found["Key"]
+
+
+def serving_package() -> str | None:
+    """The ARN of the model package that the endpoint serves, `None` without an endpoint."""
+    try:
+        endpoint = sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException":  # there is no such endpoint
+            return None
+        raise
+    config_name = endpoint.get("EndpointConfigName")
+    if not config_name:
+        return None
+    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
+    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    container = model.get("PrimaryContainer") or model["Containers"][0]
+    return container.get("ModelPackageName")
+
+
+def stacks() -> list[str]:
+    """The names of this project's stacks."""
+    pages = boto3.client("cloudformation", region_name=names.REGION).get_paginator(
+        "describe_stacks"
+    )
+    found = [stack["StackName"] for page in pages.paginate() for stack in page["Stacks"]]
+    return sorted(name for name in found if name.startswith(f"{names.PROJECT}-"))
+
+
+def wait_for(
+    what: str, probe: Callable[[], T | None], timeout: float = 1800, interval: float = 0.5
+) -> T:
+    """Call `probe` until it returns something.
+
+    Args:
+        what: What is waited for, for the error message.
+        probe: Returns the result, or `None` while there is none.
+        timeout: Seconds to wait at the most.
+        interval: Seconds between two calls.
+
+    Raises:
+        OpsError: When nothing came in time.
+    """
+    end = time.monotonic() + timeout
+    while (result := probe()) is None:
+        if time.monotonic() > end:
+            raise OpsError(f"{what}: nothing after {timeout:.0f} s")
+        time.sleep(interval)
+    return result
+
+
+def utc_now() -> datetime:
+    """The time now, to the second, as AWS writes it in captured data."""
+    return datetime.now(UTC).replace(microsecond=0)

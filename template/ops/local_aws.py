@@ -1,0 +1,111 @@
+"""The local AWS: a tool beside this project, run with uv from where the template came from."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from ops.errors import OpsError
+from workflows import names
+
+ANSWERS = Path(".copier-answers.yml")
+DATA_DIR = Path(".local/aws")
+HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
+
+
+def answers() -> dict[str, object]:
+    """The answers this project was made with.
+
+    Raises:
+        OpsError: When the file that keeps them is not here.
+    """
+    if not ANSWERS.exists():
+        raise OpsError(f"{ANSWERS} is missing: run this in the project's root folder")
+    found: dict[str, object] = yaml.safe_load(ANSWERS.read_text())
+    return found
+
+
+def source(template: str, version: str) -> str:
+    """Where uv finds the tool.
+
+    Args:
+        template: `_src_path` of the answers: a folder or a git URL.
+        version: `_commit` of the answers: a tag, a commit, or `git describe`'s tag-n-gcommit.
+    """
+    if Path(template).is_dir():
+        return str(Path(template, "local_aws").resolve())
+    host, _, path = template.partition(":")
+    url = f"{HOSTS[host]}/{path}" if host in HOSTS else template.removeprefix("git+")
+    revision = version.rpartition("-g")[2]
+    return f"git+{url}@{revision}#subdirectory=local_aws"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool on this project's data folder.
+
+    Raises:
+        OpsError: When it fails; with what it said.
+    """
+    made_with = answers()
+    origin = source(str(made_with["_src_path"]), str(made_with.get("_commit", "")))
+    # `uv run` tells its children where uv is.
+    tool = [os.environ.get("UV", "uv"), "tool", "run", "--compile-bytecode"]
+    result = subprocess.run(
+        [*tool, "--from", origin, "local-aws", *arguments, "--data-dir", str(DATA_DIR)],
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    if result.returncode:
+        said = result.stderr.strip() or result.stdout.strip()
+        raise OpsError(f"local-aws {arguments[0]}: {said}")
+    return result
+
+
+def start() -> str:
+    """Start a local AWS with nothing in it, and point this process and its children at it.
+
+    One that an earlier run has left is reset.
+
+    Returns:
+        Its URL.
+    """
+    DATA_DIR.parent.mkdir(exist_ok=True)
+    command("stop")
+    command("reset")
+    command("start", "--port", "0", "--region", names.REGION)
+    os.environ.pop("AWS_PROFILE", None)
+    os.environ.update(environment())
+    return os.environ["AWS_ENDPOINT_URL"]
+
+
+def environment() -> dict[str, str]:
+    """The environment variables that point a client at it."""
+    found: dict[str, str] = json.loads(command("status", "--json").stdout)["environment"]
+    return found
+
+
+def stop() -> None:
+    """Stop it."""
+    command("stop")
+
+
+def run(arguments: list[str], log: Path) -> None:
+    """Run a command of this project with its output in a log file.
+
+    Raises:
+        OpsError: When it fails, with the end of the log.
+    """
+    with log.open("a") as output:
+        code = subprocess.run(
+            arguments,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        ).returncode
+    if code:
+        tail = "\n".join(log.read_text().splitlines()[-15:])
+        raise OpsError(f"{' '.join(arguments)} failed (all of it is in {log}):\n{tail}")

@@ -1,0 +1,148 @@
+"""Predictions: invoke the endpoint, replay traffic."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.progress import track
+
+from ops import aws
+from ops.errors import OpsError
+from usecase import config
+from usecase.config import UseCase
+from workflows import names
+
+CONTENT_TYPES = {".csv": "text/csv", ".json": "application/json"}
+console = Console()
+
+DataFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+
+
+def invoke(file: DataFile) -> None:
+    """Send FILE (.csv without header, or .json) to the endpoint and print its answer."""
+    content_type = CONTENT_TYPES.get(file.suffix)
+    if content_type is None:
+        raise OpsError(f"{file}: its name must end in {' or '.join(CONTENT_TYPES)}")
+    response = aws.runtime().invoke_endpoint(
+        EndpointName=names.ENDPOINT, ContentType=content_type, Body=file.read_bytes()
+    )
+    print(response["Body"].read().decode(), end="")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of replayed traffic.
+
+    Attributes:
+        sent: Requests that were answered.
+        failures: Inference id and error of each request that was not.
+        start: When the first was sent, UTC.
+        end: When the last was answered, UTC.
+    """
+
+    sent: int
+    failures: dict[str, str]
+    start: datetime
+    end: datetime
+
+
+def traffic(
+    file: DataFile,
+    sample: Annotated[int, typer.Option(help="Rows to send, evenly spread; 0 is all.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+) -> None:
+    """Replay the rows of FILE (Parquet or CSV with header) as traffic, one request a row."""
+    result = replay(read_table(file), config.load(), sample, workers)
+    console.print(f"{result.sent} requests answered, {len(result.failures)} failed.")
+    if result.failures:
+        first, reason = next(iter(result.failures.items()))
+        raise OpsError(f"{len(result.failures)} requests failed, the first {first}: {reason}")
+
+
+def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int = 4) -> Replay:
+    """Send rows to the endpoint, one request each, with the record's id as inference id.
+
+    Args:
+        rows: A row per request with the id and all features.
+        use_case: Names the columns.
+        sample: Rows to send, evenly spread over all; 0 is all.
+        workers: Requests at the same time.
+
+    Raises:
+        OpsError: When a column is missing.
+    """
+    rows = spread(require(rows, [use_case.data.id, *use_case.features.names]), sample)
+    ids = rows[use_case.data.id].cast(pl.String).to_list()
+    bodies = csv_lines(rows.select(use_case.features.names))
+    start, failures = aws.utc_now(), {}
+    with ThreadPoolExecutor(workers) as pool:
+        answers = pool.map(send, ids, bodies)
+        progress = track(
+            answers, "Traffic", total=len(ids), console=console, disable=not console.is_terminal
+        )
+        for inference_id, failure in zip(ids, progress, strict=True):
+            if failure:
+                failures[inference_id] = failure
+    return Replay(len(ids) - len(failures), failures, start, aws.utc_now())
+
+
+def send(inference_id: str, body: bytes) -> str | None:
+    """Send one request; return the error's message when it failed."""
+    try:
+        aws.runtime().invoke_endpoint(
+            EndpointName=names.ENDPOINT,
+            ContentType="text/csv",
+            InferenceId=inference_id,
+            Body=body,
+        )["Body"].read()
+    except ClientError as error:
+        return str(error)
+    return None
+
+
+def read_table(file: Path) -> pl.DataFrame:
+    """Read a Parquet file, or a CSV file with header.
+
+    Raises:
+        OpsError: When the file is neither.
+    """
+    try:
+        if file.suffix == ".parquet":
+            return pl.read_parquet(file)
+        return pl.read_csv(file, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise OpsError(f"{file}: not a Parquet or CSV file: {error}") from None
+
+
+def require(rows: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Return rows when they have these columns.
+
+    Raises:
+        OpsError: When one is missing, or there is no row.
+    """
+    if missing := [name for name in columns if name not in rows.columns]:
+        there = ", ".join(rows.columns)
+        raise OpsError(f"missing columns: {', '.join(missing)}; there are {there}")
+    if rows.is_empty():
+        raise OpsError("the file has no rows")
+    return rows
+
+
+def spread(rows: pl.DataFrame, sample: int) -> pl.DataFrame:
+    """Take `sample` rows, evenly spread; 0 takes all."""
+    if not sample or sample >= rows.height:
+        return rows
+    return rows[[i * rows.height // sample for i in range(sample)]]
+
+
+def csv_lines(rows: pl.DataFrame) -> Iterator[bytes]:
+    """Each row as a line of CSV."""
+    lines = rows.write_csv(include_header=False).splitlines(keepends=True)
+    return (line.encode() for line in lines)
