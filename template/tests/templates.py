@@ -1,0 +1,38 @@
+"""Looks into CloudFormation templates."""
+
+import json
+from typing import Any, cast
+
+from moto.events.models import EventPattern
+
+from workflows import names
+
+ACCOUNT = "123456789012"
+
+
+def of_type(resources: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [r["Properties"] for r in resources if r["Type"] == kind]
+
+
+def matching(resources: list[dict[str, Any]], event: dict[str, Any]) -> set[str]:
+    """The rules that an event matches, without the project's name; moto does the matching."""
+    found, message = set(), cast("Any", event)
+    for rule in of_type(resources, "AWS::Events::Rule"):
+        if EventPattern.load(json.dumps(rule["EventPattern"])).matches_event(message):
+            found.add(rule["Name"].removeprefix(f"{names.PROJECT}-"))
+    return found
+
+
+def message(resources: list[dict[str, Any]], name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """What a rule makes of an event for its target."""
+    rules = {rule["Name"]: rule for rule in of_type(resources, "AWS::Events::Rule")}
+    (target,) = rules[f"{names.PROJECT}-{name}"]["Targets"]
+    made = target["InputTransformer"]
+    filled = made["InputTemplate"]
+    for variable, path in made["InputPathsMap"].items():
+        value: Any = event
+        for part in path.removeprefix("$.").split("."):
+            value = value[part]
+        filled = filled.replace(f"<{variable}>", value)
+    answer: dict[str, Any] = json.loads(filled)
+    return answer

@@ -1,0 +1,126 @@
+"""usecase.toml: what is read of it and what is refused."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, fail
+
+from usecase import config
+from usecase.config import ConfigError, UseCase
+
+TEXT = (ROOT / "usecase.toml").read_text()
+MINIMAL = """
+[data]
+tables = ["sales"]
+id = "order"
+time = "ordered"
+[target]
+column = "returned"
+[features]
+categorical = ["shop"]
+[approval]
+metric = "auc"
+threshold = 1
+"""
+
+
+def load(folder: Path, text: str) -> UseCase:
+    path = folder / "usecase.toml"
+    path.write_text(text)
+    return config.load(path)
+
+
+def test_the_file_of_this_project_is_right(use_case: UseCase) -> None:
+    assert use_case.features.names == [*use_case.features.numeric, *use_case.features.categorical]
+    assert use_case.approval.metric in use_case.monitors.model_quality.metrics
+
+
+def test_most_keys_have_defaults(tmp_path: Path) -> None:
+    use_case = load(tmp_path, MINIMAL)
+    assert use_case.features.names == ["shop"]
+    assert use_case.approval.threshold == 1.0
+    assert use_case.monitors.data_quality.comparison_threshold == 0.1
+    assert use_case.split == config.Split(validation=0.15, test=0.15)
+
+
+def test_it_cannot_be_changed(use_case: UseCase) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        use_case.data.id = "other"  # type: ignore[misc]  # that is what is tested
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[target]",
+            "[split]\ntests = 0.1\n[target]",
+            "split.tests: unknown key; did you mean test?",
+        ),
+        ('id = "order"', 'identifier = "order"', "data.identifier: unknown key"),
+        ('id = "order"', "", "data.id: is missing; add it"),
+        ('id = "order"', "id = 1", "data.id: is 1, must be text in quotes"),
+        ('["sales"]', '"sales"', "data.tables: is 'sales', must be a list"),
+        ('["sales"]', "[1]", "data.tables: is 1, must be a list of text"),
+        ('["sales"]', "[]", "data.tables: is empty"),
+        ("threshold = 1", "threshold = true", "approval.threshold: is True, must be a number"),
+        ("threshold = 1", 'threshold = "1"', "approval.threshold: is '1', must be a number"),
+        ('"auc"', '"acu"', "approval.metric: unknown 'acu'; use one of recall, precision"),
+        ('"auc"', '"false_positive_rate"', "approval.metric: unknown 'false_positive_rate'"),
+        ("[target]", "[split]\ntest = 1.5\n[target]", "split.test: is 1.5, must lie between"),
+        ("[target]", "[split]\ntest = 0.9\n[target]", "split.validation and test: leave nothing"),
+        ('"returned"', '"shop"', "features: shop is target.column, so it cannot be a feature"),
+        ('["shop"]', '["shop", "shop"]', "features.shop: named more than once"),
+        ('["shop"]', '["time"]', "features: time: reserved for captured predictions"),
+        ('["shop"]', "[]", "features.numeric, categorical: both are empty"),
+        ('"ordered"', '"order"', "must be three different columns"),
+        ("[target]", "[instances]\ntraining = 'm5'\n[target]", "instances.training: 'm5' is no"),
+        ("[target]", "[monitors]\ndata_quality = 1\n[target]", "must be a [section]"),
+        (
+            "[target]",
+            "[monitors.data_quality]\ncomparison_method = 'Strong'\n[target]",
+            "monitors.data_quality.comparison_method: is 'Strong', must be one of Robust, Simple",
+        ),
+        (
+            "[target]",
+            "[monitors.model_quality]\nmetrics = ['rmse']\n[target]",
+            "monitors.model_quality.metrics: unknown 'rmse'",
+        ),
+        (
+            "[target]",
+            "[training.hyperparameters]\nseed = [1]\n[target]",
+            "training.hyperparameters.seed: is [1], must be text, a number or true/false",
+        ),
+        ("[data]", "[data", "Expected ']'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in MINIMAL
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, MINIMAL.replace(old, new, 1))
+    assert message in str(error.value)
+    assert str(tmp_path / "usecase.toml") in str(error.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"usecase.toml: cannot be read"):
+        config.load(tmp_path / "usecase.toml")
+
+
+def test_a_command_says_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "usecase.toml"
+    path.write_text(TEXT.replace("[target]", "[tarjet]"))
+    assert "tarjet: unknown key; did you mean target?" in fail(
+        "prepare", tmp_path, USECASE_TOML=str(path)
+    )
+
+
+def test_it_imports_nothing_heavy() -> None:
+    """Infrastructure, workflows and every command import it."""
+    code = "import sys, usecase.config; print(*{name.partition('.')[0] for name in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=True, cwd=ROOT / "src"
+    )
+    assert not {"numpy", "polars", "xgboost", "starlette"} & set(result.stdout.split())

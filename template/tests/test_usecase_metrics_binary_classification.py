@@ -1,0 +1,209 @@
+"""The metrics of binary classification against scikit-learn and AWS's documented example.
+
+scikit-learn is not installed here: beside it, `import xgboost` takes three seconds longer, in every
+process. Its values (version 1.9.1) for `rows()` are written down:
+
+    recall_score, precision_score, accuracy_score, fbeta_score of p >= threshold;
+    roc_auc_score of p; true_negative_rate is recall_score(pos_label=0);
+    *_best_constant_classifier of np.ones_like(y);
+    curves are roc_curve(drop_intermediate=False) and precision_recall_curve turned round.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from usecase.metrics import binary_classification as metrics
+from usecase.problem.binary_classification import METRICS, Target
+
+SECTION = "binary_classification_metrics"
+
+# (rows, share, digits, threshold) -> (tn, fp, fn, tp), values
+SCIKIT_LEARN = {
+    (500, 0.5, 6, 0.5): (
+        (167, 87, 83, 163),
+        {
+            "recall": 0.6626016260162602,
+            "precision": 0.652,
+            "accuracy": 0.66,
+            "auc": 0.7222008834261572,
+            "f0_5": 0.6540930979133226,
+            "f1": 0.657258064516129,
+            "f2": 0.660453808752026,
+            "true_negative_rate": 0.65748031496063,
+            "false_positive_rate": 0.34251968503937,
+            "f1_best_constant_classifier": 0.6595174262734584,
+            "f0_5_best_constant_classifier": 0.5476402493321461,
+            "accuracy_best_constant_classifier": 0.492,
+        },
+    ),
+    (400, 0.4, 1, 0.3): (
+        (90, 180, 9, 121),
+        {
+            "recall": 0.9307692307692308,
+            "precision": 0.4019933554817276,
+            "accuracy": 0.5275,
+            "auc": 0.755042735042735,
+            "f0_5": 0.4535232383808096,
+            "f1": 0.5614849187935035,
+            "f2": 0.7369062119366626,
+            "true_negative_rate": 0.3333333333333333,
+            "false_positive_rate": 0.6666666666666667,
+            "f1_best_constant_classifier": 0.49056603773584906,
+            "f0_5_best_constant_classifier": 0.37572254335260113,
+            "accuracy_best_constant_classifier": 0.325,
+        },
+    ),
+    (1000, 0.12, 6, 0.3): (
+        (300, 670, 0, 30),
+        {
+            "recall": 1.0,
+            "precision": 0.04285714285714286,
+            "accuracy": 0.33,
+            "auc": 0.9216151202749141,
+            "f0_5": 0.053003533568904596,
+            "f1": 0.0821917808219178,
+            "f2": 0.18292682926829268,
+            "true_negative_rate": 0.30927835051546393,
+            "false_positive_rate": 0.6907216494845361,
+            "f1_best_constant_classifier": 0.05825242718446602,
+            "f0_5_best_constant_classifier": 0.03722084367245657,
+            "accuracy_best_constant_classifier": 0.03,
+        },
+    ),
+    (50, 0.5, 2, 0.5): (
+        (16, 11, 8, 15),
+        {
+            "recall": 0.6521739130434783,
+            "precision": 0.5769230769230769,
+            "accuracy": 0.62,
+            "auc": 0.7053140096618358,
+            "f0_5": 0.5905511811023622,
+            "f1": 0.6122448979591837,
+            "f2": 0.635593220338983,
+            "true_negative_rate": 0.5925925925925926,
+            "false_positive_rate": 0.40740740740740744,
+            "f1_best_constant_classifier": 0.6301369863013698,
+            "f0_5_best_constant_classifier": 0.515695067264574,
+            "accuracy_best_constant_classifier": 0.46,
+        },
+    ),
+}
+
+
+def rows(count: int, share: float, digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities that go together somewhat; few digits make ties."""
+    i = np.arange(count)
+    p = np.round((i * 7919 % 1009) / 1009, digits)
+    noise = (i * 104729 % 997) / 997
+    return (noise * 0.6 + p * 0.4 > 1 - share).astype(int), p
+
+
+@pytest.mark.parametrize("case", SCIKIT_LEARN)
+def test_values_are_scikit_learns(case: tuple[int, float, int, float]) -> None:
+    count, share, digits, threshold = case
+    (tn, fp, fn, tp), expected = SCIKIT_LEARN[case]
+    found = metrics.statistics(*rows(count, share, digits), Target("y", threshold))[SECTION]
+    assert found["confusion_matrix"] == {"0": {"0": tn, "1": fp}, "1": {"0": fn, "1": tp}}
+    assert {name: found[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_curves_are_scikit_learns() -> None:
+    found = metrics.statistics(*rows(400, 0.4, 1), Target("y", 0.3))[SECTION]
+    roc = found["receiver_operating_characteristic_curve"]
+    # Counts of the twelve points, of 270 negatives and 130 positives.
+    false_positives = np.array([0, 7, 22, 42, 64, 89, 116, 145, 180, 211, 250, 270])
+    true_positives = np.array([0, 14, 37, 59, 77, 92, 105, 116, 121, 128, 130, 130])
+    assert roc["false_positive_rates"] == pytest.approx(false_positives / 270)
+    assert roc["true_positive_rates"] == pytest.approx(true_positives / 130)
+    curve = found["precision_recall_curve"]
+    assert curve["recalls"] == pytest.approx(true_positives / 130)
+    assert curve["precisions"][:4] == pytest.approx([1, 2 / 3, 0.6271186440677966, 59 / 101])
+    assert curve["precisions"][-1] == pytest.approx(0.325)
+
+
+def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+    found = metrics.statistics(*rows(1000, 0.5, 6), Target("y"))[SECTION]
+    roc = found["receiver_operating_characteristic_curve"]
+    for name in ("false_positive_rates", "true_positive_rates"):
+        assert len(roc[name]) == 101
+        assert roc[name] == sorted(roc[name])
+        assert (roc[name][0], roc[name][-1]) == (0, 1)
+
+
+def test_the_documented_example() -> None:
+    """The binary example of model-monitor-model-quality-metrics.html."""
+    labels, probabilities = np.array([0, 0, 0, 1]), np.array([0.1, 0.6, 0.7, 0.9])
+    found = metrics.statistics(labels, probabilities, Target("y"))[SECTION]
+    assert found["confusion_matrix"] == {"0": {"0": 1, "1": 2}, "1": {"0": 0, "1": 1}}
+    documented = {
+        "recall": 1.0,
+        "precision": 0.3333333333333333,
+        "accuracy": 0.5,
+        "recall_best_constant_classifier": 1.0,
+        "precision_best_constant_classifier": 0.25,
+        "accuracy_best_constant_classifier": 0.25,
+        "true_positive_rate": 1.0,
+        "true_negative_rate": 0.33333333333333337,
+        "false_positive_rate": 0.6666666666666666,
+        "false_negative_rate": 0.0,
+        "auc": 1.0,
+        "f0_5": 0.3846153846153846,
+        "f1": 0.5,
+        "f2": 0.7142857142857143,
+        "f0_5_best_constant_classifier": 0.29411764705882354,
+        "f1_best_constant_classifier": 0.4,
+        "f2_best_constant_classifier": 0.625,
+    }
+    scalars = {name: entry for name, entry in found.items() if "value" in entry}
+    assert {name: entry["value"] for name, entry in scalars.items()} == pytest.approx(documented)
+    assert {entry["standard_deviation"] for entry in scalars.values()} == {"NaN"}
+
+
+def test_standard_deviations_need_200_samples() -> None:
+    labels, probabilities = rows(200, 0.5, 6)
+    enough = metrics.statistics(labels, probabilities, Target("y"))[SECTION]["accuracy"]
+    few = metrics.statistics(labels[:199], probabilities[:199], Target("y"))[SECTION]["accuracy"]
+    assert few["standard_deviation"] == "NaN"
+    # Of the mean of a sample of 80 % of 200, drawn without replacement.
+    theory = math.sqrt(enough["value"] * (1 - enough["value"]) / 160 * (1 - 0.8))
+    assert 0.3 < enough["standard_deviation"] / theory < 2
+
+
+def test_what_is_not_defined_is_nan() -> None:
+    for label in (0, 1):
+        found = metrics.statistics(np.full(3, label), np.array([0.1, 0.6, 0.7]), Target("y"))
+        assert found[SECTION]["auc"]["value"] == "NaN"
+        json.dumps(found, allow_nan=False)
+    assert found[SECTION]["true_negative_rate"]["value"] == "NaN"
+    none_predicted = metrics.statistics(np.array([0, 1]), np.array([0.1, 0.1]), Target("y"))
+    assert none_predicted[SECTION]["precision"]["value"] == 0
+    assert none_predicted[SECTION]["f1"]["value"] == 0
+
+
+def test_constraints_allow_what_is_tolerated() -> None:
+    measured = metrics.statistics(*rows(500, 0.5, 6), Target("y"))
+    found = metrics.constraints(measured, ["auc", "false_positive_rate"], 0.1)
+    assert found == {
+        "binary_classification_constraints": {
+            "auc": {
+                "threshold": pytest.approx(0.9 * 0.7222008834261572),
+                "comparison_operator": "LessThanThreshold",
+            },
+            "false_positive_rate": {
+                "threshold": pytest.approx(1.1 * 0.34251968503937),
+                "comparison_operator": "GreaterThanThreshold",
+            },
+        }
+    }
+    single = metrics.statistics(np.array([1, 1]), np.array([0.1, 0.9]), Target("y"))
+    assert metrics.constraints(single, ["auc"], 0.1) == {"binary_classification_constraints": {}}
+
+
+def test_a_summary_has_the_metrics_that_can_be_watched() -> None:
+    labels, probabilities = rows(500, 0.5, 6)
+    summary = metrics.summary(labels, probabilities, Target("y"))
+    assert list(summary) == list(METRICS)
+    assert summary["f1"] == pytest.approx(0.657258064516129)

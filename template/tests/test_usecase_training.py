@@ -1,0 +1,244 @@
+"""prepare, train and evaluate, as the processes that the jobs run."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import fail, place, read_json, run, succeed
+
+from usecase import features, model, payload, prepare, tables, train
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.evaluate import evaluate_model
+from usecase.problem import METRICS
+
+
+@pytest.fixture(scope="module")
+def records(mart: Path, use_case: UseCase) -> pl.DataFrame:
+    """What features.build makes of the data mart."""
+    return features.build({name: tables.read(mart / name) for name in use_case.data.tables})
+
+
+def test_the_parts_follow_each_other_in_time(prepared: Path, use_case: UseCase) -> None:
+    parts = [tables.read(prepared / name) for name in ("train", "validation", "test")]
+    rows = [part.height for part in parts]
+    times = [part[use_case.data.time] for part in parts]
+    assert times[0].max() <= times[1].min() <= times[1].max() <= times[2].min()  # type: ignore[operator]  # all are datetimes
+    assert rows[2] / sum(rows) == pytest.approx(use_case.split.test, abs=0.001)
+    assert parts[0].columns == [
+        use_case.data.id,
+        use_case.data.time,
+        *use_case.features.names,
+        use_case.target.column,
+    ]
+    assert pl.concat(parts)[use_case.data.id].is_unique().all()
+
+
+def test_training_takes_the_newest_months(records: pl.DataFrame, use_case: UseCase) -> None:
+    months = use_case.data.history_months
+    time = pl.col(use_case.data.time)
+    old = records.with_columns(
+        time.dt.offset_by(f"-{months}mo"), pl.col(use_case.data.id) + pl.lit("-old")
+    )
+    clean = prepare.clean(pl.concat([old, records]), use_case)
+    parts = pl.concat(prepare.split(clean, use_case).values())
+    assert not parts[use_case.data.id].str.ends_with("-old").any()
+
+
+def test_preparing_again_gives_the_same(mart: Path, prepared: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    place(prepared, tmp_path / "processing" / "output")
+    succeed("prepare", tmp_path)
+    for name in ("train", "validation", "test"):
+        folder = tmp_path / "processing" / "output" / name
+        assert [path.name for path in folder.iterdir()] == ["data.parquet"]
+        assert tables.read(folder).equals(tables.read(prepared / name))
+
+
+def test_an_empty_data_mart(tmp_path: Path) -> None:
+    assert "flights: no Parquet files in" in fail("prepare", tmp_path)
+    assert not (tmp_path / "processing" / "output").exists()
+
+
+def test_files_that_are_no_tables(mart: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path)
+    broken = tmp_path / "flights" / "2013-02.parquet"
+    broken.write_bytes(b"not Parquet")
+    with pytest.raises(UseCaseError, match=r"flights: 2013-02.parquet is no Parquet file"):
+        tables.read(tmp_path / "flights")
+    pl.DataFrame({"year": ["2013"]}).write_parquet(broken)
+    with pytest.raises(
+        UseCaseError, match=r"2013-02.parquet are not those of 2013-01.*year is Str"
+    ):
+        tables.read(tmp_path / "flights")
+
+
+def test_a_column_that_the_mart_has_not(mart: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    for path in (tmp_path / "processing" / "input" / "weather").iterdir():
+        pl.read_parquet(path).drop("visib").write_parquet(path)
+    assert "features.build: ColumnNotFoundError" in fail("prepare", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pl.lit("x").alias("distance"), "features.numeric: distance is String; convert it"),
+        (pl.col("distance") / 0, "distance: is infinite in"),
+        (pl.lit("1").alias("flight_id"), "flight_id: .* rows have an id that another row has"),
+        (pl.lit(None, pl.String).alias("flight_id"), "flight_id: is empty in"),
+        (pl.lit("now").alias("scheduled_departure"), "data.time: scheduled_departure is String"),
+        (pl.lit(None, pl.Int8).alias("late"), "target late is empty in"),
+        (pl.lit(2).alias("late"), "target late has the value 2, must be true/false or 0/1"),
+        (pl.lit("yes").alias("late"), "target late is String, must be true/false or 0/1"),
+        (pl.lit(0).alias("late"), "train: target late is 0 in all .* both 0 and 1 are needed"),
+    ],
+)
+def test_records_that_cannot_be_used(
+    records: pl.DataFrame, use_case: UseCase, change: pl.Expr, message: str
+) -> None:
+    with pytest.raises(UseCaseError, match=message):
+        prepare.split(prepare.clean(records.with_columns(change), use_case), use_case)
+
+
+def test_a_feature_that_is_not_built(records: pl.DataFrame, use_case: UseCase) -> None:
+    with pytest.raises(
+        UseCaseError, match=r"features.numeric: features.build returns no column 'hour'; it returns"
+    ):
+        prepare.clean(records.drop("hour"), use_case)
+
+
+def test_too_few_rows(records: pl.DataFrame, use_case: UseCase) -> None:
+    with pytest.raises(UseCaseError, match="no rows are left for it of 2; load more data"):
+        prepare.split(prepare.clean(records[:2], use_case), use_case)
+
+
+def test_types_are_brought_into_line(records: pl.DataFrame, use_case: UseCase) -> None:
+    changed = records.with_columns(
+        pl.col("late").cast(pl.Boolean),
+        pl.col("distance").cast(pl.Decimal(10, 2)),
+        pl.col("carrier").cast(pl.Categorical),
+        pl.lit(float("nan")).alias("visibility"),
+    )
+    clean = prepare.clean(changed, use_case)
+    assert clean["late"].sum() == records["late"].sum()
+    assert clean.schema["distance"] == pl.Float64
+    assert clean.schema["carrier"] == pl.String
+    assert clean["visibility"].null_count() == records.height
+
+
+def test_training_reports_its_metrics(trained: Path, use_case: UseCase) -> None:
+    """By the expression of the training job's MetricDefinitions."""
+    log = (trained / "log.txt").read_text()
+    for name in METRICS:
+        (value,) = re.findall(rf"validation:{name}=([0-9.eE+-]+);", log)
+        assert 0 < float(value) < 1
+    (auc,) = re.findall(r"validation:auc=([0-9.eE+-]+);", log)
+    assert float(auc) > use_case.approval.threshold
+
+
+def test_hyperparameters_come_as_text(prepared: Path, tmp_path: Path) -> None:
+    for channel in ("train", "validation"):
+        place(prepared / channel, tmp_path / "input" / "data" / channel)
+    config = tmp_path / "input" / "config" / "hyperparameters.json"
+    config.parent.mkdir()
+    config.write_text(
+        json.dumps({"num_boost_round": "3", "max_depth": "2", "learning_rate": "0.5"})
+    )
+    succeed("train", tmp_path)
+    assert model.Model.load(tmp_path / "model").booster.num_boosted_rounds() == 3
+
+    # A second training in the same place fails, and leaves the reason and the first model.
+    config.write_text(json.dumps({"max_dept": "2"}))
+    reason = fail("train", tmp_path)
+    assert "training.hyperparameters: XGBoost has no 'max_dept'" in reason
+    assert (tmp_path / "output" / "failure").read_text() == reason.removeprefix("error: train: ")
+    assert len(list((tmp_path / "model").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("0.5", 0.5), ("1e-3", 0.001), ("True", True), ("gblinear", "gblinear"), ("", "")],
+)
+def test_hyperparameters_get_their_types_back(text: str, value: object) -> None:
+    assert train.parse(text) == value
+    assert type(train.parse(text)) is type(value)
+
+
+def test_hyperparameters_with_wrong_values(prepared: Path, use_case: UseCase) -> None:
+    rows = tables.read(prepared / "validation")
+    for wrong in ({"max_depth": "deep"}, {"num_boost_round": "many"}, {"learning_rate": -1}):
+        with pytest.raises(UseCaseError, match=r"training.hyperparameters: .+"):
+            model.Model.fit(rows, rows, use_case, wrong)
+
+
+def test_a_loaded_model_predicts_the_same(
+    prepared: Path, trained: Path, tmp_path: Path, use_case: UseCase
+) -> None:
+    rows = tables.columns(tables.read(prepared / "test"), use_case.features.names)
+    loaded = model.Model.load(trained / "model")
+    again = tmp_path / "model"
+    train.save(loaded, again)
+    predictions = loaded.predict(rows)
+    assert predictions.shape == (len(rows["hour"]),)
+    assert ((predictions > 0) & (predictions < 1)).all()
+    assert (model.Model.load(again).predict(rows) == predictions).all()
+    one: payload.Columns = {name: values[:1] for name, values in rows.items()}
+    assert loaded.predict(one)[0] == predictions[0]
+    missing: payload.Columns = {**one, "carrier": [None]}
+    unknown: payload.Columns = {**one, "carrier": ["no such carrier"]}
+    assert loaded.predict(unknown)[0] == loaded.predict(missing)[0]
+
+
+def test_an_evaluation_has_model_monitors_form(evaluation: Path, use_case: UseCase) -> None:
+    statistics = read_json(evaluation / "statistics.json")
+    assert statistics["version"] == 0.0
+    metrics = statistics["binary_classification_metrics"]
+    for name in (*METRICS, *(f"{name}_best_constant_classifier" for name in ("recall", "f1"))):
+        assert 0 <= metrics[name]["value"] <= 1
+        assert metrics[name]["standard_deviation"] < 0.05
+    matrix = metrics["confusion_matrix"]
+    assert sum(sum(row.values()) for row in matrix.values()) == statistics["dataset"]["item_count"]
+    limits = read_json(evaluation / "constraints.json")["binary_classification_constraints"]
+    quality = use_case.monitors.model_quality
+    assert list(limits) == list(quality.metrics)
+    for name, limit in limits.items():
+        sign = -1 if limit["comparison_operator"] == "LessThanThreshold" else 1
+        expected = metrics[name]["value"] * (1 + sign * quality.tolerance)
+        assert limit["threshold"] == pytest.approx(expected)
+
+
+def test_evaluation_is_a_function_too(
+    trained: Path, prepared: Path, evaluation: Path, use_case: UseCase
+) -> None:
+    statistics = evaluate_model(trained / "model", prepared / "test", use_case)
+    assert statistics == read_json(evaluation / "statistics.json")
+
+
+def test_what_cannot_be_evaluated(
+    trained: Path, prepared: Path, tmp_path: Path, use_case: UseCase
+) -> None:
+    rows = tables.read(prepared / "test")
+    tables.write(rows.drop("dest"), tmp_path / "test")
+    with pytest.raises(UseCaseError, match="test: there is no column 'dest'"):
+        evaluate_model(trained / "model", tmp_path / "test", use_case)
+    tables.write(rows.filter(pl.col("late") == 1), tmp_path / "test")
+    with pytest.raises(UseCaseError, match="test: target late is 1 in all"):
+        evaluate_model(trained / "model", tmp_path / "test", use_case)
+    shutil.copytree(trained / "model", tmp_path / "model")
+    (tmp_path / "model" / "categories.json").unlink()
+    with pytest.raises(UseCaseError, match="no model could be loaded"):
+        evaluate_model(tmp_path / "model", prepared / "test", use_case)
+    inputs = tmp_path / "processing" / "input"
+    (inputs / "model").mkdir(parents=True)
+    (inputs / "model" / "model.tar.gz").write_bytes(b"no archive")
+    assert "is no model archive" in fail("evaluate", tmp_path)
+
+
+def test_unknown_commands(tmp_path: Path) -> None:
+    result = run("deploy", tmp_path)
+    assert result.returncode == 2
+    assert "prepare|train|evaluate|baseline|serve" in result.stderr

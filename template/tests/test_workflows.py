@@ -1,0 +1,264 @@
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from request_shapes import errors
+
+from usecase import config
+from workflows import names
+from workflows.jobs import Settings
+from workflows.monitors import MONITORS
+from workflows.placeholders import fill, output
+from workflows.sagemaker_pipelines import monitoring_definition, training_definition
+
+ACCOUNT = "123456789012"
+BUCKET = names.bucket(ACCOUNT)
+SETTINGS = Settings(
+    use_case=config.load(),
+    image=f"{ACCOUNT}.dkr.ecr.{names.REGION}.amazonaws.com/repository:tag",
+    role=f"arn:aws:iam::{ACCOUNT}:role/jobs",
+    bucket=BUCKET,
+    commit="0" * 40,
+)
+FUNCTION = f"arn:aws:lambda:{names.REGION}:{ACCOUNT}:function"
+DEFINITIONS = {
+    names.TRAINING: training_definition(SETTINGS),
+    names.MONITORING: monitoring_definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
+}
+OPERATIONS = {
+    "Processing": ("CreateProcessingJob", "ProcessingJobName"),
+    "Training": ("CreateTrainingJob", "TrainingJobName"),
+    "RegisterModel": ("CreateModelPackage", None),
+}
+OUTPUT = "ProcessingOutputConfig.Outputs['{}'].S3Output.S3Uri"
+SAMPLES = {"String": f"s3://{BUCKET}/result", "Integer": 1}
+
+
+class Execution:
+    """Puts values for the expressions of a definition, as an execution would."""
+
+    def __init__(self, definition: dict[str, Any]) -> None:
+        self.parameters = {p["Name"]: p["DefaultValue"] for p in definition["Parameters"]}
+        self.steps = {step["Name"]: step for step in every_step(definition["Steps"])}
+
+    def value(self, node: Any) -> Any:
+        match node:
+            case {"Get": str(path)}:
+                return self.get(path)
+            case {"Std:Join": {"On": on, "Values": values}}:
+                return on.join(str(self.value(v)) for v in values)
+            case dict():
+                return {key: self.value(item) for key, item in node.items()}
+            case list():
+                return [self.value(item) for item in node]
+        return node
+
+    def get(self, path: str) -> Any:
+        if path == "Execution.PipelineExecutionId":
+            return "abcdefgh1234"
+        kind, name, rest = [*path.split(".", 2), ""][:3]
+        if kind == "Parameters":
+            return self.parameters[name]
+        step = self.steps[name]
+        if found := re.fullmatch(r"ProcessingOutputConfig.Outputs\['(\w+)'\].S3Output.S3Uri", rest):
+            outputs = step["Arguments"]["ProcessingOutputConfig"]["Outputs"]
+            uris = {o["OutputName"]: o["S3Output"]["S3Uri"] for o in outputs}
+            return self.value(uris[found[1]])
+        if found := re.fullmatch(r"OutputParameters\['(\w+)'\]", rest):
+            kinds = {o["OutputName"]: o["OutputType"] for o in step["OutputParameters"]}
+            return SAMPLES[kinds[found[1]]]
+        if found := re.fullmatch(r"PropertyFiles\.(\w+)", rest):
+            (file,) = step["PropertyFiles"]
+            assert file["PropertyFileName"] == found[1]
+            return self.get(f"Steps.{name}.{OUTPUT.format(file['OutputName'])}")
+        assert rest == "ModelArtifacts.S3ModelArtifacts"
+        folder = self.value(step["Arguments"]["OutputDataConfig"]["S3OutputPath"])
+        return f"{folder}/job/output/model.tar.gz"
+
+
+def every_step(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for step in steps:
+        yield step
+        for branch in ("IfSteps", "ElseSteps"):
+            yield from every_step(step["Arguments"].get(branch, []))
+
+
+def step_of(workflow: str, name: str) -> dict[str, Any]:
+    """A step of a workflow with values for its expressions."""
+    execution = Execution(DEFINITIONS[workflow])
+    step: dict[str, Any] = execution.value(execution.steps[name])
+    return step
+
+
+def references(node: Any) -> Iterator[str]:
+    """The names of the steps that an expression refers to."""
+    match node:
+        case {"Get": str(path)} if path.startswith("Steps."):
+            yield path.split(".")[1]
+        case dict():
+            for value in node.values():
+                yield from references(value)
+        case list():
+            for value in node:
+                yield from references(value)
+
+
+STEPS = [
+    pytest.param(workflow, step["Name"], id=f"{workflow}-{step['Name']}")
+    for workflow, definition in DEFINITIONS.items()
+    for step in every_step(definition["Steps"])
+]
+
+
+@pytest.mark.parametrize(("workflow", "name"), STEPS)
+def test_every_request_is_one_that_sagemaker_takes(workflow: str, name: str) -> None:
+    step = step_of(workflow, name)
+    if step["Type"] in OPERATIONS:
+        operation, job_name = OPERATIONS[step["Type"]]
+        # SageMaker Pipelines makes the names of jobs.
+        request = step["Arguments"] | ({job_name: "name"} if job_name else {})
+        assert errors("sagemaker", operation, request) == []
+    else:
+        assert step["Type"] in {"Condition", "Fail", "Lambda"}
+
+
+@pytest.mark.parametrize("workflow", DEFINITIONS)
+def test_names_and_references_hold(workflow: str) -> None:
+    definition = DEFINITIONS[workflow]
+    steps = list(every_step(definition["Steps"]))
+    known = [step["Name"] for step in steps]
+    assert len(set(known)) == len(known)
+    assert all(re.fullmatch(r"[A-Za-z0-9\-_]{1,64}", name) for name in known)
+    parameters = [p["Name"] for p in definition["Parameters"]]
+    # EventBridge takes no underscore in the name of a parameter, SageMaker no empty default.
+    assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name) for name in parameters)
+    assert all(p["DefaultValue"] != "" for p in definition["Parameters"])
+    for i, step in enumerate(steps):
+        nested = {s["Name"] for s in every_step([step])}
+        needed = {*references(step), *step.get("DependsOn", [])} - nested
+        assert needed <= set(known[:i]), step["Name"]
+
+
+def test_gate_compares_the_metric_of_the_evaluation_with_the_threshold() -> None:
+    gate = Execution(DEFINITIONS[names.TRAINING]).steps["Gate"]
+    (condition,) = gate["Arguments"]["Conditions"]
+    approval = SETTINGS.use_case.approval
+    read = condition["LeftValue"]["Std:JsonGet"]
+    assert read["Path"] == f"{names.QUALITY_METRICS}.{approval.metric}.value"
+    assert read["PropertyFile"] == {"Get": "Steps.Evaluate.PropertyFiles.Evaluation"}
+    (file,) = step_of(names.TRAINING, "Evaluate")["PropertyFiles"]
+    assert file == {
+        "PropertyFileName": "Evaluation",
+        "OutputName": "evaluation",
+        "FilePath": "statistics.json",
+    }
+    assert condition["Type"] == "GreaterThanOrEqualTo"
+    assert condition["RightValue"] == {"Get": "Parameters.Threshold"}
+    assert Execution(DEFINITIONS[names.TRAINING]).parameters["Threshold"] == approval.threshold
+    assert gate["DependsOn"] == ["Baseline"]
+
+
+def test_model_that_does_not_pass_fails_with_metric_and_threshold() -> None:
+    message = step_of(names.TRAINING, "TooLow")["Arguments"]["ErrorMessage"]
+    approval = SETTINGS.use_case.approval
+    assert (
+        message == f"{approval.metric} on the test data is below the threshold {approval.threshold}"
+    )
+
+
+def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
+    version = step_of(names.TRAINING, "Register")["Arguments"]
+    folder = f"s3://{BUCKET}/training/abcdefgh1234"
+    assert version["ModelApprovalStatus"] == "PendingManualApproval"
+    assert version["CustomerMetadataProperties"] == {
+        "Execution": "abcdefgh1234",
+        "TestData": f"{folder}/test",
+        "Trigger": "manual",
+    }
+    assert version["MetadataProperties"]["CommitId"] == SETTINGS.commit
+    files = {
+        (key, kind): source["S3Uri"]
+        for key, kinds in version["DriftCheckBaselines"].items()
+        for kind, source in kinds.items()
+    }
+    assert files == {
+        ("ModelQuality", "Statistics"): f"{folder}/evaluation/statistics.json",
+        ("ModelQuality", "Constraints"): f"{folder}/evaluation/constraints.json",
+        ("ModelDataQuality", "Statistics"): f"{folder}/baseline/statistics.json",
+        ("ModelDataQuality", "Constraints"): f"{folder}/baseline/constraints.json",
+    }
+    assert version["ModelMetrics"] == version["DriftCheckBaselines"]
+
+
+@pytest.mark.parametrize(("workflow", "name"), STEPS)
+def test_code_runs_without_network_where_the_image_expects_its_files(
+    workflow: str, name: str
+) -> None:
+    step = step_of(workflow, name)
+    body = step["Arguments"]
+    if step["Type"] == "Training":
+        assert body["EnableNetworkIsolation"]
+    elif step["Type"] == "Processing":
+        assert body["NetworkConfig"]["EnableNetworkIsolation"]
+        for side, files in (
+            ("input", body["ProcessingInputs"]),
+            ("output", body["ProcessingOutputConfig"]["Outputs"]),
+        ):
+            for file in files:
+                s3 = file[f"S3{side.title()}"]
+                label = file[f"{side.title()}Name"]
+                assert s3["LocalPath"] == f"/opt/ml/processing/{side}/{label}"
+
+
+def test_tables_are_read_each_from_its_own_folder() -> None:
+    inputs = step_of(names.TRAINING, "Prepare")["Arguments"]["ProcessingInputs"]
+    # Without the slash at its end, a prefix would take in other folders that begin alike.
+    assert {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs} == {
+        table: f"s3://{BUCKET}/mart/{table}/" for table in SETTINGS.use_case.data.tables
+    }
+
+
+@pytest.mark.parametrize("monitor", MONITORS, ids=lambda m: m.name)
+def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
+    due = Execution(DEFINITIONS[names.MONITORING]).steps[f"{monitor.step}Due"]
+    counts = [c["LeftValue"]["Get"].split("'")[1] for c in due["Arguments"]["Conditions"]]
+    assert counts == [f"{name}_count" for name in monitor.inputs]
+    assert [s["Name"] for s in due["Arguments"]["IfSteps"]] == [
+        monitor.step,
+        f"{monitor.step}Violations",
+    ]
+    assert due["Arguments"]["ElseSteps"] == []
+    job = step_of(names.MONITORING, monitor.step)["Arguments"]
+    kinds = {i["InputName"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]}
+    assert kinds == dict.fromkeys(monitor.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
+    (report,) = job["ProcessingOutputConfig"]["Outputs"]
+    assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{monitor.name}/abcdefgh1234"
+    count = step_of(names.MONITORING, f"{monitor.step}Violations")["Arguments"]
+    assert count == {"monitor": monitor.name, "report": report["S3Output"]["S3Uri"]}
+
+
+def test_placeholders_are_filled_wherever_they_are() -> None:
+    body = {"a": [output("Prepare", "train"), "x/@{execution}/y"], "b": 1, "c": ""}
+    filled = fill(body, lambda name: f"<{name}>", tuple)
+    assert filled == {
+        "a": ["<output.Prepare.train>", ("x/", "<execution>", "/y")],
+        "b": 1,
+        "c": "",
+    }
+
+
+def test_check_of_requests_finds_what_botocore_does_not() -> None:
+    body = step_of(names.TRAINING, "Prepare")["Arguments"] | {
+        "ProcessingJobName": "with_underscore"
+    }
+    body["ProcessingResources"]["ClusterConfig"] |= {"InstanceType": "ml.huge", "Speed": 1}
+    body["ProcessingResources"]["ClusterConfig"].pop("VolumeSizeInGB")
+    found = "\n".join(errors("sagemaker", "CreateProcessingJob", body))
+    for part in (
+        "'with_underscore' does not match",
+        "'ml.huge' is none of",
+        "Speed: unknown",
+        "VolumeSizeInGB: missing",
+    ):
+        assert part in found
