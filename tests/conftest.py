@@ -1,0 +1,60 @@
+"""Fixtures: the template, and projects made from it once a session."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import matrix, template
+
+Render = Callable[[matrix.Answers], Path]
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template in a folder without git, which Copier reads faster than a repository."""
+    return template.snapshot(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a repository with one commit, as people get it."""
+    folder = template.snapshot(tmp_path_factory.mktemp("repository"))
+    template.commit(folder, "The template")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Render:
+    """Gives the project of a combination of answers; each is made once."""
+    projects: dict[str, Path] = {}
+
+    def project(answers: matrix.Answers) -> Path:
+        key = repr(sorted(answers.items()))
+        if key not in projects:
+            folder = tmp_path_factory.mktemp("rendered") / "project"
+            projects[key] = template.render(source, folder, answers)
+        return projects[key]
+
+    return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A project with default answers as `make demo` makes it: installed and committed."""
+    folder = tmp_path_factory.mktemp("project") / "flight-delays"
+    return make_project(repository, folder)
+
+
+def make_project(
+    repository: Path, folder: Path, answers: Mapping[str, object] | None = None
+) -> Path:
+    """Make, install and commit a project with answers other than the defaults."""
+    copier = Path(sys.executable).with_name("copier")
+    given = [f"--data={key}={json.dumps(value)}" for key, value in (answers or {}).items()]
+    template.run([copier, "copy", "--defaults", "--quiet", *given, repository, folder], repository)
+    template.run(["uv", "sync", "--quiet"], folder)
+    template.commit(folder, "Start from Kakehashi")
+    return folder

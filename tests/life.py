@@ -1,0 +1,125 @@
+"""The life of a generated project (`poe local`) as the tests see it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+
+from tests import template
+
+COMMAND = ("uv", "run", "poe", "local")
+T = TypeVar("T")
+FINAL = {"Succeeded", "Failed", "Stopped"}
+
+
+@dataclass(frozen=True)
+class Life:
+    """A life that has been lived and whose local AWS runs on.
+
+    Attributes:
+        project: The project's folder.
+        output: What it has printed.
+        result: `.local/lifecycle.json`.
+        environment: What points a client at the local AWS.
+    """
+
+    project: Path
+    output: str
+    result: dict[str, Any]
+    environment: dict[str, str] = field(repr=False)
+
+    @property
+    def slug(self) -> str:
+        """The project's short name."""
+        return str(self.result["answers"]["project_slug"])
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+        """A client of the local AWS."""
+        return boto3.session.Session(
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=str(self.result["answers"]["aws_region"]),
+        ).client(service, endpoint_url=self.environment["AWS_ENDPOINT_URL"])
+
+    def ops(self, *arguments: str) -> str:
+        """What `ops` with these arguments prints."""
+        return template.run(["uv", "run", "ops", *arguments], self.project, self.environment)
+
+    def train(self, **parameters: str) -> dict[str, Any]:
+        """Start the training with parameters; its description when it has ended."""
+        sagemaker = self.client("sagemaker")
+        arn = sagemaker.start_pipeline_execution(
+            PipelineName=f"{self.slug}-training",
+            PipelineParameters=[{"Name": k, "Value": v} for k, v in parameters.items()],
+        )["PipelineExecutionArn"]
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            state: dict[str, Any] = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+            if state["PipelineExecutionStatus"] in FINAL:
+                return state
+            time.sleep(0.5)
+        raise AssertionError(f"{arn} did not end")
+
+
+def live(project: Path) -> Life:
+    """Live, and leave the local AWS running; end it with `end`."""
+    return lived(project, template.run([*COMMAND, "--keep"], project))
+
+
+def lived(project: Path, output: str) -> Life:
+    """A life that `poe local --keep` has just lived."""
+    result = json.loads((project / ".local" / "lifecycle.json").read_text())
+    environment = (
+        "from ops import local_aws; import json; print(json.dumps(local_aws.environment()))"
+    )
+    printed = template.run(["uv", "run", "python", "-c", environment], project)
+    return Life(project, output, result, json.loads(printed))
+
+
+def end(project: Path) -> None:
+    """Stop the project's local AWS."""
+    template.run(
+        ["uv", "run", "python", "-c", "from ops import local_aws; local_aws.stop()"], project
+    )
+
+
+def kill_in(project: Path, stage_before: str, seconds: float) -> None:
+    """Live until some seconds after a stage has ended, then kill every process of the command."""
+    log = project / ".local" / "killed.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=project,
+            env=template.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 300
+        while f"\n{stage_before} " not in f"\n{log.read_text()}":
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"stage {stage_before} was not reached:\n{log.read_text()}")
+            time.sleep(0.1)
+        time.sleep(seconds)
+        if process.poll() is not None:
+            raise AssertionError(f"too late to kill it:\n{log.read_text()}")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def at_once(times: int, work: Callable[[], T]) -> list[T]:
+    """Call a function several times at the same time; the results."""
+    with ThreadPoolExecutor(times) as pool:
+        return [future.result() for future in [pool.submit(work) for _ in range(times)]]

@@ -1,0 +1,83 @@
+"""Which answers there are, and which combinations of them are tested.
+
+`python -m tests.matrix` lists the combinations.
+"""
+
+from collections.abc import Iterator
+from itertools import chain, combinations, cycle, product
+from typing import Any
+
+import yaml
+
+from tests.template import ROOT
+
+Answers = dict[str, Any]
+
+# What people type, which must come out as typed: quotes, Jinja, Markdown, Japanese.
+TEXTS: list[Answers] = [
+    {},
+    {
+        "project_name": "R&D's churn <beta>",
+        "project_slug": "churn",
+        "description": "Who's leaving? 100% of {{ customers }} & others #1: it's told.",
+        "aws_region": "us-gov-west-1",
+        "notification_email": "ml.team+churn@example.co.jp",
+    },
+    {
+        "project_name": "架け橋",
+        "project_slug": "a" * 32,
+        "description": "到着が15分以上遅れる便を予測します。",
+        "aws_region": "eu-central-1",
+    },
+]
+
+# A few that have every answer once and lack every answer once, for what is too slow for all.
+OPPOSITES: list[Answers] = [
+    {},
+    {"monitors": ["data_quality"], "triggers": []},
+    {"monitors": ["model_quality"], "triggers": ["new_data"]},
+]
+
+
+def questions() -> dict[str, Any]:
+    """The questions of copier.yml that are asked or recorded."""
+    document = yaml.safe_load((ROOT / "copier.yml").read_text())
+    return {
+        name: question
+        for name, question in document.items()
+        if not name.startswith("_") and question.get("when", True)
+    }
+
+
+def options(question: dict[str, Any]) -> list[Any]:
+    """Every answer to a question with choices; for a multiselect every valid subset of them."""
+    values = list(question["choices"].values())
+    if not question.get("multiselect"):
+        return values
+    smallest = 1 if "validator" in question else 0
+    sizes = range(len(values), smallest - 1, -1)
+    return [list(c) for c in chain.from_iterable(combinations(values, size) for size in sizes)]
+
+
+def all_answers() -> Iterator[Answers]:
+    """Every combination of the questions with choices, each with one of the texts in turn."""
+    choices = {name: options(q) for name, q in questions().items() if "choices" in q}
+    texts = cycle(TEXTS)
+    for values in product(*choices.values()):
+        yield dict(zip(choices, values, strict=True)) | next(texts)
+
+
+def name(answers: Answers) -> str:
+    """A short name of a combination, for test ids: the answers that are not the default."""
+    defaults = {name: question["default"] for name, question in questions().items()}
+    different = [
+        "+".join(value) or f"no-{key}" if isinstance(value, list) else value
+        for key, value in answers.items()
+        if "choices" in questions()[key] and value != defaults[key]
+    ]
+    return ",".join(different) or "defaults"
+
+
+if __name__ == "__main__":
+    for number, answers in enumerate(all_answers(), start=1):
+        print(number, name(answers))

@@ -1,0 +1,80 @@
+"""The template as a commit would hold it, and projects made from it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import copier
+
+ROOT = Path(__file__).parents[1]
+
+# The life of a generated project must not depend on the shell that the tests were started from.
+FOREIGN = (
+    *("ANSWERS", "AWS_", "COPIER_", "GIT_", "LOCAL", "MAKE", "MFLAGS", "PYTEST_", "PYTHON"),
+    *("UV_PROJECT", "VIRTUAL_ENV"),
+)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a command, without what belongs to this project or an AWS account."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+    identity = {
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in {"NAME": "tests", "EMAIL": "tests@example.com"}.items()
+    }
+    return kept | identity | dict(extra or {})
+
+
+def run(command: Sequence[str | Path], folder: Path, extra: Mapping[str, str] | None = None) -> str:
+    """Run a command and return its standard output.
+
+    Raises:
+        AssertionError: When it fails; with all that it wrote.
+    """
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(extra),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        shown = " ".join(str(part) for part in command)
+        raise AssertionError(
+            f"`{shown}` ended with status {result.returncode}:\n{result.stdout}\n{result.stderr}"
+        )
+    return result.stdout
+
+
+def tracked() -> list[Path]:
+    """The files that a commit of the working tree would hold, relative to the root."""
+    listed = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT)
+    return [Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def snapshot(folder: Path) -> Path:
+    """Copy the files that a commit would hold to an empty folder."""
+    for file in tracked():
+        copy = folder / file
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, copy)
+    return folder
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything in a folder, which becomes a repository if it is none yet."""
+    run(["git", "init", "--quiet", "--initial-branch=main"], folder)
+    run(["git", "add", "--all"], folder)
+    run(["git", "commit", "--quiet", "--message", message], folder)
+
+
+def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
+    """Make a project as `copier copy --defaults` does, in this process and without `--trust`."""
+    copier.run_copy(str(template), folder, dict(answers), defaults=True, quiet=True)
+    return folder

@@ -1,0 +1,162 @@
+"""The whole life of a project with default answers, and what must go wrong in a good way."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests import life, template
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lived(repository: Path) -> Iterator[life.Life]:
+    """What `make demo` does in a fresh clone."""
+    demo = repository / "build" / "demo"
+    try:
+        yield life.lived(demo, template.run(["make", "demo", "LOCAL=--keep"], repository))
+    finally:
+        if demo.exists():
+            life.end(demo)
+
+
+def versions(lived: life.Life) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = lived.client("sagemaker").list_model_packages(
+        ModelPackageGroupName=lived.slug, SortBy="CreationTime", SortOrder="Ascending"
+    )["ModelPackageSummaryList"]
+    return found
+
+
+def endpoint(lived: life.Life) -> dict[str, Any]:
+    found: dict[str, Any] = lived.client("sagemaker").describe_endpoint(EndpointName=lived.slug)
+    return {key: value for key, value in found.items() if key != "ResponseMetadata"}
+
+
+def test_second_version_serves(lived: life.Life) -> None:
+    first, second = lived.result["model_versions"]
+    assert (first["version"], second["version"]) == (1, 2)
+    assert first["approval"] == second["approval"] == "Approved"
+    assert 0.6 < first["metrics"]["auc"] < 1
+    assert 0.6 < second["metrics"]["auc"] < 1
+    assert lived.result["serving_version"] == 2
+    assert endpoint(lived)["EndpointStatus"] == "InService"
+
+
+def test_drift_has_started_the_retraining_once(lived: life.Life) -> None:
+    assert lived.result["retraining"]["started_by"] == "drift"
+    assert lived.result["retraining"]["status"] == "Succeeded"
+    sagemaker = lived.client("sagemaker")
+    executions = sagemaker.list_pipeline_executions(PipelineName=f"{lived.slug}-training")
+    started = [
+        parameter["Value"]
+        for execution in executions["PipelineExecutionSummaries"]
+        for parameter in sagemaker.list_pipeline_parameters_for_execution(
+            PipelineExecutionArn=execution["PipelineExecutionArn"]
+        )["PipelineParameters"]
+        if parameter["Name"] == "Trigger"
+    ]
+    assert started.count("drift") == 1
+    assert started.count("new_data") == 1
+
+
+def test_every_request_was_answered(lived: life.Life) -> None:
+    assert lived.result["predictions"] >= 3000
+    assert lived.result["failed_requests"] == 0
+
+
+def test_september_is_seen_as_drift(lived: life.Life) -> None:
+    monitors = lived.result["monitors"]
+    assert set(monitors) == set(lived.result["answers"]["monitors"])
+    assert monitors["model_quality"]["violations"]
+    alarms = lived.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert any(alarm["StateValue"] == "ALARM" for alarm in alarms)
+
+
+def test_people_are_told(lived: life.Life) -> None:
+    # Two versions that wait, two deployments, one alarm at least.
+    assert lived.result["notifications"] >= 5
+
+
+def test_summary_is_complete(lived: life.Life) -> None:
+    seconds = lived.result["seconds"]
+    assert seconds["total"] == pytest.approx(
+        sum(v for k, v in seconds.items() if k != "total"), abs=1
+    )
+    assert lived.result["answers"]["orchestrator"] == "sagemaker_pipelines"
+    assert set(lived.result) >= {"answers", "model_versions", "serving_version", "dashboard_url"}
+    assert "lifecycle.json" in lived.output
+
+
+def test_operations_from_the_command_line(lived: life.Life) -> None:
+    listed = lived.ops("models", "list")
+    assert listed.count("Approved") == 2
+    assert "auc" in lived.ops("models", "compare", "1", "2")
+
+
+def test_label_of_an_unknown_prediction_is_refused(lived: life.Life, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.csv"
+    truth.write_text("flight_id,late\nno-such-flight,1\n")
+    with pytest.raises(AssertionError, match="no-such-flight"):
+        lived.ops("labels", str(truth))
+
+
+def test_model_below_the_threshold_is_not_registered(lived: life.Life) -> None:
+    before = versions(lived)
+    state = lived.train(Threshold="0.99")
+    assert state["PipelineExecutionStatus"] == "Failed"
+    assert "auc" in state["FailureReason"]
+    assert "0.99" in state["FailureReason"]
+    assert versions(lived) == before
+
+
+def test_failed_job_gives_its_own_reason(lived: life.Life) -> None:
+    s3 = lived.client("s3")
+    account = lived.client("sts").get_caller_identity()["Account"]
+    bucket = f"{lived.slug}-{account}-{lived.result['answers']['aws_region']}"
+    broken = {"Bucket": bucket, "Key": "mart/flights/2013-10.parquet"}
+    s3.put_object(Body=b"this is no Parquet file", **broken)
+    try:
+        state = lived.train()
+    finally:
+        s3.delete_object(**broken)
+    assert state["PipelineExecutionStatus"] == "Failed"
+    assert "Prepare" in state["FailureReason"]
+    assert "AlgorithmError" in state["FailureReason"]
+    assert "2013-10.parquet" in state["FailureReason"]
+    assert "Traceback" not in state["FailureReason"]
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_repeated_approval_deploys_nothing(lived: life.Life, copies: int) -> None:
+    """EventBridge delivers at least once: the same event again, alone and thrice at a time."""
+    package = versions(lived)[1]["ModelPackageArn"]
+    event = {
+        "detail-type": "SageMaker Model Package State Change",
+        "source": "aws.sagemaker",
+        "time": "2026-01-01T00:00:00Z",
+        "detail": {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"},
+    }
+    call = {"FunctionName": f"{lived.slug}-deploy", "Payload": json.dumps(event)}
+    before = endpoint(lived)
+    answers = life.at_once(copies, lambda: lived.client("lambda").invoke(**call))
+    outcomes = [json.load(answer["Payload"])["outcome"] for answer in answers]
+    assert outcomes == ["ignored, this approval is deployed"] * copies
+    assert endpoint(lived) == before
+
+
+def test_bad_request_is_refused_and_the_endpoint_goes_on(lived: life.Life) -> None:
+    runtime = lived.client("sagemaker-runtime")
+    for content_type, body, message in [
+        ("text/csv", b"1,2\n", "fields"),
+        ("application/json", b'{"instances": [{"hour": "noon"}]}', "row 1, field"),
+        ("text/plain", b"hello", "Content-Type must be"),
+    ]:
+        with pytest.raises(ClientError, match=message) as error:
+            runtime.invoke_endpoint(EndpointName=lived.slug, ContentType=content_type, Body=body)
+        assert error.value.response["Error"]["Code"] == "ModelError"
+        assert 400 <= error.value.response["OriginalStatusCode"] < 500
+    assert endpoint(lived)["EndpointStatus"] == "InService"

@@ -1,0 +1,67 @@
+"""A project with default answers, installed: its own checks, tests and synthesis pass."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import conftest, life, matrix, template
+from tests.conftest import Render
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("task", ["check", "test", "synth"])
+def test_task_of_the_project(project: Path, task: str) -> None:
+    template.run(["uv", "run", "poe", task], project)
+
+
+@pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
+@pytest.mark.parametrize("tool", ["mypy", "pytest"])
+def test_tool_with_other_answers(
+    project: Path, rendered: Render, answers: matrix.Answers, tool: str
+) -> None:
+    """In the environment of the default answers: no answer changes what is installed."""
+    folder, environment = rendered(answers), project / ".venv" / "bin"
+    own = {
+        "MYPY_CACHE_DIR": str(project / ".mypy_cache"),  # reading the CDK's types takes a minute
+        "PATH": f"{environment}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{folder}/src:{folder}",
+    }
+    template.run([environment / tool], folder, own)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
+def test_life_with_other_answers(repository: Path, tmp_path: Path, answers: matrix.Answers) -> None:
+    project = conftest.make_project(repository, tmp_path / "project", answers)
+    try:
+        result = life.live(project).result
+    finally:
+        life.end(project)
+    assert [version["version"] for version in result["model_versions"]] == [1, 2]
+    assert result["serving_version"] == 2
+    assert result["failed_requests"] == 0
+    assert list(result["monitors"]) == answers["monitors"]
+    assert result["retraining"]["started_by"] == "manual"
+
+
+def test_hooks_pass(project: Path) -> None:
+    template.run(["uv", "run", "pre-commit", "run", "--all-files"], project)
+
+
+def test_merge_marker_is_refused(project: Path) -> None:
+    file = project / "docs" / "operations.md"
+    text = file.read_text()
+    file.write_text(text + "<" * 7 + " before updating\n")
+    try:
+        with pytest.raises(AssertionError, match="no merge marker of an update"):
+            template.run(
+                ["uv", "run", "pre-commit", "run", "merge-markers", "--all-files"], project
+            )
+    finally:
+        file.write_text(text)
+
+
+def test_nothing_is_left_to_commit(project: Path) -> None:
+    assert template.run(["git", "status", "--porcelain"], project) == ""

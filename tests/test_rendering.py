@@ -1,0 +1,145 @@
+"""Every combination of answers gives a project that is whole, formatted and lint-free."""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import matrix, template
+from tests.conftest import Render
+
+COMBINATIONS = [pytest.param(answers, id=matrix.name(answers)) for answers in matrix.all_answers()]
+every_combination = pytest.mark.parametrize("answers", COMBINATIONS)
+
+MOST_FILES = 120
+
+# An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
+LEFTOVER = re.compile(
+    r"\{%-? *(if|el|end|for|set)|\{\{[- ]*(_copier|" + "|".join(matrix.questions()) + ")"
+)
+
+# What a project must not speak of when the answer was not given. That every version is registered
+# with AWS's ModelQuality and ModelDataQuality baselines, whether or not they are watched, may stay.
+TRACES = {
+    (
+        "monitors",
+        "data_quality",
+    ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|DataQuality(Inputs|Due)",
+    ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",
+    ("triggers", "schedule"): r"[\"'`]schedule[\"'`]|triggers[./]schedule|on a schedule|monthly",
+    ("triggers", "new_data"): r"[\"'`/.]new_data|[Nn]ew data|_SUCCESS",
+    ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
+}
+BASELINES = (
+    *(f"src/usecase/{name}.py" for name in ("baseline", "config", "evaluate")),
+    *(f"tests/test_usecase_{name}.py" for name in ("baseline", "config", "training")),
+)
+
+
+def expected_files(answers: matrix.Answers) -> set[str]:
+    """The files that answers bring, by the table in files.txt."""
+    table = (Path(__file__).parent / "files.txt").read_text().splitlines()
+    rows = [line.split(maxsplit=1) for line in table if line and not line.startswith("#")]
+    return {row[0] for row in rows if len(row) == 1 or holds(row[1], answers)}
+
+
+def holds(condition: str, answers: matrix.Answers) -> bool:
+    """Whether `question: answer` was answered, or with `question: any` anything at all."""
+    question, _, wanted = condition.partition(": ")
+    given: Any = answers[question]
+    given = given if isinstance(given, list) else [given]
+    return bool(given) if wanted == "any" else wanted in given
+
+
+@cache
+def files(project: Path) -> dict[str, str]:
+    """The text of every file of a project."""
+    found = sorted(path for path in project.rglob("*") if path.is_file())
+    return {path.relative_to(project).as_posix(): path.read_text() for path in found}
+
+
+@every_combination
+def test_exactly_the_expected_files(rendered: Render, answers: matrix.Answers) -> None:
+    found = set(files(rendered(answers)))
+    expected = expected_files(answers)
+    assert found == expected
+    assert len(found) < MOST_FILES
+
+
+@every_combination
+def test_every_file_is_whole(rendered: Render, answers: matrix.Answers) -> None:
+    parsers: dict[str, Callable[[str], Any]] = {
+        ".py": ast.parse,
+        ".toml": tomllib.loads,
+        ".yml": yaml.safe_load,
+        ".yaml": yaml.safe_load,
+        ".json": json.loads,
+    }
+    for name, text in files(rendered(answers)).items():
+        if parse := parsers.get(Path(name).suffix):
+            parse(text)
+        assert not text or (text.endswith("\n") and not text.endswith("\n\n")), name
+        assert "\n\n\n\n" not in text, name
+        assert not LEFTOVER.search(text), f"Jinja left in {name}"
+
+
+@every_combination
+def test_no_trace_of_what_was_not_chosen(rendered: Render, answers: matrix.Answers) -> None:
+    for (question, answer), words in TRACES.items():
+        if answer in answers[question]:
+            continue
+        traces = [
+            f"{name}:{number}: {line.strip()}"
+            for name, text in files(rendered(answers)).items()
+            if question != "monitors" or name not in BASELINES
+            for number, line in enumerate(text.splitlines(), start=1)
+            if re.search(words, line)
+        ]
+        assert not traces, f"{answer} was not chosen:\n" + "\n".join(traces)
+
+
+def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
+    questions = matrix.questions()
+    several = {
+        (name, value)
+        for name, question in questions.items()
+        for value in question.get("choices", {}).values()
+        if len(question["choices"]) > 1
+    }
+    assert several == set(TRACES)
+    everything = "\n".join(files(rendered(next(matrix.all_answers()))).values())
+    for words in TRACES.values():
+        assert re.search(words, everything), f"{words} is never written"
+
+
+@pytest.mark.parametrize("texts", matrix.TEXTS[1:], ids=["special-characters", "japanese"])
+def test_texts_come_out_as_typed(rendered: Render, texts: matrix.Answers) -> None:
+    project = files(rendered(next(matrix.all_answers()) | texts))
+    pyproject = tomllib.loads(project["pyproject.toml"])
+    assert pyproject["project"]["name"] == texts["project_slug"]
+    assert pyproject["project"]["description"] == texts["description"]
+    assert texts["description"] in project["README.md"]
+    assert project["README.md"].startswith(f"# {texts['project_name']}\n")
+
+
+@every_combination
+def test_ruff_finds_nothing_and_would_change_nothing(
+    rendered: Render, answers: matrix.Answers
+) -> None:
+    project, ruff = rendered(answers), Path(sys.executable).with_name("ruff")
+    template.run([ruff, "check", "--no-cache", "--output-format=concise"], project)
+    template.run([ruff, "format", "--check", "--no-cache"], project)
+
+
+def test_matrix_is_complete() -> None:
+    names = [matrix.name(answers) for answers in matrix.all_answers()]
+    assert len(names) == len(set(names)) == 24
+    assert names[0] == "defaults"
