@@ -1,0 +1,1 @@
+"""What the local AWS and the template cost in time: `make bench`."""
