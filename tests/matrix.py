@@ -35,7 +35,8 @@ TEXTS: list[Answers] = [
 OPPOSITES: list[Answers] = [
     {},
     {"monitors": ["data_quality"], "triggers": []},
-    {"monitors": ["model_quality"], "triggers": ["new_data"]},
+    {"problem_type": "regression", "monitors": ["model_quality"], "triggers": ["new_data"]},
+    {"problem_type": "multiclass_classification"},
 ]
 
 

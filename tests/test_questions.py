@@ -32,7 +32,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("aws_region", "ap-northeast-1a", "Give the region's code"),
     ("notification_email", "ml-team", "Give one address such as ml-team@example.com"),
     ("notification_email", "a@example.com, b@example.com", "Give one address"),
-    ("problem_type", "clustering", "is not in \\['binary_classification'"),
+    ("problem_type", "clustering", "is not in \\['binary_classification', 'multiclass"),
     ("inference_mode", "carrier_pigeon", "is not in \\['realtime'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),

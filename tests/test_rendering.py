@@ -30,6 +30,18 @@ LEFTOVER = re.compile(
 # with AWS's ModelQuality and ModelDataQuality baselines, whether or not they are watched, may stay.
 TRACES = {
     (
+        "problem_type",
+        "binary_classification",
+    ): r"[Bb]inary|probability of 1|decision_threshold|[\"'` ]auc\b",
+    (
+        "problem_type",
+        "multiclass_classification",
+    ): r"[Mm]ulticlass|softprob|predicted_label|weighted_f|very_late|target\.classes",
+    (
+        "problem_type",
+        "regression",
+    ): r"[Rr]egression|squarederror|rmse|arrival_delay",
+    (
         "monitors",
         "data_quality",
     ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|DataQuality(Inputs|Due)",
@@ -115,8 +127,10 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
         if len(question["choices"]) > 1
     }
     assert several == set(TRACES)
-    everything = "\n".join(files(rendered(next(matrix.all_answers()))).values())
-    for words in TRACES.values():
+    for (question, answer), words in TRACES.items():
+        chosen = {} if questions[question].get("multiselect") else {question: answer}
+        project = rendered(next(matrix.all_answers()) | chosen)
+        everything = "\n".join(files(project).values())
         assert re.search(words, everything), f"{words} is never written"
 
 
@@ -141,5 +155,5 @@ def test_ruff_finds_nothing_and_would_change_nothing(
 
 def test_matrix_is_complete() -> None:
     names = [matrix.name(answers) for answers in matrix.all_answers()]
-    assert len(names) == len(set(names)) == 24
+    assert len(names) == len(set(names)) == 72
     assert names[0] == "defaults"

@@ -17,7 +17,6 @@ from ops.predictions import DataFile, read_table, require
 from usecase import config
 from usecase.config import UseCase
 from usecase.monitors import capture
-from usecase.problem import clean_target
 from workflows import names
 
 console = Console()
@@ -60,7 +59,7 @@ def store_labels(rows: pl.DataFrame, use_case: UseCase, *, allow_unknown: bool =
             raise OpsError(f"column {column}: {empty} rows are empty; fill them or leave them out")
     if twice := rows.filter(pl.col(identifier).is_duplicated())[identifier].unique().to_list():
         raise OpsError(f"column {identifier}: more than one label for {shorten(twice)}")
-    values = clean_target(rows[target], "labels")
+    values = use_case.target.clean(rows[target], "labels")
     ids = rows[identifier].cast(pl.String).to_list()
     if not allow_unknown:
         known = captured_ids(use_case)

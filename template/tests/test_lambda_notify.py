@@ -15,10 +15,10 @@ pytest_plugins = ["lambda_account"]
 EVALUATION = {
     "version": 0.0,
     names.QUALITY_METRICS: {
-        "auc": {"value": 0.7012345, "standard_deviation": 0.01},
-        "confusion_matrix": {"0": {"0": 10, "1": 2}},
-        "precision": {"value": "NaN"},
-        "recall_best_constant_classifier": {"value": 1.0},
+        "score": {"value": 0.7012345, "standard_deviation": 0.01},
+        "matrix": {"0": {"0": 10, "1": 2}},
+        "undefined": {"value": "NaN"},
+        "score_best_constant_classifier": {"value": 1.0},
     },
 }
 
@@ -59,7 +59,7 @@ def test_pending_version_comes_with_its_metrics_and_the_commands(
     assert subject == f"{names.MODEL_PACKAGE_GROUP}: version 3 awaits approval"
     for part in ("started by manual", "0.7012", "ops models compare 3", "ops models approve 3"):
         assert part in text
-    for part in ("confusion_matrix", "NaN", "constant_classifier"):
+    for part in ("matrix", "NaN", "constant_classifier"):
         assert part not in text
 
 
@@ -86,7 +86,7 @@ def test_failed_workflow_comes_with_the_reason_of_its_steps(
     execution = f"{ARN}:pipeline/{names.TRAINING}/execution/abc123"
     sagemaker.steps[execution] = [
         {"StepName": "Train", "StepStatus": "Succeeded"},
-        {"StepName": "TooLow", "StepStatus": "Failed", "FailureReason": "auc is below 0.6"},
+        {"StepName": "Gate", "StepStatus": "Failed", "FailureReason": "score is below 0.6"},
     ]
     event = {
         "detail-type": "SageMaker Model Building Pipeline Execution Status Change",
@@ -98,7 +98,7 @@ def test_failed_workflow_comes_with_the_reason_of_its_steps(
     notify.handler(event, None)
     ((subject, text),) = mails(session)
     assert subject == f"{names.TRAINING} failed"
-    assert "TooLow: auc is below 0.6" in text
+    assert "Gate: score is below 0.6" in text
     assert "Train:" not in text
 
 

@@ -21,10 +21,10 @@ USE_CASE = config.load(Path(__file__).parents[1] / "usecase.toml")
 QUALITY: dict[str, Any] = {
     "version": 0.0,
     "dataset": {"item_count": 3},
-    "binary_classification_metrics": {
-        "auc": {"value": 0.71, "standard_deviation": 0.01},
-        "f1": {"value": "NaN", "standard_deviation": "NaN"},
-        "confusion_matrix": {"0": {"0": 1, "1": 1}},
+    names.QUALITY_METRICS: {
+        "score": {"value": 0.71, "standard_deviation": 0.01},
+        "undefined": {"value": "NaN", "standard_deviation": "NaN"},
+        "table": {"0": {"0": 1, "1": 1}},
     },
 }
 
@@ -68,13 +68,13 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: 
 
 
 def test_only_metrics_that_are_numbers_are_shown() -> None:
-    assert models.scalars(QUALITY) == {"auc": 0.71}
+    assert models.scalars(QUALITY) == {"score": 0.71}
 
 
 def test_the_comparison_shows_the_difference() -> None:
-    table = models.comparison({"version 1": {"auc": 0.7}, "version 2": {"auc": 0.75}})
+    table = models.comparison({"version 1": {"score": 0.7}, "version 2": {"score": 0.75}})
     cells = [list(column.cells) for column in table.columns]
-    assert cells == [["auc"], ["0.700"], ["0.750"], ["+0.050"]]
+    assert cells == [["score"], ["0.700"], ["0.750"], ["+0.050"]]
 
 
 @pytest.mark.usefixtures("account")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from examples import CSV, LABELS, WRONG_TARGETS
 from moto import mock_aws
 
 from ops import aws, labels
@@ -53,7 +54,7 @@ def capture(*ids: str) -> None:
                 "endpointOutput": {
                     "observedContentType": "text/csv",
                     "mode": "OUTPUT",
-                    "data": "0.5",
+                    "data": CSV[0],
                     "encoding": "CSV",
                 },
             },
@@ -76,20 +77,20 @@ def stored() -> list[str]:
 
 
 def test_labels_are_stored_in_the_ground_truth_format() -> None:
-    rows = pl.DataFrame({ID: ["a", "b"], TARGET: [True, False]})
+    rows = pl.DataFrame({ID: ["a", "b"], TARGET: LABELS[:2]})
     assert labels.store_labels(rows, USE_CASE) == 2
     (key,) = stored()
     body = aws.s3().get_object(Bucket=aws.bucket(), Key=key)["Body"].read().decode()
     first = json.loads(body.splitlines()[0])
     assert first == {
-        "groundTruthData": {"data": "1", "encoding": "CSV"},
+        "groundTruthData": {"data": str(LABELS[0]), "encoding": "CSV"},
         "eventMetadata": {"eventId": "a"},
         "eventVersion": "0",
     }
 
 
 def test_the_same_labels_twice_are_stored_once() -> None:
-    rows = pl.DataFrame({ID: ["a"], TARGET: [1]})
+    rows = pl.DataFrame({ID: ["a"], TARGET: LABELS[:1]})
     labels.store_labels(rows, USE_CASE)
     labels.store_labels(rows, USE_CASE)
     assert len(stored()) == 1
@@ -98,13 +99,15 @@ def test_the_same_labels_twice_are_stored_once() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({ID: ["a", "x"], TARGET: [1, 0]}, "no prediction was captured for x"),
-        ({ID: ["a", "a"], TARGET: [1, 0]}, "more than one label for a"),
-        ({ID: ["a", None], TARGET: [1, 0]}, f"column {ID}: 1 rows are empty"),
-        ({ID: ["a", "b"], TARGET: [1, None]}, f"column {TARGET}: 1 rows are empty"),
+        ({ID: ["a", "x"], TARGET: LABELS[:2]}, "no prediction was captured for x"),
+        ({ID: ["a", "a"], TARGET: LABELS[:2]}, "more than one label for a"),
+        ({ID: ["a", None], TARGET: LABELS[:2]}, f"column {ID}: 1 rows are empty"),
+        ({ID: ["a", "b"], TARGET: [LABELS[0], None]}, f"column {TARGET}: 1 rows are empty"),
         ({ID: ["a"]}, f"missing columns: {TARGET}"),
-        ({ID: ["a"], TARGET: [2]}, f"target {TARGET} has the value 2"),
-        ({ID: ["a"], TARGET: ["yes"]}, f"target {TARGET} is String"),
+        *(
+            ({ID: ["a"], TARGET: [value]}, f"labels: target {TARGET} {message}")
+            for value, message in WRONG_TARGETS
+        ),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused_as_a_whole(
@@ -116,5 +119,5 @@ def test_labels_that_cannot_be_used_are_refused_as_a_whole(
 
 
 def test_labels_may_come_before_their_capture_when_asked_for() -> None:
-    rows = pl.DataFrame({ID: ["x"], TARGET: [1]})
+    rows = pl.DataFrame({ID: ["x"], TARGET: LABELS[:1]})
     assert labels.store_labels(rows, USE_CASE, allow_unknown=True) == 1

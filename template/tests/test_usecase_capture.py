@@ -1,26 +1,28 @@
 """Captured events: every form in which SageMaker writes them."""
 
+import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from captures import event, write
+from examples import CSV, PREDICTIONS, TARGET
+from examples import JSON as ANSWERS
 
 from usecase.config import Approval, Data, Features, UseCase
 from usecase.monitors import capture
-from usecase.problem import Target
+from usecase.problem import METRICS
 
 USE_CASE = UseCase(
     data=Data(tables=("t",), id="id", time="at"),
-    target=Target("y"),
+    target=TARGET,
     features=Features(numeric=("a", "b"), categorical=("c",)),
-    approval=Approval("auc", 0.5),
+    approval=Approval(next(iter(METRICS)), 0.5),
 )
 JSON = '{"instances": [{"a": 1.50, "b": null, "c": "x"}]}'
-ANSWER = '{"predictions": [{"probability": 0.25}]}'
+ANSWER = json.dumps({"predictions": ANSWERS[:1]})
 
 
 def read(folder: Path, **window: datetime) -> list[dict[str, Any]]:
@@ -28,7 +30,7 @@ def read(folder: Path, **window: datetime) -> list[dict[str, Any]]:
 
 
 def test_columns_and_types(tmp_path: Path) -> None:
-    write(tmp_path / "1.jsonl", [event("1,2.5,x\n", "0.25\n", "one")])
+    write(tmp_path / "1.jsonl", [event("1,2.5,x\n", f"{CSV[0]}\n", "one")])
     found = capture.read(tmp_path, USE_CASE)
     assert found.to_dicts() == [
         {
@@ -38,7 +40,7 @@ def test_columns_and_types(tmp_path: Path) -> None:
             "a": "1",
             "b": "2.5",
             "c": "x",
-            "prediction": 0.25,
+            "prediction": PREDICTIONS[0],
         }
     ]
     empty = capture.read(tmp_path / "none", USE_CASE)
@@ -53,7 +55,7 @@ def test_json(tmp_path: Path, content_type: str, encoding: str) -> None:
     line = event(JSON, ANSWER, "one", content_type=content_type, encoding=encoding)
     write(tmp_path / "1.jsonl", [line])
     (row,) = read(tmp_path)
-    assert (row["a"], row["b"], row["c"], row["prediction"]) == ("1.50", None, "x", 0.25)
+    assert (row["a"], row["b"], row["c"], row["prediction"]) == ("1.50", None, "x", PREDICTIONS[0])
 
 
 def test_request_and_answer_may_differ(tmp_path: Path) -> None:
@@ -61,12 +63,13 @@ def test_request_and_answer_may_differ(tmp_path: Path) -> None:
     output = line["captureData"]["endpointOutput"]
     output.update(data=ANSWER, observedContentType="application/json", encoding="JSON")
     write(tmp_path / "1.jsonl", [line])
-    assert read(tmp_path)[0]["prediction"] == 0.25
+    assert read(tmp_path)[0]["prediction"] == PREDICTIONS[0]
 
 
 def test_csv_with_all_its_tricks(tmp_path: Path) -> None:
     sent = '1,,"x, ""y""\r\nz"\r\n,2,\r\n'
-    write(tmp_path / "1.jsonl", [event(sent, "0.1\r\n1e-06\r\n"), event("3,4,w\r\n5,6,v", "1\n0")])
+    first, second = "\r\n".join([*CSV[:2], ""]), "\n".join(CSV[2:])
+    write(tmp_path / "1.jsonl", [event(sent, first), event("3,4,w\r\n5,6,v", second)])
     found = read(tmp_path)
     assert [(row["a"], row["b"], row["c"]) for row in found] == [
         ("1", None, 'x, "y"\r\nz'),
@@ -75,11 +78,11 @@ def test_csv_with_all_its_tricks(tmp_path: Path) -> None:
         ("5", "6", "v"),
     ]
     assert [row["row"] for row in found] == [0, 1, 0, 1]
-    assert [row["prediction"] for row in found] == [0.1, 1e-06, 1, 0]
+    assert [row["prediction"] for row in found] == PREDICTIONS
 
 
 def test_without_inference_id_the_events_counts(tmp_path: Path) -> None:
-    write(tmp_path / "1.jsonl", [event("1,2,x", "0.5")])
+    write(tmp_path / "1.jsonl", [event("1,2,x", CSV[0])])
     assert read(tmp_path)[0]["inference_id"] == "event-of-None"
 
 
@@ -87,15 +90,15 @@ def test_fields_that_the_model_does_not_have(tmp_path: Path) -> None:
     line = event(
         JSON.replace('"c"', '"d": true, "c"'), ANSWER, "1", content_type="application/json"
     )
-    write(tmp_path / "1.jsonl", [event("1,2,x", "0.5", "0"), line])
+    write(tmp_path / "1.jsonl", [event("1,2,x", CSV[0], "0"), line])
     found = read(tmp_path)
     assert [row["d"] for row in found] == [None, "true"]
 
 
 def test_the_window_has_its_begin_and_not_its_end(tmp_path: Path) -> None:
     times = ["2026-01-15T10:59:59Z", "2026-01-15T11:00:00Z", "2026-01-15T11:30:00.5Z"]
-    write(tmp_path / "a/b/1.jsonl", [event("1,2,x", "0.5", time, time=time) for time in times])
-    write(tmp_path / "a/c/2.jsonl", [event("1,2,x", "0.5", "noon")])
+    write(tmp_path / "a/b/1.jsonl", [event("1,2,x", CSV[0], time, time=time) for time in times])
+    write(tmp_path / "a/c/2.jsonl", [event("1,2,x", CSV[0], "noon")])
     start, end = datetime(2026, 1, 15, 11, tzinfo=UTC), datetime(2026, 1, 15, 12, tzinfo=UTC)
     assert [row["inference_id"] for row in read(tmp_path)] == [*times, "noon"]
     assert [row["inference_id"] for row in read(tmp_path, start=start, end=end)] == times[1:]
@@ -104,21 +107,22 @@ def test_the_window_has_its_begin_and_not_its_end(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    no_output = event("1,2,x", "0.5", "no output")
+    no_output = event("1,2,x", CSV[0], "no output")
     del no_output["captureData"]["endpointOutput"]
-    bad_time = event("1,2,x", "0.5", "bad time", time="yesterday")
+    bad_time = event("1,2,x", CSV[0], "bad time", time="yesterday")
+    two = f"{CSV[0]}\n{CSV[1]}"
     bad = [
-        event("1,2", "0.5", "too few"),
-        event("1,2,x\n1,2,x,y", "0.5\n0.5", "too many in one row"),
-        event("1,2,x", "0.5\n0.5", "more answers"),
-        event("1,2,x\n1,2,x", "0.5", "fewer answers"),
-        event("1,2,x", "high", "no number"),
+        event("1,2", CSV[0], "too few"),
+        event("1,2,x\n1,2,x,y", two, "too many in one row"),
+        event("1,2,x", two, "more answers"),
+        event("1,2,x\n1,2,x", CSV[0], "fewer answers"),
+        event("1,2,x", "high", "no such answer"),
         event("1,2,x", '{"error": "…"}', "refused"),
         event("[", ANSWER, "no JSON", content_type="application/json"),
         event('{"instances": [1]}', ANSWER, "no object", content_type="application/json"),
         event('{"rows": []}', ANSWER, "no instances", content_type="application/json"),
     ]
-    write(tmp_path / "1.jsonl", [event("1,2,x", "0.5", "good"), no_output, bad_time, *bad])
+    write(tmp_path / "1.jsonl", [event("1,2,x", CSV[0], "good"), no_output, bad_time, *bad])
     with (tmp_path / "1.jsonl").open("a") as file:
         file.write('[1]\n{"captureData": 1}\n\n{"captureData": {"endpointInput"')
     with caplog.at_level(logging.WARNING):
@@ -128,7 +132,6 @@ def test_what_cannot_be_read_is_left_out_and_counted(
 
 def test_order_is_that_of_time(tmp_path: Path) -> None:
     times = [f"2026-01-15T{hour:02}:00:00Z" for hour in (12, 3, 7)]
-    write(tmp_path / "1.jsonl", [event("1,2,x", "0.5", time, time=time) for time in times])
+    write(tmp_path / "1.jsonl", [event("1,2,x", CSV[0], time, time=time) for time in times])
     found = capture.read(tmp_path, USE_CASE)
     assert found["time"].is_sorted()
-    assert found.schema["prediction"] == pl.Float64

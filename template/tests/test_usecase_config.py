@@ -7,22 +7,25 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, fail
+from examples import TARGET_TOML
 
 from usecase import config
-from usecase.config import ConfigError, UseCase
+from usecase.config import Approval, ConfigError, UseCase
+from usecase.problem import METRICS
 
 TEXT = (ROOT / "usecase.toml").read_text()
-MINIMAL = """
+METRIC = next(iter(METRICS))
+MINIMAL = f"""
 [data]
 tables = ["sales"]
 id = "order"
 time = "ordered"
 [target]
-column = "returned"
+{TARGET_TOML}
 [features]
 categorical = ["shop"]
 [approval]
-metric = "auc"
+metric = "{METRIC}"
 threshold = 1
 """
 
@@ -46,6 +49,11 @@ def test_most_keys_have_defaults(tmp_path: Path) -> None:
     assert use_case.split == config.Split(validation=0.15, test=0.15)
 
 
+def test_errors_are_better_when_lower() -> None:
+    for metric, operator in METRICS.items():
+        assert Approval(metric, 0.5).higher_is_better == (operator == "LessThanThreshold")
+
+
 def test_it_cannot_be_changed(use_case: UseCase) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         use_case.data.id = "other"  # type: ignore[misc]  # that is what is tested
@@ -67,8 +75,7 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ('["sales"]', "[]", "data.tables: is empty"),
         ("threshold = 1", "threshold = true", "approval.threshold: is True, must be a number"),
         ("threshold = 1", 'threshold = "1"', "approval.threshold: is '1', must be a number"),
-        ('"auc"', '"acu"', "approval.metric: unknown 'acu'; use one of recall, precision"),
-        ('"auc"', '"false_positive_rate"', "approval.metric: unknown 'false_positive_rate'"),
+        (f'"{METRIC}"', '"luck"', f"approval.metric: unknown 'luck'; use one of {METRIC}, "),
         ("[target]", "[split]\ntest = 1.5\n[target]", "split.test: is 1.5, must lie between"),
         ("[target]", "[split]\ntest = 0.9\n[target]", "split.validation and test: leave nothing"),
         ('"returned"', '"shop"', "features: shop is target.column, so it cannot be a feature"),
@@ -85,8 +92,8 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ),
         (
             "[target]",
-            "[monitors.model_quality]\nmetrics = ['rmse']\n[target]",
-            "monitors.model_quality.metrics: unknown 'rmse'",
+            "[monitors.model_quality]\nmetrics = ['luck']\n[target]",
+            "monitors.model_quality.metrics: unknown 'luck'",
         ),
         (
             "[target]",

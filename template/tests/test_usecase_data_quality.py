@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from captures import event, write
 from conftest import fail, place, read_json, succeed
+from examples import CSV
 
 from usecase import tables
 from usecase.config import UseCase
@@ -33,7 +34,7 @@ def base(baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def send(rows: pl.DataFrame, base: Path, time: str = "2026-01-15T12:00:00Z") -> None:
     """Capture rows as requests."""
     lines = rows.write_csv(include_header=False).splitlines()
-    events = [event(f"{line}\n", "0.5\n", str(i), time=time) for i, line in enumerate(lines)]
+    events = [event(f"{line}\n", f"{CSV[0]}\n", str(i), time=time) for i, line in enumerate(lines)]
     write(base / "processing/input/predictions/2026/01/15/12/1.jsonl", events)
 
 

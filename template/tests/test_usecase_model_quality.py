@@ -10,14 +10,18 @@ import polars as pl
 import pytest
 from captures import event, label, write
 from conftest import Server, fail, place, read_json, succeed
+from examples import LABELS, UNDEFINED, WRONG_LABELS, worse
 
-from usecase import tables
+from usecase import config, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import model_quality
+from usecase.problem import METRICS
+from workflows import names
 
 PREDICTIONS = "processing/input/predictions/1.jsonl"
-LABELS = "processing/input/labels/1.jsonl"
+TRUTH = "processing/input/labels/1.jsonl"
+TARGET = config.load().target.column
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +48,15 @@ def base(evaluation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
-def labels(rows: pl.DataFrame, value: Callable[[int], object]) -> list[dict[str, Any]]:
+def same(value: object) -> object:
+    return value
+
+
+def labels(rows: pl.DataFrame, change: Callable[[Any], object] = same) -> list[dict[str, Any]]:
     """A label for each row, made of its true value."""
-    return [label(name, value(late)) for name, late in rows.select("flight_id", "late").iter_rows()]
+    return [
+        label(name, change(value)) for name, value in rows.select("flight_id", TARGET).iter_rows()
+    ]
 
 
 def report(base: Path, name: str) -> Any:
@@ -57,12 +67,12 @@ def test_the_test_data_again(
     rows: pl.DataFrame, events: list[dict[str, Any]], base: Path, evaluation: Path
 ) -> None:
     write(base / PREDICTIONS, events)
-    write(base / LABELS, labels(rows, int))
+    write(base / TRUTH, labels(rows))
     succeed("model-quality", base)
-    ours = report(base, "statistics")["binary_classification_metrics"]
-    theirs = read_json(evaluation / "statistics.json")["binary_classification_metrics"]
-    for name in ("auc", "f1", "precision", "recall"):
-        assert ours[name]["value"] == pytest.approx(theirs[name]["value"], abs=1e-3)
+    ours = report(base, "statistics")[names.QUALITY_METRICS]
+    theirs = read_json(evaluation / "statistics.json")[names.QUALITY_METRICS]
+    for name in METRICS:
+        assert ours[name]["value"] == pytest.approx(theirs[name]["value"], rel=1e-3)
     assert report(base, "constraint_violations") == {"violations": []}
     assert report(base, "constraints") == read_json(evaluation / "constraints.json")
     assert (base / "output" / "message").read_text() == (
@@ -75,15 +85,16 @@ def test_a_model_that_has_become_worse(
     rows: pl.DataFrame, events: list[dict[str, Any]], base: Path, use_case: UseCase
 ) -> None:
     write(base / PREDICTIONS, events)
-    write(base / LABELS, labels(rows, lambda late: 1 - late))
+    write(base / TRUTH, labels(rows, worse))
     succeed("model-quality", base)
     violations = report(base, "constraint_violations")["violations"]
-    assert "auc" in {v["metric_name"] for v in violations}
+    assert use_case.approval.metric in {v["metric_name"] for v in violations}
     for violation in violations:
-        assert violation["constraint_check_type"] == "LessThanThreshold"
+        operator = METRICS[violation["metric_name"]]
+        assert violation["constraint_check_type"] == operator
         assert violation["metric_name"] in use_case.monitors.model_quality.metrics
         assert re.fullmatch(
-            r"Metric \w+ with 0\.\d{4} was LessThanThreshold 0\.\d{4}", violation["description"]
+            rf"Metric \w+ with \d+\.\d{{4}} was {operator} \d+\.\d{{4}}", violation["description"]
         )
     message = (base / "output" / "message").read_text()
     assert message.startswith(f"CompletedWithViolations: {len(violations)} violations: ")
@@ -93,7 +104,7 @@ def test_what_has_no_partner_is_counted(
     rows: pl.DataFrame, events: list[dict[str, Any]], base: Path, use_case: UseCase
 ) -> None:
     write(base / PREDICTIONS, events[:250])
-    write(base / LABELS, labels(rows[10:300], int))
+    write(base / TRUTH, labels(rows[10:300]))
     model_quality.run(use_case)
     assert report(base, "statistics")["dataset"] == {
         "item_count": 240,
@@ -106,41 +117,42 @@ def test_few_labels_are_not_judged(
     rows: pl.DataFrame, events: list[dict[str, Any]], base: Path, use_case: UseCase
 ) -> None:
     write(base / PREDICTIONS, events[:199])
-    write(base / LABELS, labels(rows[:199], lambda late: 1 - late))
+    write(base / TRUTH, labels(rows[:199], worse))
     model_quality.run(use_case)
     assert "fewer than 200 are not judged" in (base / "output" / "message").read_text()
     assert report(base, "constraint_violations") == {"violations": []}
     write(base / PREDICTIONS, [])
-    write(base / LABELS, [])
+    write(base / TRUTH, [])
     model_quality.run(use_case)
     assert report(base, "statistics")["dataset"]["item_count"] == 0
 
 
-def test_one_class_alone(
+def test_labels_that_are_all_the_same(
     rows: pl.DataFrame, events: list[dict[str, Any]], base: Path, use_case: UseCase
 ) -> None:
     write(base / PREDICTIONS, events[:300])
-    write(base / LABELS, labels(rows[:300], lambda _: 1))
+    write(base / TRUTH, labels(rows[:300], lambda _: LABELS[1]))
     model_quality.run(use_case)
-    assert report(base, "statistics")["binary_classification_metrics"]["auc"]["value"] == "NaN"
-    names = {v["metric_name"] for v in report(base, "constraint_violations")["violations"]}
-    assert "auc" not in names
+    found = report(base, "statistics")[names.QUALITY_METRICS]
+    assert [name for name in METRICS if found[name]["value"] == "NaN"] == UNDEFINED
+    violations = report(base, "constraint_violations")["violations"]
+    assert not {v["metric_name"] for v in violations} & {*UNDEFINED}
 
 
 def test_labels_that_are_none(base: Path, use_case: UseCase) -> None:
-    write(base / LABELS, [label("one", 1), label("two", "late")])
-    assert "the label of two is 'late', which is no number" in fail("model-quality", base)
-    write(base / LABELS, [label("one", 1), label("two", 2)])
-    with pytest.raises(UseCaseError, match="labels: target late has the value 2"):
-        model_quality.run(use_case)
+    for text, message in WRONG_LABELS:
+        write(base / TRUTH, [label("one", LABELS[1]), label("two", text)])
+        with pytest.raises(UseCaseError, match=f"^labels: .*{re.escape(message)}"):
+            model_quality.run(use_case)
+    assert message in fail("model-quality", base)
 
 
 def test_merging(tmp_path: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    write(tmp_path / "processing/input/labels/2026/01/15/12/b.jsonl", [label("one", 0)])
-    write(tmp_path / "processing/input/labels/2026/01/15/13/a.jsonl", [label("one", 1)])
+    write(tmp_path / "processing/input/labels/2026/01/15/12/b.jsonl", [label("one", LABELS[0])])
+    write(tmp_path / "processing/input/labels/2026/01/15/13/a.jsonl", [label("one", LABELS[1])])
     truth = model_quality.read_labels(use_case)
-    assert truth.rows() == [("one", 1)]  # the later label corrects the earlier one
+    assert truth.rows() == [("one", LABELS[1])]  # the later label corrects the earlier one
     predictions = pl.DataFrame(
         {
             "inference_id": ["one", "many", "many", "one"],
@@ -149,9 +161,9 @@ def test_merging(tmp_path: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPa
             "prediction": [0.1, 0.2, 0.3, 0.4],
         }
     )
-    truth = pl.concat([truth, pl.DataFrame({"inference_id": ["many"], "late": [1]})])
+    truth = pl.concat([truth, pl.DataFrame({"inference_id": ["many"], TARGET: [LABELS[0]]})])
     merged = model_quality.merge(predictions, truth)
-    assert merged.select("inference_id", "prediction", "late").rows() == [("one", 0.4, 1)]
+    assert merged.select("inference_id", "prediction", TARGET).rows() == [("one", 0.4, LABELS[1])]
 
 
 def test_constraints_of_both_directions() -> None:

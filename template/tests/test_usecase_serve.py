@@ -5,7 +5,7 @@ import json
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import Server, fail
+from examples import CSV, OUTPUT, TARGET
+from examples import JSON as ANSWERS
 
-from usecase import serve, tables
+from usecase import payload, serve, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
@@ -34,10 +36,10 @@ def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def expected(rows: pl.DataFrame, trained: Path) -> list[float]:
-    """What the model says to them."""
+def expected(rows: pl.DataFrame, trained: Path, use_case: UseCase) -> Sequence[Sequence[object]]:
+    """What the server has to answer to them, with the model's own predictions."""
     rows_as_columns: dict[str, list[Any]] = rows.to_dict(as_series=False)
-    return [float(value) for value in Model.load(trained / "model").predict(rows_as_columns)]
+    return use_case.target.answers(Model.load(trained / "model").predict(rows_as_columns))
 
 
 def lines(rows: pl.DataFrame) -> str:
@@ -53,21 +55,32 @@ def error(answer: tuple[int, str, str]) -> str:
     return message
 
 
-def test_csv(server: Server, rows: pl.DataFrame, expected: list[float]) -> None:
+def test_answers_in_both_forms() -> None:
+    assert payload.render(TARGET, OUTPUT, "text/csv").decode().splitlines() == CSV
+    assert json.loads(payload.render(TARGET, OUTPUT, JSON)) == {"predictions": ANSWERS}
+
+
+def test_csv(server: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]]) -> None:
     for content_type in ("text/csv", "text/csv; charset=utf-8", 'Text/CSV;charset="UTF-8"'):
         status, answered, body = server.invoke(lines(rows), content_type)
         assert (status, answered) == (200, "text/csv; charset=utf-8")
-        assert [float(line) for line in body.splitlines()] == pytest.approx(expected, abs=1e-6)
+        assert [line.split(",") for line in body.splitlines()] == [
+            [str(value) for value in row] for row in expected
+        ]
     # As other clients write it.
     body = "\ufeff" + lines(rows).rstrip("\n").replace("\n", "\r\n")
     assert server.invoke(body)[2] == server.invoke(lines(rows))[2]
 
 
-def test_json(server: Server, rows: pl.DataFrame, expected: list[float]) -> None:
+def test_json(
+    server: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]], use_case: UseCase
+) -> None:
     status, answered, body = server.invoke(json.dumps({"instances": rows.to_dicts()}), JSON)
     assert (status, answered) == (200, JSON)
-    found = [entry["probability"] for entry in json.loads(body)["predictions"]]
-    assert found == pytest.approx(expected, abs=1e-6)
+    names = use_case.target.answer
+    assert json.loads(body)["predictions"] == [
+        dict(zip(names, row, strict=True)) for row in expected
+    ]
 
 
 def test_the_answers_type_can_be_chosen(server: Server, rows: pl.DataFrame) -> None:

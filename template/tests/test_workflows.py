@@ -6,6 +6,7 @@ import pytest
 from request_shapes import errors
 
 from usecase import config
+from usecase.problem import METRICS
 from workflows import names
 from workflows.jobs import Settings
 from workflows.monitors import MONITORS
@@ -153,17 +154,19 @@ def test_gate_compares_the_metric_of_the_evaluation_with_the_threshold() -> None
         "OutputName": "evaluation",
         "FilePath": "statistics.json",
     }
-    assert condition["Type"] == "GreaterThanOrEqualTo"
+    higher = METRICS[approval.metric] == "LessThanThreshold"  # which would be a violation
+    assert condition["Type"] == ("GreaterThanOrEqualTo" if higher else "LessThanOrEqualTo")
     assert condition["RightValue"] == {"Get": "Parameters.Threshold"}
     assert Execution(DEFINITIONS[names.TRAINING]).parameters["Threshold"] == approval.threshold
     assert gate["DependsOn"] == ["Baseline"]
 
 
 def test_model_that_does_not_pass_fails_with_metric_and_threshold() -> None:
-    message = step_of(names.TRAINING, "TooLow")["Arguments"]["ErrorMessage"]
+    message = step_of(names.TRAINING, "NotGoodEnough")["Arguments"]["ErrorMessage"]
     approval = SETTINGS.use_case.approval
-    assert (
-        message == f"{approval.metric} on the test data is below the threshold {approval.threshold}"
+    side = "below" if METRICS[approval.metric] == "LessThanThreshold" else "above"
+    assert message == (
+        f"{approval.metric} on the test data is {side} the threshold {approval.threshold}"
     )
 
 

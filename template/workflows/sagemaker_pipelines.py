@@ -45,7 +45,12 @@ def training_definition(settings: Settings) -> Body:
         "OutputName": "evaluation",
         "FilePath": "statistics.json",
     }
-    too_low = f"{approval.metric} on the test data is below the threshold {parameter('Threshold')}"
+    if approval.higher_is_better:
+        passes, misses = "GreaterThanOrEqualTo", "below"
+    else:
+        passes, misses = "LessThanOrEqualTo", "above"
+    threshold = parameter("Threshold")
+    missed = f"{approval.metric} on the test data is {misses} the threshold {threshold}"
     return _definition(
         parameters=[
             {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
@@ -59,9 +64,9 @@ def training_definition(settings: Settings) -> Body:
             _job("Baseline", "Processing", jobs.baseline(settings)),
             _condition(
                 "Gate",
-                [_compare("GreaterThanOrEqualTo", metric, parameter("Threshold"))],
+                [_compare(passes, metric, threshold)],
                 then=[_job("Register", "RegisterModel", jobs.register(settings))],
-                otherwise=[_fail("TooLow", too_low)],
+                otherwise=[_fail("NotGoodEnough", missed)],
             )
             | {"DependsOn": ["Baseline"]},
         ],

@@ -106,21 +106,27 @@ class Training:
 
 @dataclass(frozen=True)
 class Approval:
-    """The gate of the training pipeline: a model below it is not registered.
+    """The gate of the training pipeline: a model that does not pass it is not registered.
 
     Attributes:
-        metric: The metric of the evaluation that counts; higher is better.
-        threshold: The least value that passes.
+        metric: The metric of the evaluation that counts.
+        threshold: The value from which on it passes: the least one, or the greatest where lower is
+            better.
     """
 
     metric: str
     threshold: float
 
     def __post_init__(self) -> None:
-        known = [name for name, operator in METRICS.items() if operator == "LessThanThreshold"]
         _require(
-            self.metric in known, f"metric: unknown {self.metric!r}; use one of {', '.join(known)}"
+            self.metric in METRICS,
+            f"metric: unknown {self.metric!r}; use one of {', '.join(METRICS)}",
         )
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of the metric is a better one."""
+        return METRICS[self.metric] == "LessThanThreshold"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from usecase import container, metrics, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
-from usecase.problem import check_target, clean_target
 
 
 def run(use_case: UseCase) -> None:
@@ -66,10 +65,10 @@ def evaluate_model(model: Path, test: Path, use_case: UseCase) -> dict[str, Any]
                 f"{test.name}: there is no column {name!r}; the data was made with another "
                 "usecase.toml"
             )
-    labels = clean_target(table[target.column], test.name)
-    check_target(labels, test.name)
-    predictions = load_model(model).predict(tables.columns(table, use_case.features.names))
-    measured = metrics.statistics(labels.to_numpy(), predictions, target)
+    labels = target.clean(table[target.column], test.name)
+    target.check(labels, test.name)
+    output = load_model(model).predict(tables.columns(table, use_case.features.names))
+    measured = metrics.statistics(labels.to_numpy(), target.predicted(output), target)
     return {"version": 0.0, "dataset": {"item_count": table.height}, **measured}
 
 

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
+
+import numpy.typing as npt
 
 from usecase.config import Features
 from usecase.errors import UseCaseError
-from usecase.problem import PREDICTION
+from usecase.problem import Target
 
 CSV, JSON = "text/csv", "application/json"
 
@@ -61,12 +63,23 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
     }
 
 
-def render(predictions: Sequence[float], content_type: str) -> bytes:
-    """Write the answer: a probability per line, or `{"predictions": [{"probability": …}]}`."""
-    rounded = [round(value, 6) for value in predictions]
+def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes:
+    """Write the answer.
+
+    Args:
+        target: Knows the fields of an answer.
+        output: What `Model.predict` returned.
+        content_type: `CSV`: a line per row without header, the fields in the order of
+            `target.answer`. `JSON`: `{"predictions": [{field: value}]}`.
+    """
+    rows = target.answers(output)
     if content_type == CSV:
-        return "".join(f"{value}\n" for value in rounded).encode()
-    return json.dumps({"predictions": [{PREDICTION: value} for value in rounded]}).encode()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        return text.getvalue().encode()
+    names = target.answer
+    predictions = [dict(zip(names, row, strict=True)) for row in rows]
+    return json.dumps({"predictions": predictions}).encode()
 
 
 def _csv_rows(text: str, features: Features) -> list[list[Any]]:

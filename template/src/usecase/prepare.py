@@ -5,7 +5,6 @@ import polars as pl
 from usecase import container, features, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.problem import check_target, clean_target
 
 
 def run(use_case: UseCase) -> None:
@@ -82,7 +81,7 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
         records[data.time],
         *(number(records[name]) for name in use_case.features.numeric),
         *(records[name].cast(pl.String) for name in use_case.features.categorical),
-        clean_target(records[target], "features.build"),
+        use_case.target.clean(records[target], "features.build"),
     )
 
 
@@ -116,7 +115,7 @@ def split(records: pl.DataFrame, use_case: UseCase) -> dict[str, pl.DataFrame]:
         train, validation and test, each newer than the one before.
 
     Raises:
-        UseCaseError: When a part is empty or has one class only.
+        UseCaseError: When a part is empty, or no model can be trained or judged on its target.
     """
     data = use_case.data
     newest = records.sort(data.time, data.id).filter(
@@ -136,7 +135,7 @@ def split(records: pl.DataFrame, use_case: UseCase) -> dict[str, pl.DataFrame]:
             f"data.history_months (now {data.history_months})"
         )
     for name, part in parts.items():
-        check_target(part[use_case.target.column], name)
+        use_case.target.check(part[use_case.target.column], name)
     return parts
 
 

@@ -78,7 +78,7 @@ def create_app() -> Starlette:
 
     def predict(body: bytes, content_type: str, accept: str) -> bytes:
         rows = payload.parse(body, content_type, use_case.features)
-        return payload.render(model.predict(rows).tolist(), accept)
+        return payload.render(use_case.target, model.predict(rows), accept)
 
     async def ping(_: Request) -> Response:
         return Response()

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from usecase.config import UseCase
-from usecase.problem import PREDICTION
+from usecase.problem import PREDICTION, VALUE
 
 LOG = logging.getLogger(__name__)
 
@@ -122,11 +122,9 @@ def _records(events: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     names = use_case.features.names
     events = events.with_row_index("_event")
     sent = _payloads(events, "sent", "instances", names)
-    answered = _payloads(events, "answered", "predictions", [PREDICTION])
+    answered = _payloads(events, "answered", "predictions", use_case.target.answer)
     rows = sent.with_columns(_sent=True).join(
-        answered.select(
-            "_event", "row", prediction=pl.col(PREDICTION).cast(pl.Float64, strict=False)
-        ),
+        answered.select("_event", "row", prediction=pl.col(PREDICTION).cast(VALUE, strict=False)),
         on=["_event", "row"],
         how="full",
         coalesce=True,

@@ -10,7 +10,7 @@ from usecase import container, metrics
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import capture, window
-from usecase.problem import clean_target
+from usecase.problem import VALUE
 
 LOG = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ def read_labels(use_case: UseCase) -> pl.DataFrame:
         .drop_nulls()
         .unique("inference_id", keep="last", maintain_order=True)
     )
-    values = labels["label"].cast(pl.Float64, strict=False).alias(use_case.target.column)
+    values = labels["label"].cast(VALUE, strict=False).alias(use_case.target.column)
     if values.null_count():
         row = labels.filter(values.is_null()).row(0, named=True)
         raise UseCaseError(
             f"labels: the label of {row['inference_id']} is {row['label']!r}, which is no number"
         )
-    return labels.select("inference_id", clean_target(values, "labels"))
+    return labels.select("inference_id", use_case.target.clean(values, "labels"))
 
 
 def merge(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

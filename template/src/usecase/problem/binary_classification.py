@@ -6,15 +6,19 @@ Imports nothing heavy, because the configuration imports it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from usecase.errors import UseCaseError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import polars as pl
 
-#: The member of a JSON answer that holds the prediction.
+#: The field of an answer that holds the prediction.
 PREDICTION = "probability"
+
+#: The type of predictions and labels, which are captured and stored as text.
+VALUE = float
 
 #: The metrics that can be watched, named as in Model Monitor's model-quality report, and the
 #: comparison by which its constraints call a value a violation.
@@ -51,50 +55,66 @@ class Target:
                 f"decision_threshold: is {self.decision_threshold}, must lie between 0 and 1"
             )
 
+    @property
+    def answer(self) -> list[str]:
+        """The fields of an answer, in the order in which CSV has them."""
+        return [PREDICTION]
 
-def clean_target(values: pl.Series, part: str) -> pl.Series:
-    """Check true values and bring them to 0 and 1.
+    def answers(self, output: npt.NDArray[Any]) -> list[list[float]]:
+        """What the endpoint answers for each row.
 
-    Args:
-        values: The target, booleans or numbers, shape (rows,).
-        part: Where they come from, for the message.
+        Args:
+            output: What `Model.predict` returned.
+        """
+        return [[round(value, 6)] for value in output.tolist()]
 
-    Returns:
-        The same as integers 0 and 1.
+    def predicted(self, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What is measured of the model's output: the probabilities as they are."""
+        return output
 
-    Raises:
-        UseCaseError: When a value is empty or something else.
-    """
-    if not (values.dtype.is_numeric() or str(values.dtype) == "Boolean"):
-        raise UseCaseError(
-            f"{part}: target {values.name} is {values.dtype}, must be true/false or 0/1; "
-            "convert it in features.py"
-        )
-    if empty := values.null_count():
-        raise UseCaseError(
-            f"{part}: target {values.name} is empty in {empty} of {len(values)} rows; "
-            "drop those rows in features.py"
-        )
-    odd = sorted({float(value) for value in values.unique()} - {0.0, 1.0})
-    if odd:
-        raise UseCaseError(
-            f"{part}: target {values.name} has the value {odd[0]:g}, must be true/false or 0/1"
-        )
-    return values.cast(int)
+    def clean(self, values: pl.Series, part: str) -> pl.Series:
+        """Check true values and bring them to 0 and 1.
 
+        Args:
+            values: Booleans or numbers, shape (rows,).
+            part: Where they come from, for the message.
 
-def check_target(values: pl.Series, part: str) -> None:
-    """Check that a model can be trained or judged on true values.
+        Returns:
+            The same as integers 0 and 1.
 
-    Args:
-        values: The target as 0 and 1, shape (rows,).
-        part: Where they come from, for the message.
+        Raises:
+            UseCaseError: When a value is empty or something else.
+        """
+        if not (values.dtype.is_numeric() or str(values.dtype) == "Boolean"):
+            raise UseCaseError(
+                f"{part}: target {values.name} is {values.dtype}, must be true/false or 0/1; "
+                "convert it in features.py"
+            )
+        if empty := values.null_count():
+            raise UseCaseError(
+                f"{part}: target {values.name} is empty in {empty} of {len(values)} rows; "
+                "drop those rows in features.py"
+            )
+        odd = sorted({float(value) for value in values.unique()} - {0.0, 1.0})
+        if odd:
+            raise UseCaseError(
+                f"{part}: target {values.name} has the value {odd[0]:g}, must be true/false or 0/1"
+            )
+        return values.cast(int)
 
-    Raises:
-        UseCaseError: When one class is absent.
-    """
-    if values.n_unique() < 2:
-        raise UseCaseError(
-            f"{part}: target {values.name} is {values[0]} in all {len(values)} rows; both 0 and 1 "
-            "are needed: check target.column, or give more history with data.history_months"
-        )
+    def check(self, values: pl.Series, part: str) -> None:
+        """Check that a model can be trained or judged on true values.
+
+        Args:
+            values: The target as 0 and 1, shape (rows,).
+            part: Where they come from, for the message.
+
+        Raises:
+            UseCaseError: When one class is absent.
+        """
+        if values.n_unique() < 2:
+            raise UseCaseError(
+                f"{part}: target {values.name} is {values[0]} in all {len(values)} rows; both 0 "
+                "and 1 are needed: check target.column, or give more history with "
+                "data.history_months"
+            )

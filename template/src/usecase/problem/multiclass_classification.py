@@ -1,0 +1,120 @@
+"""Multiclass classification: the target is one of several classes, written as text.
+
+Imports nothing heavy, because the configuration imports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from usecase.errors import UseCaseError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import polars as pl
+
+#: The field of an answer that holds the prediction.
+PREDICTION = "predicted_label"
+
+#: The type of predictions and labels, which are captured and stored as text.
+VALUE = str
+
+#: The metrics that can be watched, named as in Model Monitor's model-quality report, and the
+#: comparison by which its constraints call a value a violation.
+METRICS = {
+    "accuracy": "LessThanThreshold",
+    "weighted_recall": "LessThanThreshold",
+    "weighted_precision": "LessThanThreshold",
+    "weighted_f0_5": "LessThanThreshold",
+    "weighted_f1": "LessThanThreshold",
+    "weighted_f2": "LessThanThreshold",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Attributes:
+        column: The column with the true class.
+        classes: All classes, in the order in which `Model.predict` returns their probabilities.
+    """
+
+    column: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ValueError(
+                f"classes: are {', '.join(self.classes) or 'empty'}; name two or more, each once"
+            )
+        if odd := [name for name in self.classes if name != name.strip() or not name]:
+            raise ValueError(f"classes: {odd[0]!r} is empty or has spaces around it")
+
+    @property
+    def answer(self) -> list[str]:
+        """The fields of an answer, in the order in which CSV has them."""
+        return [PREDICTION, *(f"probability_{name}" for name in self.classes)]
+
+    def answers(self, output: npt.NDArray[Any]) -> list[list[str | float]]:
+        """What the endpoint answers for each row: the likeliest class, and each one's probability.
+
+        Args:
+            output: What `Model.predict` returned.
+        """
+        return [
+            [label, *(round(value, 6) for value in probabilities)]
+            for label, probabilities in zip(self.predicted(output), output.tolist(), strict=True)
+        ]
+
+    def predicted(self, output: npt.NDArray[Any]) -> list[str]:
+        """What is measured of the model's output: the likeliest class of each row."""
+        return [self.classes[place] for place in output.argmax(axis=1)]
+
+    def clean(self, values: pl.Series, part: str) -> pl.Series:
+        """Check true values.
+
+        Args:
+            values: Classes as text, categories or whole numbers, shape (rows,).
+            part: Where they come from, for the message.
+
+        Returns:
+            The same as text.
+
+        Raises:
+            UseCaseError: When a value is empty or none of the classes.
+        """
+        if values.dtype.is_float() or values.dtype.is_nested():
+            raise UseCaseError(
+                f"{part}: target {values.name} is {values.dtype}, must be text; convert it in "
+                "features.py"
+            )
+        texts = values.cast(str)
+        if empty := texts.null_count():
+            raise UseCaseError(
+                f"{part}: target {values.name} is empty in {empty} of {len(values)} rows; "
+                "drop those rows in features.py"
+            )
+        if odd := sorted(set(texts.unique()) - set(self.classes)):
+            raise UseCaseError(
+                f"{part}: target {values.name} has the value {odd[0]!r}, must be one of "
+                f"{', '.join(self.classes)}; usecase.toml has them under target.classes"
+            )
+        return texts
+
+    def check(self, values: pl.Series, part: str) -> None:
+        """Check that a model can be trained or judged on true values.
+
+        Args:
+            values: The target as text, shape (rows,).
+            part: Where they come from, for the message.
+
+        Raises:
+            UseCaseError: When a class is absent.
+        """
+        if missing := [name for name in self.classes if name not in set(values.unique())]:
+            raise UseCaseError(
+                f"{part}: target {values.name} is never {missing[0]} in {len(values)} rows; take "
+                "it out of target.classes, or give more history with data.history_months"
+            )

@@ -1,0 +1,28 @@
+"""Examples of binary classification."""
+
+import numpy as np
+
+from usecase.problem import Target
+
+TARGET = Target("y")
+TARGET_TOML = 'column = "returned"'
+
+# Four rows: what the model returns, what the endpoint makes of it, what is captured.
+OUTPUT = np.array([0.25, 0.1, 1e-6, 1.0])
+CSV = ["0.25", "0.1", "1e-06", "1.0"]
+JSON = [{"probability": 0.25}, {"probability": 0.1}, {"probability": 1e-06}, {"probability": 1.0}]
+PREDICTIONS = [0.25, 0.1, 1e-06, 1.0]
+
+LABELS = [0, 1]
+
+#: Metrics that are not defined when all labels are 1.
+UNDEFINED = ["true_negative_rate", "false_positive_rate", "auc"]
+
+# A true value and the words with which it is refused: as a column's value, and as a label's text.
+WRONG_TARGETS = [(2, "has the value 2, must be true/false or 0/1"), ("yes", "is String, must be")]
+WRONG_LABELS = [("yes", "'yes', which is no number"), ("2", "has the value 2")]
+
+
+def worse(label: int) -> int:
+    """A label for which a prediction of the given one is bad."""
+    return 1 - label

@@ -1,0 +1,150 @@
+"""The metrics of multiclass classification against scikit-learn and AWS's documented example.
+
+scikit-learn is not installed here: beside it, `import xgboost` takes three seconds longer, in every
+process. Its values (version 1.9.1) for `rows()` are written down: confusion_matrix, accuracy_score;
+recall_score, precision_score and fbeta_score with average="weighted" and zero_division=0;
+*_best_constant_classifier of the most frequent class.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from usecase.metrics import multiclass_classification as metrics
+from usecase.problem.multiclass_classification import METRICS, Target
+
+SECTION = "multiclass_classification_metrics"
+CLASSES = ("red", "green", "blue", "grey")
+TARGET = Target("y", CLASSES)
+Case = tuple[int, float, tuple[float, ...]]
+
+# (rows, agreement, shares) -> confusion matrix, values
+SCIKIT_LEARN: dict[Case, tuple[list[list[int]], dict[str, float]]] = {
+    (500, 0.5, (0.25, 0.25, 0.25, 0.25)): (
+        [[74, 17, 16, 18], [15, 77, 15, 18], [16, 18, 74, 17], [16, 17, 15, 77]],
+        {
+            "accuracy": 0.604,
+            "weighted_recall": 0.604,
+            "weighted_precision": 0.6043609579286112,
+            "weighted_f0_5": 0.6041617159687851,
+            "weighted_f1": 0.603982107534775,
+            "weighted_f2": 0.6039452950186387,
+            "accuracy_best_constant_classifier": 0.25,
+            "weighted_precision_best_constant_classifier": 0.0625,
+            "weighted_f1_best_constant_classifier": 0.1,
+        },
+    ),
+    (1000, 0.2, (0.9, 0.05, 0.04, 0.01)): (
+        [[832, 35, 29, 5], [33, 13, 3, 0], [32, 0, 8, 0], [5, 2, 0, 3]],
+        {
+            "accuracy": 0.856,
+            "weighted_recall": 0.856,
+            "weighted_precision": 0.8555676053215077,
+            "weighted_f0_5": 0.8556245138333011,
+            "weighted_f1": 0.855740567068354,
+            "weighted_f2": 0.8558875117729208,
+            "accuracy_best_constant_classifier": 0.901,
+            "weighted_precision_best_constant_classifier": 0.811801,
+            "weighted_f0_5_best_constant_classifier": 0.8281993470720261,
+            "weighted_f1_best_constant_classifier": 0.8540778537611783,
+            "weighted_f2_best_constant_classifier": 0.8816257602085144,
+        },
+    ),
+    (300, 0.7, (0.5, 0.3, 0.2)): (
+        [[124, 16, 9, 0], [15, 72, 4, 0], [11, 6, 43, 0], [0, 0, 0, 0]],
+        {
+            "accuracy": 0.7966666666666666,
+            "weighted_recall": 0.7966666666666666,
+            "weighted_precision": 0.7964896318811213,
+            "weighted_f0_5": 0.7963673728550066,
+            "weighted_f1": 0.7963349177801953,
+            "weighted_f2": 0.7964774850713832,
+            "accuracy_best_constant_classifier": 0.49666666666666665,
+            "weighted_precision_best_constant_classifier": 0.24667777777777777,
+            "weighted_f1_best_constant_classifier": 0.3296362286562732,
+        },
+    ),
+}
+
+
+def rows(count: int, agreement: float, shares: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted classes, the same in a share of the rows and by chance."""
+    i = np.arange(count)
+    bounds = np.cumsum(shares)
+    truth = np.searchsorted(bounds, (i * 7919 % 1009) / 1009, side="right")
+    other = np.searchsorted(bounds, (i * 104729 % 997) / 997, side="right")
+    said = np.where(i * 6151 % 991 < agreement * 991, truth, other)
+    names = np.array(CLASSES)
+    return names[truth], names[said]
+
+
+@pytest.mark.parametrize("case", SCIKIT_LEARN)
+def test_values_are_scikit_learns(case: Case) -> None:
+    matrix, expected = SCIKIT_LEARN[case]
+    found = metrics.statistics(*rows(*case), TARGET)[SECTION]
+    assert list(found["confusion_matrix"]) == list(CLASSES)
+    for name, row in zip(CLASSES, matrix, strict=True):
+        assert found["confusion_matrix"][name] == dict(zip(CLASSES, row, strict=True))
+    assert {name: found[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_documented_example() -> None:
+    """The multiclass example of model-monitor-model-quality-metrics.html.
+
+    But for the best constant classifier, which says the rarer class there.
+    """
+    labels = np.repeat(["0", "0", "1", "1"], [1180, 510, 268, 138])
+    predictions = np.repeat(["0", "1", "0", "1"], [1180, 510, 268, 138])
+    found = metrics.statistics(labels, predictions, Target("y", ("0", "1")))[SECTION]
+    assert found["confusion_matrix"] == {"0": {"0": 1180, "1": 510}, "1": {"0": 268, "1": 138}}
+    documented = {
+        "accuracy": 0.6288167938931297,
+        "weighted_recall": 0.6288167938931297,
+        "weighted_precision": 0.6983172269629505,
+        "weighted_f0_5": 0.6803947317178771,
+        "weighted_f1": 0.6571162346664904,
+        "weighted_f2": 0.6384024354394601,
+    }
+    assert {name: found[name]["value"] for name in METRICS} == pytest.approx(documented, rel=1e-12)
+
+
+def test_standard_deviations_need_200_samples() -> None:
+    labels, predictions = rows(200, 0.5, (0.5, 0.3, 0.2))
+    enough = metrics.statistics(labels, predictions, TARGET)[SECTION]["accuracy"]
+    few = metrics.statistics(labels[:199], predictions[:199], TARGET)[SECTION]["accuracy"]
+    assert few["standard_deviation"] == "NaN"
+    # Of the mean of a sample of 80 % of 200, drawn without replacement.
+    theory = math.sqrt(enough["value"] * (1 - enough["value"]) / 160 * (1 - 0.8))
+    assert 0.3 < enough["standard_deviation"] / theory < 2
+
+
+def test_a_class_that_is_no_longer_one_is_wrong() -> None:
+    """What a version with other classes has answered stays in the captures."""
+    found = metrics.statistics(["red", "red"], ["red", "violet"], TARGET)
+    matrix = found[SECTION]["confusion_matrix"]
+    assert matrix["red"] == {"red": 1, "green": 0, "blue": 0, "grey": 0, "violet": 1}
+    assert found[SECTION]["accuracy"]["value"] == 0.5
+    json.dumps(found, allow_nan=False)
+
+
+def test_constraints_allow_what_is_tolerated() -> None:
+    case = (300, 0.7, (0.5, 0.3, 0.2))
+    measured = metrics.statistics(*rows(*case), TARGET)
+    expected = {
+        name: {
+            "threshold": pytest.approx(0.9 * SCIKIT_LEARN[case][1][name]),
+            "comparison_operator": "LessThanThreshold",
+        }
+        for name in ("accuracy", "weighted_f1")
+    }
+    found = metrics.constraints(measured, expected, 0.1)
+    assert found == {"multiclass_classification_constraints": expected}
+
+
+def test_a_summary_has_the_metrics_that_can_be_watched() -> None:
+    case = (300, 0.7, (0.5, 0.3, 0.2))
+    summary = metrics.summary(*rows(*case), TARGET)
+    assert list(summary) == list(METRICS)
+    assert summary == pytest.approx({name: SCIKIT_LEARN[case][1][name] for name in METRICS})
