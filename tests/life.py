@@ -92,7 +92,10 @@ def end(project: Path) -> None:
 
 
 def kill_in(project: Path, stage_before: str, seconds: float) -> None:
-    """Live until some seconds after a stage has ended, then kill every process of the command."""
+    """Live until some seconds after a stage has ended, then kill the command.
+
+    What the command has started, in sessions of its own, goes on for a while.
+    """
     log = project / ".local" / "killed.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from local_aws.containers import detect_isolation
 from local_aws.images import Image, Images
 from local_aws.sagemaker.service import Service
 from local_aws.settings import Settings
+
+# A run in the background has SIGINT ignored, and what it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REGION = "eu-west-1"
 IMAGE = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"

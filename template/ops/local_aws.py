@@ -99,13 +99,15 @@ def run(arguments: list[str], log: Path) -> None:
         OpsError: When it fails, with the end of the log.
     """
     with log.open("a") as output:
-        code = subprocess.run(
-            arguments,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        ).returncode
+        process = subprocess.Popen(
+            arguments, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()  # it ends what it has started
+            process.wait(timeout=60)
+            raise
     if code:
         tail = "\n".join(log.read_text().splitlines()[-15:])
         raise OpsError(f"{' '.join(arguments)} failed (all of it is in {log}):\n{tail}")
