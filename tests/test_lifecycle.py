@@ -65,7 +65,7 @@ def test_drift_has_started_the_retraining_once(lived: life.Life) -> None:
 
 def test_every_request_was_answered(lived: life.Life) -> None:
     assert lived.result["predictions"] >= 3000
-    assert lived.result["failed_requests"] == 0
+    assert lived.result["failed_predictions"] == 0
 
 
 def test_september_is_seen_as_drift(lived: life.Life) -> None:

@@ -41,7 +41,7 @@ def test_life_with_other_answers(repository: Path, tmp_path: Path, answers: matr
         life.end(project)
     assert [version["version"] for version in result["model_versions"]] == [1, 2]
     assert result["serving_version"] == 2
-    assert result["failed_requests"] == 0
+    assert result["failed_predictions"] == 0
     assert list(result["monitors"]) == result["answers"]["monitors"]
     drift = "drift" in result["answers"]["triggers"]
     assert result["retraining"]["started_by"] == ("drift" if drift else "manual")

@@ -28,4 +28,4 @@ def test_killed_after(killed: Path, stage_before: str) -> None:
     assert [version["version"] for version in result["model_versions"]] == [1, 2]
     assert result["serving_version"] == 2
     assert result["retraining"]["started_by"] == "drift"
-    assert result["failed_requests"] == 0
+    assert result["failed_predictions"] == 0

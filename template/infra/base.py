@@ -29,6 +29,7 @@ from constructs import Construct
 
 from usecase.config import UseCase
 from workflows import names
+from workflows.jobs import Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,8 +40,6 @@ class BaseStack(Stack):
     Attributes:
         environment_of_all: The account and region of all stacks.
         use_case: The use case.
-        commit: The commit of this repository that is deployed.
-        image_uri: URI of the image that all jobs and the endpoint run.
         repository_arn: ARN of the repository that it is in.
     """
 
@@ -50,7 +49,7 @@ class BaseStack(Stack):
         self.environment_of_all = Environment(account=account, region=names.REGION)
         super().__init__(scope, f"{names.PROJECT}-base", env=self.environment_of_all)
         self.use_case = use_case
-        self.commit = commit
+        self._commit = commit
         self._bucket()
         self._registry()
         self._dead_letters()
@@ -60,8 +59,18 @@ class BaseStack(Stack):
             directory=str(ROOT),
             platform=ecr_assets.Platform.LINUX_AMD64,  # whatever the machine that deploys
         )
-        self.image_uri = image.image_uri
+        self._image_uri = image.image_uri
         self.repository_arn = image.repository.repository_arn
+
+    def settings(self, jobs_role: iam.Role) -> Settings:
+        """What the request bodies of the jobs need to know, for jobs that run with a role."""
+        return Settings(
+            use_case=self.use_case,
+            image=self._image_uri,
+            role=jobs_role.role_arn,
+            bucket=names.bucket(self.account),
+            commit=self._commit,
+        )
 
     def _bucket(self) -> None:
         """The data bucket; it stays when the stack is destroyed."""

@@ -1,11 +1,13 @@
-"""Lambda functions of the folder `lambdas`, and what calls them."""
+"""The functions of the folder `lambdas`, and what EventBridge starts: on events, on schedules."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aws_cdk import (
     Duration,
+    IgnoreMode,
     RemovalPolicy,
 )
 from aws_cdk import (
@@ -21,6 +23,9 @@ from aws_cdk import (
     aws_logs as logs,
 )
 from aws_cdk import (
+    aws_scheduler as scheduler,
+)
+from aws_cdk import (
     aws_sqs as sqs,
 )
 from constructs import Construct
@@ -28,7 +33,7 @@ from constructs import Construct
 from infra.permissions import Allow, Arns, service_role
 from workflows import names
 
-FOLDER = Path(__file__).parents[1] / "lambdas"
+ROOT = Path(__file__).parents[1]
 
 
 class Function(Construct):
@@ -50,7 +55,7 @@ class Function(Construct):
 
         Args:
             scope: Where it belongs.
-            handler: `file.function` in the folder `lambdas`; its name is made of it.
+            handler: `module.function` of the package `lambdas`; its name is made of it.
             environment: Its environment variables.
             permissions: What it may do besides writing its log.
             timeout: How long one run may take; a minute unless given.
@@ -87,8 +92,13 @@ class Function(Construct):
             "Function",
             function_name=full_name,
             runtime=lambda_.Runtime.PYTHON_3_14,
-            handler=handler,
-            code=lambda_.Code.from_asset(str(FOLDER), exclude=["__init__.py", "__pycache__"]),
+            handler=f"lambdas.{handler}",
+            # The package itself, so that its modules import each other here and there alike.
+            code=lambda_.Code.from_asset(
+                str(ROOT),
+                exclude=["*", "!lambdas", "!lambdas/*.py"],
+                ignore_mode=IgnoreMode.GIT,
+            ),
             environment=dict(environment),
             memory_size=256,
             timeout=timeout or Duration.minutes(1),
@@ -125,6 +135,50 @@ class Function(Construct):
                     retry_attempts=20,
                 )
             ],
+        )
+
+
+class Schedule(Construct):
+    """A schedule of EventBridge Scheduler."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        expression: str,
+        start: Allow,
+        message: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create the schedule.
+
+        Args:
+            scope: Where it belongs.
+            name: Its name.
+            expression: When, in UTC: `rate(…)` or `cron(…)`.
+            start: Permission to start its target, a function or a pipeline.
+            message: What the target gets.
+        """
+        super().__init__(scope, "Schedule")
+        dead_letters = Arns(self).dead_letters
+        role = service_role(
+            self,
+            "Role",
+            "scheduler.amazonaws.com",
+            [start, Allow(["sqs:SendMessage"], [dead_letters])],
+        )
+        scheduler.CfnSchedule(
+            self,
+            "Schedule",
+            name=name,
+            schedule_expression=expression,
+            flexible_time_window={"mode": "OFF"},
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=start.resources[0],
+                role_arn=role.role_arn,
+                input=json.dumps(message) if message else None,
+                dead_letter_config={"arn": dead_letters},
+                retry_policy={"maximum_retry_attempts": 20, "maximum_event_age_in_seconds": 21600},
+            ),
         )
 
 

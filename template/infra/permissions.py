@@ -88,9 +88,7 @@ class Arns:
         self._stack = Stack.of(scope)
         self.bucket = f"arn:{self._stack.partition}:s3:::{names.bucket(self._stack.account)}"
         self.dead_letters = self._arn("sqs", names.DEAD_LETTERS)
-        self.endpoint = self._arn("sagemaker", f"endpoint/{names.ENDPOINT}")
-        self.endpoint_configs = self._arn("sagemaker", f"endpoint-config/{names.ENDPOINT}-*")
-        self.models = self._arn("sagemaker", f"model/{names.ENDPOINT}-*")
+        self.models = self._arn("sagemaker", f"model/{names.PROJECT}-*")
         self.package_group = self._arn(
             "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
         )
@@ -108,13 +106,9 @@ class Arns:
         """Objects of the data bucket."""
         return f"{self.bucket}/{pattern}"
 
-    def pipeline(self, name: str) -> str:
-        """A pipeline of SageMaker Pipelines."""
-        return self._arn("sagemaker", f"pipeline/{name}")
-
-    def jobs(self, kind: str) -> str:
-        """The jobs of a kind that pipelines start."""
-        return self._arn("sagemaker", f"{kind}/pipelines-*")
+    def sagemaker(self, resource: str) -> str:
+        """A resource of SageMaker, or several by a pattern."""
+        return self._arn("sagemaker", resource)
 
     def _arn(self, service: str, resource: str) -> str:
         stack = self._stack
@@ -185,12 +179,10 @@ def run_container(arns: Arns, repository_arn: str) -> list[Allow]:
     ]
 
 
-def describe_endpoint(arns: Arns) -> list[Allow]:
-    """Finding out which version the endpoint serves, and what is known of it."""
-    reason = "The names are made of the version and the time of its approval"
-    return [
-        Allow(["sagemaker:DescribeEndpoint"], [arns.endpoint]),
-        Allow(["sagemaker:DescribeEndpointConfig"], [arns.endpoint_configs], reason),
-        Allow(["sagemaker:DescribeModel"], [arns.models], reason),
-        Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
-    ]
+def register_models(arns: Arns) -> Allow:
+    """Registering versions of the model."""
+    return Allow(
+        ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"],
+        [arns.package_group, arns.packages],
+        "The registry numbers the versions",
+    )

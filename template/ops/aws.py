@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from ops.errors import OpsError
 from workflows import names
@@ -70,23 +69,6 @@ def keys(prefix: str) -> Iterator[str]:
     for page in pages:
         for found in page.get("Contents", []):
             yield found["Key"]
-
-
-def serving_package() -> str | None:
-    """The ARN of the model package that the endpoint serves, `None` without an endpoint."""
-    try:
-        endpoint = sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationException":  # there is no such endpoint
-            return None
-        raise
-    config_name = endpoint.get("EndpointConfigName")
-    if not config_name:
-        return None
-    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
-    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    container = model.get("PrimaryContainer") or model["Containers"][0]
-    return container.get("ModelPackageName")
 
 
 def stacks() -> list[str]:

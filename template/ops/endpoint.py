@@ -5,6 +5,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ops import aws
+from ops.errors import OpsError
 from workflows import names
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -38,3 +39,42 @@ def delete() -> None:
         for model in models["Models"]:
             if model["ModelName"].startswith(prefix):
                 sagemaker.delete_model(ModelName=model["ModelName"])
+
+
+def serving_package() -> str | None:
+    """The ARN of the model package that the endpoint serves, `None` without an endpoint."""
+    try:
+        endpoint = aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException":  # there is no such endpoint
+            return None
+        raise
+    config_name = endpoint.get("EndpointConfigName")
+    if not config_name:
+        return None
+    config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
+    model = aws.sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    container = model.get("PrimaryContainer") or model["Containers"][0]
+    return container.get("ModelPackageName")
+
+
+def wait_until_serving(package: str) -> None:
+    """Wait until the endpoint is in service with a version.
+
+    Args:
+        package: ARN of its model package.
+
+    Raises:
+        OpsError: When the deployment failed or does not come to an end.
+    """
+
+    def probe() -> bool | None:
+        if serving_package() != package:
+            return None
+        state = aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+        if state["EndpointStatus"] == "Failed":
+            reason = state.get("FailureReason", "")
+            raise OpsError(f"deployment of {package} failed: {reason}")
+        return True if state["EndpointStatus"] == "InService" else None
+
+    aws.wait_for(f"deployment of {package}", probe, timeout=1800, interval=0.2)

@@ -13,10 +13,9 @@ from rich.console import Console
 
 from ops import aws
 from ops.errors import OpsError
-from ops.predictions import DataFile, read_table, require
-from usecase import config
+from ops.tables import DataFile, read_table, require
+from usecase import config, predictions
 from usecase.config import UseCase
-from usecase.monitors import capture
 from workflows import names
 
 console = Console()
@@ -25,7 +24,7 @@ console = Console()
 def labels(
     file: DataFile,
     allow_unknown: Annotated[
-        bool, typer.Option(help="Store labels of predictions that are not captured (yet).")
+        bool, typer.Option(help="Store labels of predictions that are not there (yet).")
     ] = False,
 ) -> None:
     """Bring in true labels: FILE (Parquet or CSV with header) has the id and the target."""
@@ -42,14 +41,14 @@ def store_labels(rows: pl.DataFrame, use_case: UseCase, *, allow_unknown: bool =
     Args:
         rows: The record's id and the target.
         use_case: Names the columns.
-        allow_unknown: Accept labels whose prediction has not been captured.
+        allow_unknown: Accept labels whose prediction is not there.
 
     Returns:
         How many labels were stored.
 
     Raises:
         OpsError: When a column is missing, an id or a target is empty, an id comes twice, or a
-            label belongs to no captured prediction. Nothing has been stored then.
+            label belongs to no prediction. Nothing has been stored then.
         UseCaseError: When a target is not what it can be.
     """
     identifier, target = use_case.data.id, use_case.target.column
@@ -62,11 +61,11 @@ def store_labels(rows: pl.DataFrame, use_case: UseCase, *, allow_unknown: bool =
     values = use_case.target.clean(rows[target], "labels")
     ids = rows[identifier].cast(pl.String).to_list()
     if not allow_unknown:
-        known = captured_ids(use_case)
+        known = predicted_ids(use_case)
         if unknown := [i for i in ids if i not in known]:
             raise OpsError(
-                f"column {identifier}: no prediction was captured for {shorten(unknown)}. "
-                "Captures can be some minutes late: try again, or pass --allow-unknown"
+                f"column {identifier}: there is no prediction for {shorten(unknown)}. "
+                "Predictions can come minutes late: try again, or pass --allow-unknown"
             )
     lines = [
         json.dumps(
@@ -84,8 +83,8 @@ def store_labels(rows: pl.DataFrame, use_case: UseCase, *, allow_unknown: bool =
     return len(lines)
 
 
-def captured_ids(use_case: UseCase) -> set[str]:
-    """The inference ids captured within the model-quality monitor's window."""
+def predicted_ids(use_case: UseCase) -> set[str]:
+    """The inference ids of the predictions captured within the model-quality monitor's window."""
     end = aws.utc_now()
     start = end - timedelta(hours=use_case.monitors.model_quality.window_hours)
     prefix = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
@@ -94,7 +93,7 @@ def captured_ids(use_case: UseCase) -> set[str]:
             hour = key.removeprefix(prefix).rsplit("/", 1)[0]
             if hour >= f"{start:%Y/%m/%d/%H}":
                 aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
-        return set(capture.read(Path(folder), use_case)["inference_id"])
+        return set(predictions.read(Path(folder), use_case)["inference_id"])
 
 
 def shorten(values: list[str]) -> str:

@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "INSTANCE_TYPE": "ml.m5.large",
     "METRIC_NAMESPACE": names.METRIC_NAMESPACE,
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
-    "PIPELINE": names.TRAINING,
+    "WORKFLOW": names.TRAINING,
     "VARIANT": names.VARIANT,
 }
 

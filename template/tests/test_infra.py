@@ -166,8 +166,8 @@ def test_every_failure_has_a_place_to_go(resources: list[dict[str, Any]]) -> Non
 
 def test_handlers_exist(resources: list[dict[str, Any]]) -> None:
     for function in of_type(resources, "AWS::Lambda::Function"):
-        module, _, name = function["Handler"].partition(".")
-        assert f"\ndef {name}(" in Path("lambdas", f"{module}.py").read_text()
+        module, _, name = function["Handler"].rpartition(".")
+        assert f"\ndef {name}(" in Path(*module.split(".")).with_suffix(".py").read_text()
 
 
 def test_alarms_do_not_go_off_without_data(resources: list[dict[str, Any]]) -> None:

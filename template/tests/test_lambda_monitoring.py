@@ -114,7 +114,7 @@ def test_bad_input_is_named(changes: dict[str, str], message: str) -> None:
 def test_model_from_elsewhere_is_named(serving: FakeSageMaker) -> None:
     for model in serving.models.values():
         model["PrimaryContainer"] = {"Image": "image"}
-    with pytest.raises(ValueError, match="does not come from the model registry"):
+    with pytest.raises(ValueError, match="not serve a version of the model registry"):
         monitoring.inputs(event(), None)
 
 

@@ -59,8 +59,8 @@ def test_three_events_at_once_start_one_training(
     # All three look before one of them starts.
     looked, obstacle, answers = threading.Barrier(3), retrain.obstacle, []
 
-    def look(described: str, since: datetime) -> str | None:
-        reason = obstacle(described, since)
+    def look(trigger: str, since: datetime) -> str | None:
+        reason = obstacle(trigger, since)
         looked.wait()
         return reason
 

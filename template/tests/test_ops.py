@@ -12,7 +12,7 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from ops import __main__ as command_line
-from ops import aws, local_aws, models, monitor, predictions
+from ops import aws, local_aws, models, monitor, tables
 from ops.errors import OpsError
 from usecase import config
 from workflows import names
@@ -50,13 +50,13 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_sample_is_evenly_spread() -> None:
     rows = pl.DataFrame({"n": range(100)})
-    assert predictions.spread(rows, 4)["n"].to_list() == [0, 25, 50, 75]
-    assert predictions.spread(rows, 0).height == predictions.spread(rows, 1000).height == 100
+    assert tables.spread(rows, 4)["n"].to_list() == [0, 25, 50, 75]
+    assert tables.spread(rows, 0).height == tables.spread(rows, 1000).height == 100
 
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(OpsError, match="missing columns: b; there are a"):
-        predictions.require(pl.DataFrame({"a": [1]}), ["a", "b"])
+        tables.require(pl.DataFrame({"a": [1]}), ["a", "b"])
 
 
 @pytest.mark.parametrize(("name", "content"), [("x.parquet", b"no"), ("x.csv", b"")])
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: 
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(OpsError, match=name):
-        predictions.read_table(file)
+        tables.read_table(file)
 
 
 def test_only_metrics_that_are_numbers_are_shown() -> None:

@@ -99,7 +99,7 @@ def test_the_same_labels_twice_are_stored_once() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({ID: ["a", "x"], TARGET: LABELS[:2]}, "no prediction was captured for x"),
+        ({ID: ["a", "x"], TARGET: LABELS[:2]}, "there is no prediction for x"),
         ({ID: ["a", "a"], TARGET: LABELS[:2]}, "more than one label for a"),
         ({ID: ["a", None], TARGET: LABELS[:2]}, f"column {ID}: 1 rows are empty"),
         ({ID: ["a", "b"], TARGET: [LABELS[0], None]}, f"column {TARGET}: 1 rows are empty"),

@@ -12,7 +12,7 @@ from examples import CSV, PREDICTIONS, TARGET
 from examples import JSON as ANSWERS
 
 from usecase.config import Approval, Data, Features, UseCase
-from usecase.monitors import capture
+from usecase.predictions import capture
 from usecase.problem import METRICS
 
 USE_CASE = UseCase(

@@ -1,4 +1,4 @@
-"""The request body of every SageMaker job, as `boto3` takes it, with placeholders.
+"""The request body of every SageMaker job and function, as `boto3` takes it, with placeholders.
 
 These are plain functions of their arguments; nothing here calls AWS. A body holds no job name, that
 is for the orchestrator to give. `workflows.placeholders` lists the placeholders.
@@ -147,7 +147,7 @@ def register(settings: Settings) -> Body:
             "Containers": [container],
             "SupportedContentTypes": CONTENT_TYPES,
             "SupportedResponseMIMETypes": CONTENT_TYPES,
-            "SupportedRealtimeInferenceInstanceTypes": [instances.endpoint],
+            "SupportedRealtimeInferenceInstanceTypes": [instances.inference],
         },
         "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
         # What the monitors compare with as long as this version serves.
@@ -176,6 +176,24 @@ def monitor(settings: Settings, kind: Monitor) -> Body:
             "WINDOW_END": result(kind.inputs_step, "end"),
         },
     )
+
+
+def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
+    """What the function that finds what a monitor has to look at is called with."""
+    return {
+        "monitor": kind.name,
+        "baseline": kind.baseline,
+        "labels": kind.labels,
+        "execution": EXECUTION,
+        "start": parameter("WindowStart"),
+        "end": parameter("WindowEnd"),
+        "window_hours": getattr(settings.use_case.monitors, kind.name).window_hours,
+    }
+
+
+def monitor_violations(kind: Monitor) -> Body:
+    """What the function that counts a monitor's violations is called with."""
+    return {"monitor": kind.name, "report": output(kind.step, "report")}
 
 
 def _processing(

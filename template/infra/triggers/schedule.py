@@ -1,8 +1,7 @@
 """Train regularly."""
 
-from infra.functions import Function
+from infra.functions import Function, Schedule
 from infra.permissions import Allow
-from infra.schedules import Schedule
 from usecase.config import UseCase
 from workflows import names
 

@@ -211,28 +211,28 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Instances:
-    """What the jobs and the endpoint run on.
+    """What everything runs on.
 
     Attributes:
         processing: Instance type of prepare, evaluate, baseline and the monitors.
         training: Instance type of the training job.
-        endpoint: Instance type of the endpoint.
-        endpoint_count: Number of instances of the endpoint.
+        inference: Instance type of what predicts.
+        inference_count: Number of instances of what predicts.
     """
 
     processing: str = "ml.m5.large"
     training: str = "ml.m5.large"
-    endpoint: str = "ml.m5.large"
-    endpoint_count: int = 1
+    inference: str = "ml.m5.large"
+    inference_count: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("processing", "training", "endpoint"):
+        for name in ("processing", "training", "inference"):
             value = getattr(self, name)
             _require(
                 value.startswith("ml.") and value.count(".") == 2,
                 f"{name}: {value!r} is no SageMaker instance type; write one like ml.m5.large",
             )
-        _require(self.endpoint_count >= 1, "endpoint_count: must be at least 1")
+        _require(self.inference_count >= 1, "inference_count: must be at least 1")
 
 
 @dataclass(frozen=True)

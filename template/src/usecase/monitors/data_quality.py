@@ -4,17 +4,17 @@ from dataclasses import asdict
 
 import polars as pl
 
-from usecase import container
+from usecase import container, predictions
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors import capture, constraints, profile, window
+from usecase.monitors import constraints, profile, window
 
 NUMERIC = ("Integral", "Fractional")
 EXACT = 2**53  # up to here a float holds every whole number
 
 
 def run(use_case: UseCase) -> None:
-    """Compare the captured requests of the window with the baseline.
+    """Compare what was asked within the window with the baseline.
 
     Raises:
         UseCaseError: When the baseline or the window cannot be read.
@@ -23,8 +23,8 @@ def run(use_case: UseCase) -> None:
     baseline = container.read_json(folder / "statistics.json")
     limits = container.read_json(folder / "constraints.json")
     start, end = window.bounds()
-    captured = capture.read(container.processing_input("predictions"), use_case, start, end)
-    features = captured.drop("inference_id", "time", "row", "prediction")
+    made = predictions.read(container.processing_input("predictions"), use_case, start, end)
+    features = made.drop("inference_id", "time", "row", "prediction")
     try:
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
@@ -36,11 +36,11 @@ def run(use_case: UseCase) -> None:
     window.report(statistics, limits, [asdict(v) for v in found], f"{table.height} predictions")
 
 
-def convert(captured: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Give captured features the types that the baseline has.
+def convert(asked: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Give the features the types that the baseline has.
 
     Args:
-        captured: Features as text.
+        asked: Features as text.
         types: The `inferred_type` of each feature in the baseline.
 
     Returns:
@@ -50,7 +50,7 @@ def convert(captured: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame
         clients that send floats.
     """
     columns, match = [], {}
-    for text in captured:
+    for text in asked:
         kind = types.get(text.name, "String")
         match[text.name] = 1.0
         if kind not in NUMERIC:

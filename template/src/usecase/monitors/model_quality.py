@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from usecase import container, metrics
+from usecase import container, jsonlines, metrics, predictions
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors import capture, window
+from usecase.monitors import window
 from usecase.problem import VALUE
 
 LOG = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ def run(use_case: UseCase) -> None:
     """
     limits = container.read_json(container.processing_input("baseline") / "constraints.json")
     start, end = window.bounds()
-    predictions = capture.read(container.processing_input("predictions"), use_case, start, end)
+    made = predictions.read(container.processing_input("predictions"), use_case, start, end)
     labels = read_labels(use_case)
-    merged = merge(predictions, labels)
-    unmatched = labels.join(predictions, on="inference_id", how="anti").height
+    merged = merge(made, labels)
+    unmatched = labels.join(made, on="inference_id", how="anti").height
     dataset = {
         "item_count": merged.height,
-        "unlabelled_predictions": predictions.height - merged.height,
+        "unlabelled_predictions": made.height - merged.height,
         "unmatched_labels": unmatched,
     }
     statistics: dict[str, Any] = {"version": 0.0, "dataset": dataset}
@@ -71,7 +71,7 @@ def read_labels(use_case: UseCase) -> pl.DataFrame:
     Raises:
         UseCaseError: When a label is not what the target can be.
     """
-    lines = capture.read_lines(container.processing_input("labels"), _LABEL)
+    lines = jsonlines.read(container.processing_input("labels"), _LABEL)
     labels = (
         lines.select(
             inference_id=pl.col("eventMetadata").struct.field("eventId"),

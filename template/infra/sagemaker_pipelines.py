@@ -1,4 +1,4 @@
-"""A workflow in SageMaker Pipelines."""
+"""Workflows in SageMaker Pipelines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,16 +6,18 @@ from typing import Any
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk.aws_events import EventPattern
 from constructs import Construct
 
 from infra.permissions import Allow, Arns, service_role
+from workflows import names
 
 
-class Pipeline(Construct):
+class Workflow(Construct):
     """A pipeline and the role it runs its steps with.
 
     Attributes:
-        arn: ARN of the pipeline.
+        start: Permission to start it.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Pipeline(Construct):
             jobs_role: The role of the jobs that it starts.
             permissions: What it may do besides starting jobs.
         """
-        super().__init__(scope, "Pipeline")
+        super().__init__(scope, "Workflow")
         arns = Arns(self)
         role = service_role(
             self,
@@ -60,7 +62,7 @@ class Pipeline(Construct):
             },
             role_arn=role.role_arn,
         )
-        self.arn = arns.pipeline(name)
+        self.start = Allow(["sagemaker:StartPipelineExecution"], [pipeline_arn(arns, name)])
 
 
 def start_jobs(arns: Arns, kind: str) -> Allow:
@@ -70,15 +72,39 @@ def start_jobs(arns: Arns, kind: str) -> Allow:
             *(f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop")),
             "sagemaker:AddTags",
         ],
-        [arns.jobs(f"{kind.lower()}-job")],
+        [arns.sagemaker(f"{kind.lower()}-job/pipelines-*")],
         "SageMaker Pipelines makes the names of its jobs, all of them with this prefix",
     )
 
 
-def register_models(arns: Arns) -> Allow:
-    """Registering versions of the model."""
-    return Allow(
-        ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"],
-        [arns.package_group, arns.packages],
-        "The registry numbers the versions",
+def pipeline_arn(arns: Arns, name: str) -> str:
+    """The ARN of a pipeline."""
+    return arns.sagemaker(f"pipeline/{name}")
+
+
+def find_executions(arns: Arns, name: str) -> Allow:
+    """Finding the executions of a workflow."""
+    return Allow(["sagemaker:ListPipelineExecutions"], [pipeline_arn(arns, name)])
+
+
+def failures(arns: Arns) -> EventPattern:
+    """The events of executions of this use case's workflows that have failed."""
+    return EventPattern(
+        source=["aws.sagemaker"],
+        detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
+        detail={
+            "pipelineArn": [pipeline_arn(arns, name) for name in names.WORKFLOWS],
+            "currentPipelineExecutionStatus": ["Failed", "CompletedWithFailures"],
+        },
     )
+
+
+def read_failures(arns: Arns) -> list[Allow]:
+    """Finding out why an execution has failed."""
+    return [
+        Allow(
+            ["sagemaker:ListPipelineExecutionSteps"],
+            [f"{pipeline_arn(arns, name)}/execution/*" for name in names.WORKFLOWS],
+            "SageMaker makes the ids of executions",
+        )
+    ]

@@ -15,7 +15,6 @@ from infra.functions import Function
 from infra.permissions import (
     Allow,
     Arns,
-    describe_endpoint,
     read_objects,
     run_container,
     service_role,
@@ -23,6 +22,13 @@ from infra.permissions import (
 )
 from workflows import names
 
+PREDICTIONS = "capture/"
+"""Where in the data bucket the predictions are."""
+
+SETTINGS = {"ENDPOINT": names.ENDPOINT, "VARIANT": names.VARIANT}
+"""What functions that look at the endpoint and its predictions are told of it."""
+
+ALARMS = (names.ENDPOINT_ALARM,)
 ERRORS_A_MINUTE = 5
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
@@ -43,12 +49,11 @@ class ServingStack(Stack):
             {
                 "ALARM": names.ENDPOINT_ALARM,
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
-                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/capture",
-                "ENDPOINT": names.ENDPOINT,
-                "INSTANCE_COUNT": str(instances.endpoint_count),
-                "INSTANCE_TYPE": instances.endpoint,
+                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{PREDICTIONS.rstrip('/')}",
+                "INSTANCE_COUNT": str(instances.inference_count),
+                "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
-                "VARIANT": names.VARIANT,
+                **SETTINGS,
             },
             self._deploy_permissions(model_role),
             # It waits for a deployment that is going on; Lambda allows no more.
@@ -77,7 +82,7 @@ class ServingStack(Stack):
             [
                 *run_container(arns, base.repository_arn),
                 *read_objects(arns, "training/"),
-                write_objects(arns, "capture/"),
+                write_objects(arns, PREDICTIONS),
                 Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
             ],
         )
@@ -107,17 +112,18 @@ class ServingStack(Stack):
 
     def _deploy_permissions(self, model_role: iam.Role) -> list[Allow]:
         arns = Arns(self)
+        endpoint, configs = endpoint_arns(arns)
         reason = "The names are made of the version and the time of its approval"
         return [
-            *describe_endpoint(arns),
+            *describe_serving(arns),
             Allow(["sagemaker:CreateModel"], [arns.models], reason),
-            Allow(["sagemaker:CreateEndpointConfig"], [arns.endpoint_configs], reason),
+            Allow(["sagemaker:CreateEndpointConfig"], [configs], reason),
             Allow(
                 ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
-                [arns.endpoint, arns.endpoint_configs],
+                [endpoint, configs],
                 reason,
             ),
-            Allow(["sagemaker:DeleteEndpoint"], [arns.endpoint]),
+            Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
             Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
             Allow(
                 ["iam:PassRole"],
@@ -125,3 +131,35 @@ class ServingStack(Stack):
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             ),
         ]
+
+
+def endpoint_arns(arns: Arns) -> tuple[str, str]:
+    """The ARNs of the endpoint and of its configurations."""
+    endpoint = arns.sagemaker(f"endpoint/{names.ENDPOINT}")
+    return endpoint, arns.sagemaker(f"endpoint-config/{names.ENDPOINT}-*")
+
+
+def describe_serving(arns: Arns) -> list[Allow]:
+    """Finding out which version the endpoint serves, and what is known of it."""
+    endpoint, configs = endpoint_arns(arns)
+    reason = "The names are made of the version and the time of its approval"
+    return [
+        Allow(["sagemaker:DescribeEndpoint"], [endpoint]),
+        Allow(["sagemaker:DescribeEndpointConfig"], [configs], reason),
+        Allow(["sagemaker:DescribeModel"], [arns.models], reason),
+        Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
+    ]
+
+
+def events() -> dict[str, EventPattern]:
+    """What people are told of the endpoint."""
+    return {
+        "endpoint-deployed": EventPattern(
+            source=["aws.sagemaker"],
+            detail_type=["SageMaker Endpoint State Change"],
+            detail={
+                "EndpointName": [names.ENDPOINT],
+                "EndpointStatus": ["IN_SERVICE", "FAILED", "UPDATE_ROLLBACK_FAILED"],
+            },
+        )
+    }

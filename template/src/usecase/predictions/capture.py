@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from usecase import jsonlines
 from usecase.config import UseCase
 from usecase.problem import PREDICTION, VALUE
 
@@ -46,7 +47,7 @@ def read(
         none), `time` (UTC), `row` (its place in the request, from 0), the features as they were
         sent, as text (null where missing), and `prediction`.
     """
-    lines = read_lines(folder, _EVENT)
+    lines = jsonlines.read(folder, _EVENT)
     sent, answered = (
         pl.col("captureData").struct.field(name) for name in ("endpointInput", "endpointOutput")
     )
@@ -67,37 +68,6 @@ def read(
     if end:
         events = events.filter(pl.col("time") < end)
     return _records(events.sort("time", maintain_order=True), use_case)
-
-
-def read_lines(folder: Path, schema: dict[str, Any]) -> pl.DataFrame:
-    """Read all JSON Lines files below a folder, in order of their names.
-
-    Args:
-        folder: The folder.
-        schema: The members that are wanted; others are ignored. Lines that are no JSON objects are
-            left out; their number is logged.
-    """
-    # One call for all: SageMaker can write very many, very small files.
-    content = b"\n".join(file.read_bytes() for file in sorted(folder.rglob("*.jsonl"))).strip()
-    if not content:
-        return pl.DataFrame(schema=schema)
-    try:
-        return pl.read_ndjson(content, schema=schema)
-    except pl.exceptions.PolarsError:
-        lines = [line for line in content.splitlines() if line.strip()]
-        good = [line for line in lines if _fits(line, schema)]
-        _report(len(lines) - len(good), "not JSON of the expected form")
-        if not good:
-            return pl.DataFrame(schema=schema)
-        return pl.read_ndjson(b"\n".join(good), schema=schema)
-
-
-def _fits(line: bytes, schema: dict[str, Any]) -> bool:
-    try:
-        pl.read_ndjson(line, schema=schema)
-    except pl.exceptions.PolarsError:
-        return False
-    return True
 
 
 def _report(number: int, reason: str) -> None:

@@ -11,7 +11,7 @@ from workflows import names
 from workflows.jobs import Settings
 from workflows.monitors import MONITORS
 from workflows.placeholders import fill, output
-from workflows.sagemaker_pipelines import monitoring_definition, training_definition
+from workflows.sagemaker_pipelines import monitoring, training
 
 ACCOUNT = "123456789012"
 BUCKET = names.bucket(ACCOUNT)
@@ -24,8 +24,8 @@ SETTINGS = Settings(
 )
 FUNCTION = f"arn:aws:lambda:{names.REGION}:{ACCOUNT}:function"
 DEFINITIONS = {
-    names.TRAINING: training_definition(SETTINGS),
-    names.MONITORING: monitoring_definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
+    names.TRAINING: training.definition(SETTINGS),
+    names.MONITORING: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
 }
 OPERATIONS = {
     "Processing": ("CreateProcessingJob", "ProcessingJobName"),

@@ -1,0 +1,80 @@
+"""The endpoint: the version that it serves, what it has captured, how a deployment has ended."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from lambdas.mail import Mail
+from lambdas.objects import HOUR, between
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """The SageMaker client."""
+    return boto3.client("sagemaker")
+
+
+def serving_package() -> str | None:
+    """The ARN of the model package that the endpoint serves; `None` if there is no endpoint yet.
+
+    Raises:
+        ValueError: When what it serves does not come from the model registry.
+    """
+    try:
+        endpoint = sagemaker().describe_endpoint(EndpointName=os.environ["ENDPOINT"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException":  # no version was approved yet
+            return None
+        raise
+    package = package_of(endpoint["EndpointConfigName"])
+    if package is None:
+        raise ValueError(
+            f"{endpoint['EndpointConfigName']} does not serve a version of the model registry"
+        )
+    return package
+
+
+def package_of(config_name: str) -> str | None:
+    """The ARN of the model package that an endpoint configuration serves."""
+    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
+    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    return model.get("PrimaryContainer", {}).get("ModelPackageName")
+
+
+def predictions(start: datetime, end: datetime) -> tuple[str, Iterator[str]]:
+    """Where the predictions of a window of time were captured.
+
+    Returns:
+        A prefix of the data bucket, and the keys below it, relative to it.
+    """
+    captured = f"capture/{os.environ['ENDPOINT']}/{os.environ['VARIANT']}/"
+    # What was captured at the end of an hour can be filed under the next one.
+    return captured, between(captured, f"{start:{HOUR}}", f"{end + timedelta(hours=1):{HOUR}}")
+
+
+def deployed(detail: dict[str, Any]) -> Mail:
+    """The endpoint has come to the end of a deployment."""
+    name, status = detail["EndpointName"], detail["EndpointStatus"]
+    config_name = detail["EndpointConfigName"]
+    package = package_of(config_name) or "unknown"
+    version = package.rpartition("/")[2]
+    about = f"{status} {detail['EndpointArn']} {config_name} {detail['LastModifiedTime']}"
+    if status == "IN_SERVICE":
+        subject = f"{name}: version {version} serves"
+        text = f"Endpoint {name} is in service with version {version}.\n\n{package}\n"
+    else:
+        reason = sagemaker().describe_endpoint(EndpointName=name).get("FailureReason", "")
+        subject = f"{name}: deployment failed"
+        text = f"Endpoint {name} is {status} with version {version}.\n\n{reason}\n\n{package}\n"
+    return Mail(about, subject, text)
+
+
+MAILS: dict[str, Callable[[dict[str, Any]], Mail]] = {"SageMaker Endpoint State Change": deployed}

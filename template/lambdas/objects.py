@@ -1,0 +1,38 @@
+"""The objects of the data bucket, many of which are filed by their time."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+HOUR = "%Y/%m/%d/%H"
+"""The folder of an hour, as Model Monitor names it."""
+
+
+@cache
+def s3() -> "S3Client":
+    """The S3 client."""
+    return boto3.client("s3")
+
+
+def between(prefix: str, first: str, last: str) -> Iterator[str]:
+    """The keys below `prefix`, relative to it, from the folder `first` to the folder `last`.
+
+    The names of the folders are in the order of time, like 2026/01/31/23.
+    """
+    pages = (
+        s3()
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=os.environ["BUCKET"], Prefix=prefix, StartAfter=f"{prefix}{first}")
+    )
+    for page in pages:
+        for entry in page.get("Contents", []):
+            key = entry["Key"].removeprefix(prefix)
+            if key[: len(last)] > last:
+                return
+            yield key

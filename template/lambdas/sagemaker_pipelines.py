@@ -1,0 +1,102 @@
+"""SageMaker Pipelines: start executions, find them again, and say why one has failed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from lambdas.mail import Mail
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker import SageMakerClient
+
+STARTED_BY = "Started by "
+
+
+@dataclass(frozen=True)
+class Execution:
+    """An execution of a workflow.
+
+    Attributes:
+        arn: Its ARN.
+        trigger: What started it; empty if that was a person.
+        running: Whether it has not come to an end.
+        started: When it was started, UTC.
+    """
+
+    arn: str
+    trigger: str
+    running: bool
+    started: datetime
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """The SageMaker client."""
+    return boto3.client("sagemaker")
+
+
+def start(workflow: str, trigger: str, once: str) -> str:
+    """Start an execution.
+
+    Args:
+        workflow: Name of the pipeline.
+        trigger: What starts it, a word; also its parameter Trigger.
+        once: SageMaker starts one execution for it, even for calls at the same time.
+
+    Returns:
+        The execution's ARN.
+    """
+    started = sagemaker().start_pipeline_execution(
+        PipelineName=workflow,
+        PipelineExecutionDescription=f"{STARTED_BY}{trigger}",
+        PipelineParameters=[{"Name": "Trigger", "Value": trigger}],
+        ClientRequestToken=hashlib.sha256(f"{trigger} {once}".encode()).hexdigest(),
+    )
+    return started["PipelineExecutionArn"]
+
+
+def recent(workflow: str) -> Iterator[Execution]:
+    """The last 100 executions of a workflow, newest first."""
+    found = sagemaker().list_pipeline_executions(
+        PipelineName=workflow, SortBy="CreationTime", SortOrder="Descending", MaxResults=100
+    )
+    for execution in found["PipelineExecutionSummaries"]:
+        description = execution.get("PipelineExecutionDescription", "")
+        yield Execution(
+            arn=execution["PipelineExecutionArn"],
+            trigger=description.removeprefix(STARTED_BY),
+            running=execution["PipelineExecutionStatus"] in ("Executing", "Stopping"),
+            started=execution["StartTime"],
+        )
+
+
+def failed(detail: dict[str, Any]) -> Mail:
+    """An execution of a workflow has failed."""
+    arn = detail["pipelineExecutionArn"]
+    workflow = detail["pipelineArn"].rpartition("/")[2]
+    pages = sagemaker().get_paginator("list_pipeline_execution_steps")
+    # The execution itself only says that a step failed.
+    reasons = [
+        f"{step['StepName']}: {step.get('FailureReason', 'no reason given')}"
+        for page in pages.paginate(PipelineExecutionArn=arn)
+        for step in page["PipelineExecutionSteps"]
+        if step["StepStatus"] == "Failed"
+    ]
+    text = f"""\
+An execution of {workflow} has failed.
+
+{chr(10).join(reasons) or "No step failed; look at the execution itself."}
+
+{arn}
+"""
+    return Mail(f"failed {arn}", f"{workflow} failed", text)
+
+
+MAILS: dict[str, Callable[[dict[str, Any]], Mail]] = {
+    "SageMaker Model Building Pipeline Execution Status Change": failed
+}

@@ -1,0 +1,62 @@
+"""The part of the life that is about the endpoint: the flights of a month are requests."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from ops import predictions
+from usecase.config import UseCase
+
+Progress = Callable[[str], None]
+
+
+class Traffic:
+    """Asks for predictions.
+
+    Attributes:
+        predictions: Requests that were answered.
+        failures: Requests that were not.
+    """
+
+    def __init__(self, use_case: UseCase, progress: Progress) -> None:
+        self.predictions = 0
+        self.failures = 0
+        self._use_case = use_case
+        self._progress = progress
+
+    def predict(self, rows: pl.DataFrame) -> tuple[datetime, datetime]:
+        """Ask for a prediction for each row.
+
+        Returns:
+            Begin and end of the window in which a monitor finds the predictions, UTC.
+        """
+        self._progress(f"{rows.height} requests")
+        replay = self._send(rows)
+        second = timedelta(seconds=1)
+        return replay.start - second, replay.end + second
+
+    @contextmanager
+    def replacing(self, rows: pl.DataFrame) -> Iterator[None]:
+        """While one version replaces another, requests go on."""
+        replaced = threading.Event()
+
+        def traffic() -> None:
+            while not replaced.is_set():
+                self._send(rows.head(20))
+
+        thread = threading.Thread(target=traffic)
+        thread.start()
+        try:
+            yield
+        finally:
+            replaced.set()
+            thread.join()
+
+    def _send(self, rows: pl.DataFrame) -> predictions.Replay:
+        replay = predictions.replay(rows, self._use_case)
+        self.predictions += replay.sent
+        self.failures += len(replay.failures)
+        return replay

@@ -1,0 +1,1 @@
+"""The workflows as SageMaker Pipelines, a module each."""
