@@ -15,7 +15,7 @@ import math
 import numpy as np
 import pytest
 
-from usecase.metrics import binary_classification as metrics
+from usecase import metrics
 from usecase.problem.binary_classification import METRICS, Target
 
 SECTION = "binary_classification_metrics"

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import pytest
 
-from usecase.metrics import multiclass_classification as metrics
+from usecase import metrics
 from usecase.problem.multiclass_classification import METRICS, Target
 
 SECTION = "multiclass_classification_metrics"

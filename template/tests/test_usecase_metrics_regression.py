@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from usecase.metrics import regression as metrics
+from usecase import metrics
 from usecase.problem.regression import METRICS, Target
 
 SECTION = "regression_metrics"

@@ -1,33 +1,26 @@
-"""The metrics of binary classification in Model Monitor's model-quality format.
-
-Names and layout:
-https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
-"""
+"""The metrics of binary classification."""
 
 import math
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from usecase.problem.binary_classification import METRICS, Target
+from usecase.problem.binary_classification import Target
+
+SECTION = "binary_classification"
 
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.floating[Any]]
 
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 CURVE_POINTS = 101  # what is kept of a curve, which has as many points as there are predictions
-RESAMPLES, RESAMPLE_SHARE, RESAMPLE_LEAST = 5, 0.8, 200
 
 
-def statistics(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, Any]:
-    """Measure predictions.
+def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, float]:
+    """All metrics that are one number, in AWS's order.
 
-    The standard deviation follows Model Monitor's rule: from 200 samples on, each metric is
-    computed on five random samples of 80 % of the data, and the deviation of the five is given
-    (with one degree of freedom taken off, and a fixed seed); below it is "NaN". The "best constant
-    classifier" is the one that always says 1, as in AWS's documented example.
+    The "best constant classifier" is the one that always says 1, as in AWS's documented example.
 
     Args:
         labels: True values, 0 or 1, shape (rows,).
@@ -35,83 +28,9 @@ def statistics(labels: Labels, predictions: Probabilities, target: Target) -> di
         target: The decision threshold.
 
     Returns:
-        The statistics without `version` and `dataset`. A metric that is not defined, such as `auc`
-        of one class alone, is "NaN".
+        The metrics; one that is not defined, such as `auc` of one class alone, is NaN.
     """
-    positive = labels.astype(bool)
-    threshold = target.decision_threshold
-    values = _scalars(positive, predictions, threshold)
-    generator = np.random.default_rng(0)
-    size = math.ceil(RESAMPLE_SHARE * len(labels))
-    samples = []
-    if len(labels) >= RESAMPLE_LEAST:
-        for _ in range(RESAMPLES):
-            chosen = generator.choice(len(labels), size, replace=False)
-            samples.append(_scalars(positive[chosen], predictions[chosen], threshold))
-    scalars = {
-        name: {
-            "value": _json(value),
-            "standard_deviation": _json(
-                float(np.std([sample[name] for sample in samples], ddof=1)) if samples else math.nan
-            ),
-        }
-        for name, value in values.items()
-    }
-    true_positives, false_positives = _counts_by_threshold(positive, predictions)
-    tp, fp, tn, fn = _confusion(positive, predictions >= threshold)
-    return {
-        "binary_classification_metrics": {
-            # Outside the true value, inside the predicted one.
-            "confusion_matrix": {"0": {"0": tn, "1": fp}, "1": {"0": fn, "1": tp}},
-            **scalars,
-            "receiver_operating_characteristic_curve": {
-                "false_positive_rates": _thin(false_positives / max(1, false_positives[-1])),
-                "true_positive_rates": _thin(true_positives / max(1, true_positives[-1])),
-            },
-            "precision_recall_curve": {
-                # Where nothing is predicted to be 1, precision is taken for 1.
-                "precisions": _thin(
-                    np.r_[1.0, true_positives[1:] / (true_positives[1:] + false_positives[1:])]
-                ),
-                "recalls": _thin(true_positives / max(1, true_positives[-1])),
-            },
-        }
-    }
-
-
-def summary(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, float]:
-    """The metrics that can be watched, as plain numbers."""
-    values = _scalars(labels.astype(bool), predictions, target.decision_threshold)
-    return {name: values[name] for name in METRICS}
-
-
-def constraints(
-    measured: Mapping[str, Any], metrics: Iterable[str], tolerance: float
-) -> dict[str, object]:
-    """The constraints that measured statistics suggest.
-
-    Args:
-        measured: What `statistics` returned.
-        metrics: The metrics to constrain.
-        tolerance: A value may be worse by this share of itself.
-
-    Returns:
-        The constraints without `version`; a metric that was not defined has none.
-    """
-    suggested = {}
-    for name in metrics:
-        value = measured["binary_classification_metrics"][name]["value"]
-        if value == "NaN":
-            continue
-        factor = 1 - tolerance if METRICS[name] == "LessThanThreshold" else 1 + tolerance
-        suggested[name] = {"threshold": value * factor, "comparison_operator": METRICS[name]}
-    return {"binary_classification_constraints": suggested}
-
-
-def _scalars(
-    positive: npt.NDArray[np.bool_], predictions: Probabilities, threshold: float
-) -> dict[str, float]:
-    """All metrics that are one number, in AWS's order."""
+    positive, threshold = labels.astype(bool), target.decision_threshold
     tp, fp, tn, fn = _confusion(positive, predictions >= threshold)
     share = (tp + fn) / len(positive)
     constant = (tp + fn, fp + tn, 0)  # true positives, false positives, false negatives
@@ -131,6 +50,28 @@ def _scalars(
         **{
             f"{name}_best_constant_classifier": _f_beta(beta, *constant)
             for name, beta in BETAS.items()
+        },
+    }
+
+
+def details(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, Any]:
+    """The confusion matrix and the curves."""
+    positive = labels.astype(bool)
+    true_positives, false_positives = _counts_by_threshold(positive, predictions)
+    tp, fp, tn, fn = _confusion(positive, predictions >= target.decision_threshold)
+    return {
+        # Outside the true value, inside the predicted one.
+        "confusion_matrix": {"0": {"0": tn, "1": fp}, "1": {"0": fn, "1": tp}},
+        "receiver_operating_characteristic_curve": {
+            "false_positive_rates": _thin(false_positives / max(1, false_positives[-1])),
+            "true_positive_rates": _thin(true_positives / max(1, true_positives[-1])),
+        },
+        "precision_recall_curve": {
+            # Where nothing is predicted to be 1, precision is taken for 1.
+            "precisions": _thin(
+                np.r_[1.0, true_positives[1:] / (true_positives[1:] + false_positives[1:])]
+            ),
+            "recalls": _thin(true_positives / max(1, true_positives[-1])),
         },
     }
 
@@ -177,8 +118,3 @@ def _thin(curve: npt.NDArray[np.floating[Any]]) -> list[float]:
     """At most CURVE_POINTS points of a curve, evenly spread, with both ends."""
     points = np.linspace(0, len(curve) - 1, min(CURVE_POINTS, len(curve))).round().astype(int)
     return [float(value) for value in curve[points]]
-
-
-def _json(value: float) -> float | str:
-    """A number as Model Monitor writes it."""
-    return "NaN" if math.isnan(value) else value
