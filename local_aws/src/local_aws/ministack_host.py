@@ -10,9 +10,16 @@ import contextvars
 import json
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
-from local_aws import ministack_patches, ministack_states
+from local_aws import (
+    ministack_executions,
+    ministack_history,
+    ministack_patches,
+    ministack_states,
+    ministack_tasks,
+)
 from local_aws.ministack_internals import check, module
 from local_aws.sagemaker.service import Service
 from local_aws.saver import Saver
@@ -88,15 +95,11 @@ class Ministack:
             "Detail": json.dumps(detail),
             "Resources": resources,
         }
-        responses = module("core.responses")
 
         def put() -> None:
-            responses.set_request_account_id(self._settings.account)
-            responses.set_request_region(self._settings.region)
             module("services.eventbridge")._put_events({"Entries": [entry]}, allow_aws_source=True)
 
-        # A copy: ministack keeps account and region of a request in context variables.
-        contextvars.copy_context().run(put)
+        contextvars.copy_context().run(self._as_the_account, put)
         self.saver.changed()
 
     def changes_stacks(self) -> bool:
@@ -110,4 +113,23 @@ class Ministack:
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
         ministack_patches.apply(service, self.put_event)
+        ministack_history.apply(self.saver.changed)
+        ministack_executions.apply(self.put_event)
         ministack_states.apply()
+        ministack_tasks.apply(service)
+
+    def resume(self) -> None:
+        """Take up what a former process has left."""
+        contextvars.copy_context().run(self._as_the_account, ministack_executions.fail_left_over)
+
+    def close(self) -> None:
+        """End what runs in ministack's services; requests are still answered then."""
+        reason = "The local AWS was stopped while the execution ran."
+        contextvars.copy_context().run(self._as_the_account, ministack_executions.end_all, reason)
+
+    def _as_the_account(self, function: Callable[..., None], *args: object) -> None:
+        """Call a function for our account; ministack keeps a request's in context variables."""
+        responses = module("core.responses")
+        responses.set_request_account_id(self._settings.account)
+        responses.set_request_region(self._settings.region)
+        function(*args)
