@@ -1,4 +1,4 @@
-"""What ministack_host adds to ministack, seen from outside through boto3."""
+"""What the host adds to ministack, seen from outside through boto3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION
 from host_process import DEFINITION, HostProcess, pipeline
 
-from local_aws import ministack_host, saver
+from local_aws import ministack_internals, saver
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
 
 
 def test_the_installed_ministack_is_the_one_this_was_written_for() -> None:
-    ministack_host.check()
+    ministack_internals.check()
 
 
 def test_the_check_lists_all_that_has_changed() -> None:
-    with pytest.raises(ministack_host.IncompatibleMinistackError) as caught:
-        ministack_host.check(
+    with pytest.raises(ministack_internals.IncompatibleMinistackError) as caught:
+        ministack_internals.check(
             {
                 "ministack.services.eventbridge": {"_no_such_name": None, "_put_events": "(other)"},
                 "ministack.no_such_module": {"x": None},
@@ -51,22 +51,27 @@ def test_the_check_lists_all_that_has_changed() -> None:
 def test_a_name_that_is_gone_stops_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("ministack.services.eventbridge._invoke_target")
     with pytest.raises(
-        ministack_host.IncompatibleMinistackError, match=r"eventbridge\._invoke_target"
+        ministack_internals.IncompatibleMinistackError, match=r"eventbridge\._invoke_target"
     ):
-        ministack_host.check()
+        ministack_internals.check()
 
 
 def test_every_private_name_of_ministack_used_is_in_the_check() -> None:
-    source = Path(ministack_host.__file__).read_text()
-    code = source.split("# What ministack lacks")[1]
-    bound = dict(re.findall(r'(\w+) = _module\("([\w.]+)"\)', code))
-    used = {
-        (f"ministack.{module}", attribute)
-        for variable, module in bound.items()
-        for attribute in re.findall(rf"\b{variable}\.(_?\w+)", code)
-    }
+    package = Path(ministack_internals.__file__).parent
+    used = set()
+    for file in package.rglob("*.py"):
+        source = file.read_text()
+        assert "import ministack\n" not in source
+        assert "from ministack" not in source
+        # A module bound to a name, or used where it is got.
+        bound = re.findall(r'(\w+) = module\("([\w.]+)"\)$', source, re.MULTILINE)
+        for variable, name in bound:
+            for attribute in re.findall(rf"\b{variable}\.(\w+)", source):
+                used.add((f"ministack.{name}", attribute))
+        for name, attribute in re.findall(r'\bmodule\("([\w.]+)"\)\.(\w+)', source):
+            used.add((f"ministack.{name}", attribute))
     listed = {
-        (module, name) for module, names in ministack_host.INTERNALS.items() for name in names
+        (module, name) for module, names in ministack_internals.INTERNALS.items() for name in names
     }
     assert used, "the pattern above no longer finds anything"
     assert used <= listed

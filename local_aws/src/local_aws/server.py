@@ -71,7 +71,7 @@ class _Server:
         async def shutdown() -> None:
             await stop.wait()
             # While requests are still answered: jobs and captures have things to write to S3.
-            await loop.run_in_executor(None, self.service.close)
+            await loop.run_in_executor(None, self._close)
 
         self.ministack.saver.start()
         # Hypercorn's own scope types are narrower than ASGI's dictionaries.
@@ -79,6 +79,10 @@ class _Server:
         await hypercorn.asyncio.serve(application, config, shutdown_trigger=shutdown)
         resume.cancel()
         self.ministack.saver.stop()
+
+    def _close(self) -> None:
+        self.ministack.close()  # first: else executions would take ended jobs for failed ones
+        self.service.close()
 
     async def _resume(self) -> None:
         """Take up what a former process has left, once requests are answered."""
@@ -89,8 +93,12 @@ class _Server:
                 break
             except OSError:
                 await asyncio.sleep(0.01)
-        await asyncio.get_running_loop().run_in_executor(self.pool, self.service.resume)
+        await asyncio.get_running_loop().run_in_executor(self.pool, self._take_up)
         self.resumed.set()
+
+    def _take_up(self) -> None:
+        self.service.resume()
+        self.ministack.resume()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests to SageMaker, hand all others to ministack (ASGI)."""

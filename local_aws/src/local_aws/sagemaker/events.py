@@ -93,7 +93,7 @@ def state_change(
         return None
     described = output_shape(f"Describe{kind}")
     detail = {k: v for k, v in shape_structure(described, body).items() if k not in shape.omit}
-    detail = _times(described, detail, shape.time)
+    detail = times(described, detail, shape.time)
     if kind == "Endpoint":
         detail["EndpointStatus"] = _upper_snake(detail["EndpointStatus"])
     if shape.tags:
@@ -161,14 +161,20 @@ def _iso_or_none(moment: float | None) -> str | None:
     return None if moment is None else iso(moment)
 
 
-def _times(
+def times(
     shape: StructureShape, value: dict[str, Any], spell: Callable[[float], object]
 ) -> dict[str, Any]:
-    """Spell every timestamp of a shaped value."""
+    """Spell every timestamp of a shaped value.
+
+    Args:
+        shape: The value's shape.
+        value: Members that the shape declares; times as epoch seconds.
+        spell: Returns how a time reads.
+    """
 
     def spelled(shape: Shape, value: Any) -> object:  # noqa: ANN401 - whatever the shape stands for
         if isinstance(shape, StructureShape):
-            return _times(shape, value, spell)
+            return times(shape, value, spell)
         if isinstance(shape, ListShape):
             return [spelled(shape.member, item) for item in value]
         return spell(value) if shape.type_name == "timestamp" else value

@@ -1,0 +1,138 @@
+"""What this package uses of ministack's internals, in one table.
+
+ministack is no library: nothing that it names is promised to stay. `check` compares the table with
+the installed version at every start. The modules beside this one, `ministack_*.py`, use what the
+table lists and nothing else, and get ministack's modules from `module`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+INTERNALS: Mapping[str, Mapping[str, str | None]] = {
+    "ministack.app": {
+        "app": "(scope, receive, send)",
+        "_build_persistence_save_dict": "()",
+    },
+    "ministack.core.persistence": {
+        "_json_default": None,
+        "save_state": "(service: str, data: dict) -> None",
+    },
+    "ministack.core.responses": {
+        "error_response_json": (
+            "(code: str, message: str, status: int = 400, extra: dict | None = None, *, "
+            "message_key: str = 'message', "
+            "content_type: str = 'application/x-amz-json-1.0') -> tuple"
+        ),
+        "json_response": (
+            "(data: dict, status: int = 200, *, "
+            "content_type: str = 'application/x-amz-json-1.0') -> tuple"
+        ),
+        "set_request_account_id": "(access_key_id: str) -> None",
+        "set_request_region": "(region: str | None) -> None",
+    },
+    "ministack.services.cloudformation": {"_stacks": None},
+    "ministack.services.cloudformation.provisioners": {"_RESOURCE_HANDLERS": None},
+    "ministack.services.cloudformation.stacks": {
+        "_runs_on_worker_thread": "(resource_type: str) -> bool"
+    },
+    "ministack.services.cloudwatch": {
+        "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)"
+    },
+    "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
+    "ministack.services.eventbridge": {
+        "_dispatch_to_lambda": "(arn, payload)",
+        "_invoke_target": "(target, event, rule, view=None)",
+        "_put_events": "(data, allow_aws_source=False)",
+    },
+    "ministack.services.lambda_svc": {
+        "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
+        "_execution_record_for_config": None,
+        "_get_func_record_for_ref": None,
+        "invoke_async_with_retry": "(func: dict, event: dict) -> None",
+    },
+    "ministack.services.stepfunctions": {
+        "_ExecutionError": None,
+        "_add_event": "(execution, event_type, details=None)",
+        "_apply_input_path": "(state_def, data, ctx=None)",
+        "_apply_jsonata_arguments": "(state_def, raw_input, ctx=None)",
+        "_apply_jsonata_output": (
+            "(state_def, raw_input, ctx=None, result=None, error_output=None, default=None)"
+        ),
+        "_apply_output_path": "(state_def, data, ctx=None)",
+        "_apply_state_assign": "(state_def, raw_input, ctx, result=None, error_output=None)",
+        "_describe_execution": "(data)",
+        "_emit_execution_status_event": "(execution) -> None",
+        "_error_matches": "(error_equals, error)",
+        "_execute_choice": "(state_def, raw_input, ctx=None)",
+        "_execute_map": "(state_def, raw_input, execution, ctx)",
+        "_execute_parallel": "(state_def, raw_input, execution, ctx)",
+        "_execute_pass": "(state_def, raw_input, ctx=None)",
+        "_execute_task": "(state_def, raw_input, execution, ctx)",
+        "_execute_wait": "(state_def, raw_input, ctx=None)",
+        "_executions": None,
+        "_fail_execution": "(execution, error, cause)",
+        "_fail_state_error": "(state_def, raw_input, ctx=None)",
+        "_find_matching_retrier": "(retriers, error, retry_counts)",
+        "_invoke_resource": "(resource, input_data)",
+        "_invoke_resource_with_timeout": "(resource, input_data, timeout)",
+        "_iso_to_epoch_ms": "(iso)",
+        "_jsonata_state_field": "(state_def, field, expected, raw_input, ctx)",
+        "_resolve_state_machine_arn": "(arn)",
+        "_run_execution": "(exec_arn)",
+        "_run_map_items": "(state_def, raw_input, execution, ctx)",
+        "_run_parallel_branches": "(state_def, raw_input, execution, ctx)",
+        "_run_sub_machine": "(states, start_at, input_data, execution, ctx)",
+        "_scaled_sleep": "(seconds)",
+        "_start_execution": "(data)",
+        "_state_machines": None,
+        "_state_query_language": "(state_def, ctx=None)",
+        "_stop_execution": "(data)",
+        "now_iso": "() -> str",
+    },
+}
+"""Each name of ministack that is used, by module, with its signature where it has one."""
+
+
+class IncompatibleMinistackError(RuntimeError):
+    """The installed ministack lacks something that is used here."""
+
+
+def check(internals: Mapping[str, Mapping[str, str | None]] = INTERNALS) -> None:
+    """Check that ministack has what is used here.
+
+    Args:
+        internals: Names by module, with their signatures.
+
+    Raises:
+        IncompatibleMinistackError: Names all that is missing or has changed.
+    """
+    problems = []
+    for module_name, names in internals.items():
+        try:
+            imported = importlib.import_module(module_name)
+        except ImportError as error:
+            problems.append(f"{module_name}: {error}")
+            continue
+        for name, expected in names.items():
+            found = getattr(imported, name, None)
+            if found is None:
+                problems.append(f"{module_name}.{name} is not there")
+            elif expected is not None and str(inspect.signature(found)) != expected:
+                problems.append(f"{module_name}.{name}{inspect.signature(found)}, not {expected}")
+    if problems:
+        raise IncompatibleMinistackError(
+            "The installed ministack is not the one that local-aws was written for: "
+            + "; ".join(problems)
+        )
+
+
+def module(name: str) -> Any:  # noqa: ANN401 - ministack has no types
+    """Return a module of ministack, imported when it is first asked for.
+
+    ministack reads its settings from the environment when it is imported, so they are set before.
+    """
+    return importlib.import_module(f"ministack.{name}")
