@@ -56,6 +56,7 @@ _SHAPES = {
         _milliseconds_text,
         tags=True,
     ),
+    "TransformJob": _Shape("SageMaker Transform Job State Change", iso, tags=True),
     "Endpoint": _Shape(
         "SageMaker Endpoint State Change",
         _milliseconds,

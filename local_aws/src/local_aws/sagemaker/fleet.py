@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,12 +12,67 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.capture import CaptureRule
-from local_aws.sagemaker.serving import Server
+from local_aws.sagemaker.serving import Hosted, Server
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
 _DRAIN_SECONDS = 70.0
+_HEALTH_CHECK_SECONDS = 240
+
+
+class Variant(Server):
+    """The server of one production variant."""
+
+    def __init__(
+        self,
+        service: Service,
+        endpoint: str,
+        config: Mapping[str, Any],
+        fleet_id: str,
+        folder: Path,
+    ) -> None:
+        """Prepares a server; nothing is started.
+
+        Args:
+            service: the service.
+            endpoint: the endpoint's name, for its log group.
+            config: the production variant, as in the endpoint config.
+            fleet_id: stands for the instance in the log stream's name.
+            folder: the server's own folder, made when it starts.
+
+        Raises:
+            ApiError: the model, or the model package it names, is not there.
+        """
+        self.name: str = config["VariantName"]
+        self.weight: float = config.get("InitialVariantWeight", 1.0)
+        self.serverless = "ServerlessConfig" in config
+        self._config = config
+        startup = config.get("ContainerStartupHealthCheckTimeoutInSeconds", _HEALTH_CHECK_SECONDS)
+        hosted = Hosted(
+            config["ModelName"],
+            f"production variant {self.name}",
+            log_group=f"/aws/sagemaker/Endpoints/{endpoint}",
+            log_stream=f"{self.name}/i-{fleet_id}",
+            startup_seconds=startup,
+        )
+        super().__init__(service, hosted, folder)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The variant's ProductionVariantSummary."""
+        deployed = {"SpecifiedImage": self.image, "ResolvedImage": self.image}
+        summary: dict[str, Any] = {
+            "VariantName": self.name,
+            "DeployedImages": [{**deployed, "ResolutionTime": time.time()}],
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+        }
+        if self.serverless:
+            config = self._config["ServerlessConfig"]
+            return {**summary, "CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
+        count = self._config.get("InitialInstanceCount", 1)
+        return {**summary, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
 
 
 class Fleet:
@@ -44,7 +100,7 @@ class Fleet:
         self.folder = endpoint_folder(service, endpoint) / fleet_id
         self.capture = CaptureRule.read(capture)
         self.servers = {
-            variant["VariantName"]: Server(
+            variant["VariantName"]: Variant(
                 service, endpoint, variant, fleet_id, self.folder / variant["VariantName"]
             )
             for variant in config["ProductionVariants"]
@@ -83,7 +139,7 @@ class Fleet:
             self._requests -= 1
             self._changed.notify_all()
 
-    def choose(self, target: str | None) -> Server | None:
+    def choose(self, target: str | None) -> Variant | None:
         """The target variant's server, or one drawn by the variants' weights."""
         if target is not None:
             return self.servers.get(target)

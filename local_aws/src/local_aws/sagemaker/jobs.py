@@ -1,22 +1,18 @@
-"""What all jobs share: folders, a container run, its logs, stopping, and why it failed."""
+"""What all jobs share: their folder, their end, stopping them, and what a killed process left."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws import containers
 from local_aws.images import UnknownImage
 from local_aws.sagemaker import resources
-from local_aws.sagemaker.logs import LogShipper
 from local_aws.sagemaker.operations import on_close
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.storage import Storage, StorageError
@@ -28,77 +24,63 @@ if TYPE_CHECKING:
 HOST = "algo-1"
 RUNNING = ("InProgress", "Stopping")
 
-_MAX_REASON = 1024  # limit of the model's shape FailureReason
-_REASON_LINES = 40
+MAX_REASON = 1024
+"""Characters of a FailureReason (limit of the model's shape)."""
+
 _CLOSE_GRACE_SECONDS = 2.0
 _CLOSE_WAIT_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
-class _StopRequested(Exception):  # noqa: N818 - not an error: somebody wanted it
-    """The job was told to stop before its container ran."""
+class StopRequested(Exception):  # noqa: N818 - not an error: somebody wanted it
+    """The job was told to stop before its work was done."""
 
 
 class Run(ABC):
-    """One run of one job, in a thread of its own.
+    """One run of one job, in a thread of its own: its folder, its state, stopping it, its end.
 
-    A subclass says what its kind of job does before and after the container.
+    A subclass says what its kind of job does.
     """
 
     kind: ClassVar[str]
-    log_group: ClassVar[str]
 
-    def __init__(self, service: Service, body: dict[str, Any]) -> None:
+    def __init__(self, service: Service, body: dict[str, Any], role_arn: str) -> None:
         self.service = service
         self.body = body
         self.name: str = body[f"{self.kind}Name"]
         self.arn: str = body[f"{self.kind}Arn"]
-        self.storage = Storage(service, body["RoleArn"])
+        self.storage = Storage(service, role_arn)
         self.folder = job_folder(service, self.kind, self.name)
         self.ml = self.folder / "ml"
         self.done = threading.Event()
-        self.timed_out = False
         self._abort_reason = ""
-        self._last_lines: deque[str] = deque(maxlen=_REASON_LINES)
         self._stop = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
 
     # What a kind of job adds
 
     @abstractmethod
-    def image_uri(self) -> str:
-        """Return the URI of the image to run."""
+    def work(self) -> dict[str, Any]:
+        """Do the job.
+
+        Returns:
+            Members for the job's body. With FailureReason among them the job has failed.
+
+        Raises:
+            StopRequested: The job was told to stop, and has.
+            StorageError: Data could not be moved.
+            ApiError: What the job needs is not there.
+            OSError: A file or program is not there.
+            ValueError: A value of the job has no meaning here.
+        """
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Lay out ``/opt/ml`` and bring the inputs in."""
-
-    @abstractmethod
-    def command(self, image: Image) -> list[str]:
-        """Return the container's program and arguments."""
-
-    @abstractmethod
-    def environment(self) -> dict[str, str]:
-        """Return the container's environment, beside what every container has."""
-
-    @abstractmethod
-    def finish(self, exit_code: int) -> dict[str, Any]:
-        """Take the outputs out of ``/opt/ml``; return members for the job's body."""
+    def end_processes(self, grace_seconds: float) -> None:
+        """End the job's processes: SIGTERM and, after the grace period, SIGKILL."""
 
     @abstractmethod
     def final_fields(self, status: str) -> dict[str, Any]:
         """Return members that go with the final status: Completed, Failed or Stopped."""
-
-    def see_line(self, line: str) -> None:
-        """Take note of a line of the container's output."""
-        if line.strip():
-            self._last_lines.append(line)
-
-    def failure_text(self) -> str:
-        """Return what the container itself tells of its failure."""
-        return ""
 
     @property
     def stopping(self) -> bool:
@@ -115,62 +97,49 @@ class Run(ABC):
     def stop(self) -> None:
         """Ask the job to stop, in the background: SIGTERM, and SIGKILL after the grace period."""
         self._stop.set()
-        self.service.submit(self._end_process, self.service.settings.stop_grace_seconds)
+        self.service.submit(self.end_processes, self.service.settings.stop_grace_seconds)
 
     def abort(self, reason: str) -> None:
         """End the job as failed, in the background; ``done`` tells when its state is written."""
         self._abort_reason = reason
         self._stop.set()
-        self.service.submit(self._end_process, _CLOSE_GRACE_SECONDS)
+        self.service.submit(self.end_processes, _CLOSE_GRACE_SECONDS)
 
     def update(self, **fields: object) -> None:
         """Change the job's stored body."""
         self.body = self.service.store.update(self.kind, self.arn, **fields)
 
-    def local_path(self, path: str) -> Path:
-        """Return where a path of the container, under ``/opt/ml``, lies on this host."""
-        return self.ml / Path(path).relative_to("/opt/ml")
-
-    def write_json(self, path: str, value: object) -> None:
-        """Write a configuration file of the container contract; the path is below ``/opt/ml``."""
-        target = self.ml / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(value))
-
     def _run(self) -> None:
-        status, fields = "Failed", {}
+        fields: dict[str, Any] = {}
         try:
             if self.folder.exists():  # left by a job of a former, deleted state
                 shutil.rmtree(self.folder)
             self.ml.mkdir(parents=True)
-            self.prepare()
-            exit_code = self._run_container()
-            fields = self._take_outputs(exit_code)
-            if exit_code == 0:
-                status = "Completed"
-            else:
-                fields["FailureReason"] = self._algorithm_error(exit_code)
-        except _StopRequested:
+            fields = self.work()
+        except StopRequested:
             pass
         except StorageError as error:
-            fields["FailureReason"] = str(error)[:_MAX_REASON]
+            fields["FailureReason"] = str(error)
         except ApiError as error:
-            fields["FailureReason"] = f"ClientError: {error.message}"[:_MAX_REASON]
+            fields["FailureReason"] = f"ClientError: {error.message}"
         except (OSError, ValueError) as error:
-            fields["FailureReason"] = f"ClientError: {error}"[:_MAX_REASON]
+            fields["FailureReason"] = f"ClientError: {error}"
         except Exception as error:
             _log.exception("%s %s failed inside the local AWS", self.kind, self.name)
-            fields["FailureReason"] = f"InternalServerError: {error!r}"[:_MAX_REASON]
+            fields["FailureReason"] = f"InternalServerError: {error!r}"
         finally:
-            self._end(status, fields)
+            self._end(fields)
 
-    def _end(self, status: str, fields: dict[str, Any]) -> None:
+    def _end(self, fields: dict[str, Any]) -> None:
         if self._abort_reason:
-            status = "Failed"
             fields["FailureReason"] = f"InternalServerError: {self._abort_reason}"
         elif self._stop.is_set():
-            status = "Stopped"
             fields.pop("FailureReason", None)
+        status = "Completed"
+        if "FailureReason" in fields:
+            status, fields["FailureReason"] = "Failed", fields["FailureReason"][:MAX_REASON]
+        elif self._stop.is_set():
+            status = "Stopped"
         try:
             with self.service.store.transaction():
                 self.update()  # what a Stop request wrote meanwhile is to be kept
@@ -183,65 +152,6 @@ class Run(ABC):
             for path in self.folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-
-    def _run_container(self) -> int:
-        image = resolve_image(self.service, self.image_uri())
-        log = self.folder / "log.txt"
-        self._home.mkdir(exist_ok=True)
-        settings = self.service.settings
-        env = {**containers.base_environment(settings, self._home), **self.environment()}
-        container = containers.Container(image, self.command(image), env, self.ml, log)
-        stream = f"{self.name}/{HOST}-{round(time.time())}"
-        with self._lock:
-            if self._stop.is_set():
-                raise _StopRequested
-            process = self._process = containers.start(container, settings.isolation)
-        shipper = LogShipper(self.service, self.log_group, stream, log, self.see_line)
-        timer = threading.Timer(self._max_runtime(), self._time_out)
-        timer.daemon = True
-        timer.start()
-        try:
-            started = containers.start_time(process.pid)
-            self.update(_Process={"Pid": process.pid, "Started": started})
-            return containers.wait(process)
-        finally:
-            timer.cancel()
-            shipper.close()
-
-    def _take_outputs(self, exit_code: int) -> dict[str, Any]:
-        try:
-            return self.finish(exit_code)
-        except StorageError as error:
-            if exit_code == 0:
-                raise
-            # The container's own failure is the reason to tell, not that its outputs are missing.
-            _log.warning("%s %s: %s", self.kind, self.name, error)
-            return {}
-
-    def _max_runtime(self) -> float:
-        seconds: float = self.body.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 86400)
-        return seconds
-
-    def _time_out(self) -> None:
-        self.timed_out = True
-        self._stop.set()
-        self._end_process(self.service.settings.stop_grace_seconds)
-
-    def _end_process(self, grace_seconds: float) -> None:
-        with self._lock:
-            process = self._process
-        if process is not None:
-            containers.stop(process, grace_seconds)
-
-    def _algorithm_error(self, exit_code: int) -> str:
-        head, tail = "AlgorithmError: ", f", exit code: {exit_code}"
-        room = _MAX_REASON - len(head) - len(tail)
-        told = self.failure_text().strip()[:room]
-        return head + (told or "\n".join(self._last_lines)[-room:]) + tail
-
-    @property
-    def _home(self) -> Path:
-        return self.folder / "home"
 
 
 def resolve_image(service: Service, uri: str) -> Image:

@@ -48,6 +48,7 @@ KINDS = {
         "processing-job", "ProcessingJobStatus", True, _JOB_NOT_FOUND, _JOB_EXISTS
     ),
     "TrainingJob": Kind("training-job", "TrainingJobStatus", True, _JOB_NOT_FOUND, _JOB_EXISTS),
+    "TransformJob": Kind("transform-job", "TransformJobStatus", False, _JOB_NOT_FOUND, _JOB_EXISTS),
     "Model": _hosting_kind("model", "model"),
     "EndpointConfig": _hosting_kind("endpoint-config", "endpoint configuration"),
     "Endpoint": _hosting_kind("endpoint", "endpoint", "EndpointStatus"),

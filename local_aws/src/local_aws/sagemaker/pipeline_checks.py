@@ -11,6 +11,7 @@ from local_aws.sagemaker.protocol import operation_model
 STEP_OPERATIONS: Mapping[str, str] = {
     "Processing": "CreateProcessingJob",
     "Training": "CreateTrainingJob",
+    "Transform": "CreateTransformJob",
     "RegisterModel": "CreateModelPackage",
     "Model": "CreateModel",
 }

@@ -116,6 +116,7 @@ def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Map
 _DESCRIBED = {
     "Processing": ("ProcessingJob", "ProcessingJobName"),
     "Training": ("TrainingJob", "TrainingJobName"),
+    "Transform": ("TransformJob", "TransformJobName"),
     "Model": ("Model", "ModelName"),
     "RegisterModel": ("ModelPackage", "ModelPackageName"),
 }
@@ -226,6 +227,7 @@ def _lambda_output(output: Mapping[str, str], payload: object) -> dict[str, str]
 _RUNNERS: Mapping[str, Callable[[Turn], dict[str, Any]]] = {
     "Processing": _job,
     "Training": _job,
+    "Transform": _job,
     "RegisterModel": _register,
     "Model": _model,
     "Condition": _condition,

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker import job_checks, jobs, resources
+from local_aws.sagemaker.container_job import ContainerRun
 from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError, input_shape, shape_structure
 
@@ -22,7 +23,7 @@ _MAX_MESSAGE = 1024  # limit of the model's shape ExitMessage
 _KIND = "ProcessingJob"
 
 
-class ProcessingRun(jobs.Run):
+class ProcessingRun(ContainerRun):
     """One run of a processing job."""
 
     kind = _KIND

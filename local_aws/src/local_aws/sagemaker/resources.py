@@ -292,7 +292,14 @@ def _register_delete(kind: str) -> None:
         delete(service, kind, request[f"{kind}Name"])
 
 
-for _kind in ("ProcessingJob", "TrainingJob", "Model", "EndpointConfig", "ModelPackageGroup"):
+for _kind in (
+    "ProcessingJob",
+    "TrainingJob",
+    "TransformJob",
+    "Model",
+    "EndpointConfig",
+    "ModelPackageGroup",
+):
     _register_describe(_kind)
     _register_list(_kind)
 for _kind in ("Model", "EndpointConfig"):

@@ -20,9 +20,8 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from local_aws.sagemaker.capture import Invocation, Payload
 from local_aws.sagemaker.endpoints import Hosting, hosting
-from local_aws.sagemaker.fleet import Fleet
+from local_aws.sagemaker.fleet import Fleet, Variant
 from local_aws.sagemaker.metrics import Observation
-from local_aws.sagemaker.serving import Server
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
@@ -128,7 +127,7 @@ def _invoke(request: _Request) -> Response:
             present.capture.capture(
                 fleet.capture,
                 request.endpoint,
-                server.variant,
+                server.name,
                 Invocation(
                     Payload(request.content_type, request.body),
                     Payload(_content_type(response), response.data),
@@ -139,13 +138,13 @@ def _invoke(request: _Request) -> Response:
             )
     answer = {
         "content-type": _content_type(response),
-        "x-amzn-invoked-production-variant": server.variant,
+        "x-amzn-invoked-production-variant": server.name,
     }
     answer |= {name: response.headers[name] for name in _RETURNED if name in response.headers}
     return 200, answer, response.data
 
 
-def _choose(request: _Request, fleet: Fleet) -> Server:
+def _choose(request: _Request, fleet: Fleet) -> Variant:
     target = request.headers.get("x-amzn-sagemaker-target-variant")
     server = fleet.choose(target)
     if server is None:
@@ -156,7 +155,7 @@ def _choose(request: _Request, fleet: Fleet) -> Server:
     return server
 
 
-def _call(request: _Request, present: Hosting, server: Server) -> urllib3.BaseHTTPResponse:
+def _call(request: _Request, present: Hosting, server: Variant) -> urllib3.BaseHTTPResponse:
     """Calls the container, and counts the call.
 
     Raises:
@@ -170,10 +169,10 @@ def _call(request: _Request, present: Hosting, server: Server) -> urllib3.BaseHT
     try:
         response = server.invoke(request.body, sent, _TIMEOUT_SECONDS)
     except HTTPError as error:
-        present.metrics.observe(Observation(request.endpoint, server.variant, 0, None))
+        present.metrics.observe(Observation(request.endpoint, server.name, 0, None))
         raise _no_answer(request, error) from error
     latency = round((time.perf_counter() - start) * 1_000_000)
-    observation = Observation(request.endpoint, server.variant, response.status, latency)
+    observation = Observation(request.endpoint, server.name, response.status, latency)
     present.metrics.observe(observation)
     if not 200 <= response.status < 300:
         raise _model_error(request, response.status, response.data.decode(errors="replace"))

@@ -17,6 +17,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 PROCESS = "ServingProcess"
 """Kind of the store's rows that name running servers, so that orphans can be ended."""
 
-_HEALTH_CHECK_SECONDS = 240
-_PING_SECONDS = 2.0
+_GET_SECONDS = 2.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _RESTART_SECONDS = 1.0
@@ -47,46 +47,52 @@ _log = logging.getLogger(__name__)
 
 
 class ServingError(Exception):
-    """A server could not be started; the text is the endpoint's FailureReason."""
+    """A server could not be started; the text is fit for a FailureReason."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """What a server is to serve, for whom.
+
+    Attributes:
+        model: the model's name.
+        role: what is served, in error messages: "production variant A", "transform job B".
+        log_group: group of its log lines in CloudWatch Logs.
+        log_stream: stream of its log lines.
+        startup_seconds: how long it may take until it answers GET /ping.
+        environment: the container's environment beside the model's.
+        restart: whether it is started anew when it ends by itself.
+    """
+
+    model: str
+    role: str
+    log_group: str
+    log_stream: str
+    startup_seconds: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = True
 
 
 class Server:
-    """The process of one production variant."""
+    """The process of one model."""
 
-    def __init__(
-        self,
-        service: Service,
-        endpoint: str,
-        variant: Mapping[str, Any],
-        fleet_id: str,
-        folder: Path,
-    ) -> None:
+    def __init__(self, service: Service, hosted: Hosted, folder: Path) -> None:
         """Prepares a server; nothing is started.
 
         Args:
             service: the service.
-            endpoint: the endpoint's name, for its log group.
-            variant: the production variant, as in the endpoint config.
-            fleet_id: stands for the instance in the log stream's name.
+            hosted: what to serve.
             folder: the server's own folder, made when it starts.
 
         Raises:
             ApiError: the model, or the model package it names, is not there.
         """
-        self.variant: str = variant["VariantName"]
-        self.weight: float = variant.get("InitialVariantWeight", 1.0)
-        self.serverless = "ServerlessConfig" in variant
         self._service = service
-        self._model = require(service, "Model", variant["ModelName"])
+        self._hosted = hosted
+        self._model = require(service, "Model", hosted.model)
         self._definition = container_definition(service, self._model)
-        self._image: str = self._definition["Image"]
-        self._config = variant
-        self._timeout: float = variant.get(
-            "ContainerStartupHealthCheckTimeoutInSeconds", _HEALTH_CHECK_SECONDS
-        )
+        self.image: str = self._definition["Image"]
         self._folder = folder
-        self._group = f"/aws/sagemaker/Endpoints/{endpoint}"
-        self._stream = f"{self.variant}/i-{fleet_id}"
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._exit_status: int | None = None
@@ -98,22 +104,6 @@ class Server:
             "127.0.0.1", self._port, maxsize=_CONNECTIONS, retries=False
         )
 
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The variant's ProductionVariantSummary."""
-        deployed = {"SpecifiedImage": self._image, "ResolvedImage": self._image}
-        summary: dict[str, Any] = {
-            "VariantName": self.variant,
-            "DeployedImages": [{**deployed, "ResolutionTime": time.time()}],
-            "CurrentWeight": self.weight,
-            "DesiredWeight": self.weight,
-        }
-        if self.serverless:
-            config = self._config["ServerlessConfig"]
-            return {**summary, "CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
-        count = self._config.get("InitialInstanceCount", 1)
-        return {**summary, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
-
     def start(self) -> None:
         """Brings the model and starts the process; `wait_healthy` tells when it answers.
 
@@ -124,32 +114,39 @@ class Server:
         model = self._folder / "ml" / "model"
         model.mkdir(parents=True)
         self._fetch_model(model)
-        self._logs = LogShipper(self._service, self._group, self._stream, self._folder / "log.txt")
+        group, stream = self._hosted.log_group, self._hosted.log_stream
+        self._logs = LogShipper(self._service, group, stream, self._folder / "log.txt")
         self._service.submit(self._keep_running, self._launch())
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status of a process that ended and is not started anew."""
+        return self._exit_status
 
     def wait_healthy(self) -> None:
         """Waits until GET /ping answers 200.
 
         Raises:
-            ServingError: it did not in ContainerStartupHealthCheckTimeoutInSeconds, or the process
-                has ended.
+            ServingError: it did not in time, or the process has ended, or is being stopped.
         """
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._hosted.startup_seconds
         while time.monotonic() < deadline and self._exit_status is None:
-            try:
-                response = self._pool.urlopen("GET", "/ping", timeout=_PING_SECONDS)
-            except urllib3.exceptions.HTTPError:
-                response = None
+            response = self.get("/ping")
             if response is not None and response.status == 200:
                 self._healthy = True
                 return
             time.sleep(_POLL_SECONDS)
-        ended = "" if self._exit_status is None else f", exit code: {self._exit_status}"
         raise ServingError(
-            f"The primary container for production variant {self.variant} did not pass the ping "
-            f"health check. Please check CloudWatch logs for this endpoint. Its last output: "
-            f"{self._log_tail()}{ended}"
+            f"The primary container for {self._hosted.role} did not pass the ping health check. "
+            f"Please check CloudWatch logs. {self.last_output()}"
         )
+
+    def get(self, path: str) -> urllib3.BaseHTTPResponse | None:
+        """Sends a GET request; None when there was no answer in two seconds."""
+        try:
+            return self._pool.urlopen("GET", path, timeout=_GET_SECONDS)
+        except urllib3.exceptions.HTTPError:
+            return None
 
     def invoke(
         self, body: bytes, headers: Mapping[str, str], timeout: float
@@ -176,25 +173,33 @@ class Server:
                     raise
         raise AssertionError
 
-    def stop(self) -> None:
-        """Ends the process: SIGTERM, and SIGKILL after 30 seconds."""
+    def last_output(self) -> str:
+        """The end of the container's output and, if it ended, its exit status."""
+        path = self._folder / "log.txt"
+        tail = path.read_bytes()[-_LOG_TAIL:].decode(errors="replace") if path.exists() else ""
+        ended = "" if self._exit_status is None else f", exit code: {self._exit_status}"
+        return f"Its last output: {tail.strip()}{ended}"
+
+    def stop(self, grace_seconds: float = _STOP_SECONDS) -> None:
+        """Ends the process: SIGTERM, and SIGKILL after the grace period."""
         with self._lock:
             self._stopping.set()
             process = self._process
         if process is not None:
-            containers.stop(process, _STOP_SECONDS)
+            containers.stop(process, grace_seconds)
             self._pool.close()
         if self._logs is not None:
             self._logs.close()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        image = resolve_image(self._service, self._image)
+        image = resolve_image(self._service, self.image)
         container = containers.Container(
             image=image,
             argv=[*image.entrypoint, "serve"],
             env={
                 **containers.base_environment(self._service.settings, self._folder),
                 **self._definition.get("Environment", {}),
+                **self._hosted.environment,
                 "SAGEMAKER_BIND_TO_HOST": "127.0.0.1",
                 "SAGEMAKER_BIND_TO_PORT": str(self._port),
             },
@@ -208,7 +213,7 @@ class Server:
                 process = containers.start(container, self._service.settings.isolation)
             except (OSError, ValueError) as error:
                 raise ServingError(
-                    f"The container of {self._image} did not start: {error}"
+                    f"The container of {self.image} did not start: {error}"
                 ) from error
             self._process = process
         key = f"{process.pid}"
@@ -222,16 +227,16 @@ class Server:
         while True:
             status = containers.wait(process)
             self._service.store.delete(PROCESS, f"{process.pid}")
-            if self._stopping.is_set() or not self._healthy:
+            if self._stopping.is_set() or not self._healthy or not self._hosted.restart:
                 self._exit_status = status
                 return
-            _log.warning("%s/%s ended with %d: restarting", self._group, self._stream, status)
+            _log.warning("the server of %s ended with %d: restarting", self._hosted.role, status)
             if self._stopping.wait(_RESTART_SECONDS):
                 return
             try:
                 process = self._launch()
             except (ServingError, ApiError) as error:
-                _log.error("%s/%s was not restarted: %s", self._group, self._stream, error)
+                _log.error("the server of %s was not restarted: %s", self._hosted.role, error)
                 return
 
     def _fetch_model(self, folder: Path) -> None:
@@ -261,12 +266,6 @@ class Server:
             raise ServingError(f"Failed to extract model data archive {uri}: {error}") from error
         finally:
             archive.unlink(missing_ok=True)
-
-    def _log_tail(self) -> str:
-        path = self._folder / "log.txt"
-        if not path.exists():
-            return ""
-        return path.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
 
 
 def container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:

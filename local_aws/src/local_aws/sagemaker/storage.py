@@ -7,7 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from boto3.exceptions import Boto3Error
@@ -24,6 +24,14 @@ _TRANSFER = TransferConfig(use_threads=False)
 
 class StorageError(Exception):
     """Data could not be moved; the message is fit for a FailureReason."""
+
+
+class S3Object(NamedTuple):
+    """An object of an input; ``name`` is its key relative to the input's prefix."""
+
+    bucket: str
+    key: str
+    name: str
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -71,23 +79,51 @@ class Storage:
             StorageError: Nothing is there, or S3 refused.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        found = self.objects(uri, data_type, may_be_empty)
+        for item in found:
+            self.fetch(item, _inside(folder, item.name))
+        return len(found)
+
+    def objects(
+        self, uri: str, data_type: str = "S3Prefix", may_be_empty: bool = False
+    ) -> list[S3Object]:
+        """List the objects of an input.
+
+        Args:
+            uri: As in ``download``.
+            data_type: ``S3Prefix`` or ``ManifestFile``.
+            may_be_empty: Whether it is no error that nothing is there.
+
+        Raises:
+            StorageError: Nothing is there, or S3 refused.
+        """
         bucket, key = split_uri(uri)
         try:
             if data_type == "ManifestFile":
-                objects = self._manifest(uri, bucket, key)
+                found = list(self._manifest(uri, bucket, key))
             else:
-                objects = self._below(bucket, key)
-            count = 0
-            for object_bucket, object_key, name in objects:
-                self._fetch(object_bucket, object_key, _inside(folder, name))
-                count += 1
+                found = list(self._below(bucket, key))
         except (ClientError, BotoCoreError) as error:
             raise StorageError(self._nothing(uri, bucket, str(error))) from error
-        except OSError as error:
-            raise StorageError(f"ClientError: Data download of {uri} failed: {error}") from error
-        if not count and not may_be_empty:
+        if not found and not may_be_empty:
             raise StorageError(self._nothing(uri, bucket, ""))
-        return count
+        return found
+
+    def fetch(self, item: S3Object, path: Path) -> None:
+        """Bring one object into a file.
+
+        Raises:
+            StorageError: S3 refused, or the file could not be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            body = self.service.client("s3").get_object(Bucket=item.bucket, Key=item.key)["Body"]
+            with path.open("wb") as file:
+                shutil.copyfileobj(body, file, _CHUNK)
+        except (ClientError, BotoCoreError, OSError) as error:
+            raise StorageError(
+                f"ClientError: Data download of s3://{item.bucket}/{item.key} failed: {error}"
+            ) from error
 
     def upload(self, folder: Path, uri: str) -> int:
         """Send all files below a folder under a key name prefix; return how many.
@@ -136,8 +172,8 @@ class Storage:
                 f"ClientError: Failed to upload to s3://{bucket}/{key}: {error}"
             ) from error
 
-    def _below(self, bucket: str, prefix: str) -> Iterator[tuple[str, str, str]]:
-        """Yield bucket, key and file name of the objects under a prefix.
+    def _below(self, bucket: str, prefix: str) -> Iterator[S3Object]:
+        """Yield the objects under a prefix.
 
         The folder structure below the prefix is kept. A prefix that ends within a name, or names
         one object, matches as S3 does, and the names are then kept from the last "/" on.
@@ -151,9 +187,9 @@ class Storage:
                     continue  # the console's folder markers
                 inside = key.startswith(prefix.rstrip("/") + "/") and prefix
                 name = key[len(prefix.rstrip("/")) :] if inside else key[len(parent) :]
-                yield bucket, key, name.lstrip("/")
+                yield S3Object(bucket, key, name.lstrip("/"))
 
-    def _manifest(self, uri: str, bucket: str, key: str) -> Iterator[tuple[str, str, str]]:
+    def _manifest(self, uri: str, bucket: str, key: str) -> Iterator[S3Object]:
         text = self.service.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         try:
             manifest = json.loads(text)
@@ -166,13 +202,7 @@ class Storage:
                 f'{{"prefix": "s3://bucket/path/"}}, then keys relative to it ({error!r})'
             ) from None
         for name in names:
-            yield prefix_bucket, prefix_key + name, name.lstrip("/")
-
-    def _fetch(self, bucket: str, key: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        body = self.service.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
-        with path.open("wb") as file:
-            shutil.copyfileobj(body, file, _CHUNK)
+            yield S3Object(prefix_bucket, prefix_key + name, name.lstrip("/"))
 
     def _nothing(self, uri: str, bucket: str, error: str) -> str:
         return (

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker import job_checks, jobs, resources
+from local_aws.sagemaker.container_job import ContainerRun
 from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError
 
@@ -38,7 +39,7 @@ _PHASES = {
 }
 
 
-class TrainingRun(jobs.Run):
+class TrainingRun(ContainerRun):
     """One run of a training job."""
 
     kind = _KIND
