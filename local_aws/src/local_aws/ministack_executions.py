@@ -196,7 +196,7 @@ def _run_until_ended() -> None:
             timer.daemon = True
             timer.start()
         try:
-            with entered(Scope(execution, parent)), ministack_history.begun():
+            with entered(Scope(execution, parent)), ministack_history.begun(execution):
                 original(arn)
         except EndedError:
             if execution["status"] == "RUNNING":  # its parent has ended

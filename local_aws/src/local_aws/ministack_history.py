@@ -48,8 +48,9 @@ def apply(changed: Callable[[], None]) -> None:
 
 
 @contextmanager
-def begun() -> Iterator[None]:
+def begun(execution: dict[str, Any]) -> Iterator[None]:
     """Link events from here on to the first of their execution, ExecutionStarted."""
+    execution["events"][0]["previousEventId"] = 0
     token = _previous.set(1)
     try:
         yield

@@ -106,7 +106,7 @@ def _name_lambda_errors() -> None:
     """
     functions = module("services.lambda_svc")
     original = functions._execute_function_warm
-    last_line = re.compile(r"^(?:[a-z_][\w.]*\.)?([A-Z]\w*)(?::|$)", re.MULTILINE)
+    last_line = re.compile(r"^(?:[a-z_][\w.<>]*\.)?([A-Z]\w*)(?::|$)", re.MULTILINE)
 
     def execute(func: dict[str, Any], event: dict[str, Any], request_id: str) -> dict[str, Any]:
         result: dict[str, Any] = original(func, event, request_id)

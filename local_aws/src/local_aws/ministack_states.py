@@ -23,7 +23,7 @@ def apply() -> None:
     _end_branches_together()
     _show_the_states_of_branches()
     _keep_the_output_of_succeed()
-    _keep_the_output_of_a_default_choice()
+    _choose_in_jsonata()
 
 
 def _end_branches_together() -> None:
@@ -171,10 +171,10 @@ def _keep_the_output_of_succeed() -> None:
     states._apply_output_path = apply
 
 
-def _keep_the_output_of_a_default_choice() -> None:
-    """Evaluate Output of a Choice state in JSONata when none of its rules matches.
+def _choose_in_jsonata() -> None:
+    """Take nothing but true and false for a condition, and evaluate the Output of a default.
 
-    AWS: "Choice workflow state", Default.
+    AWS: "Choice workflow state", Condition and Default.
     """
     states = module("services.stepfunctions")
     original = states._execute_choice
@@ -189,4 +189,9 @@ def _keep_the_output_of_a_default_choice() -> None:
             state = {**state, "Choices": [*state.get("Choices", []), default]}
         return original(state, data, context)
 
+    def holds(rule: State, data: object, context: object) -> bool:
+        value: bool = states._jsonata_state_field(rule, "Condition", "boolean", data, context)
+        return value
+
     states._execute_choice = choose
+    states._evaluate_jsonata_choice_rule = holds

@@ -24,6 +24,8 @@ MAX_PAYLOAD = 262_144
 # What States.ALL and States.TaskFailed leave alone (guide, "Handling errors").
 _NEVER_MEANT_BY_A_WILDCARD = ("States.DataLimitExceeded", "States.Runtime")
 
+_LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
+
 State = Mapping[str, Any]
 
 
@@ -74,6 +76,8 @@ def _call_sagemaker_and_s3(service: Service) -> None:
                 result = s3_tasks.run(service, resource, arguments)
             else:
                 result = original(resource, arguments)
+                if resource == _LAMBDA_INVOKE:
+                    result = {"ExecutedVersion": "$LATEST", **result}
         except sagemaker_tasks.TaskError as error:
             raise failed(error.error, error.cause) from None
         if len(json.dumps(result, ensure_ascii=False).encode()) > MAX_PAYLOAD:
