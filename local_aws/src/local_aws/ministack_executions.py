@@ -26,6 +26,7 @@ _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 _EVENT_PAYLOAD = 248 * 1024  # bytes; more is left out of an event
 _LEFT_RUNNING = "States.ServiceRestart"  # ministack's mark for executions of a killed process
 
+_left_over: list[dict[str, Any]] = []
 _log = logging.getLogger(__name__)
 
 
@@ -35,12 +36,13 @@ def apply(put_event: PutEvent) -> None:
     Args:
         put_event: Puts an event of an AWS service on the default bus (`Ministack.put_event`).
     """
+    _fail_left_over()
     _tell_eventbridge(put_event)
     _start_once()
     _run_until_ended()
     _fail_only_what_runs()
     _describe_ends()
-    _keep_logging_configuration()
+    _provision_as_the_api_does()
 
 
 def end_all(reason: str) -> None:
@@ -55,14 +57,34 @@ def end_all(reason: str) -> None:
             states._fail_execution(execution, "States.Runtime", reason)
 
 
-def fail_left_over() -> None:
-    """Fail the executions that ran when a former process was killed, as others fail."""
+def tell_of_left_over() -> None:
+    """Send the events of the executions that failed when their process was killed."""
     states = module("services.stepfunctions")
-    for execution in list(states._executions.all_values()):
-        if execution.get("error") == _LEFT_RUNNING:
-            execution["status"] = "RUNNING"
-            reason = "The local AWS was killed while the execution ran."
-            states._fail_execution(execution, "States.Runtime", reason)
+    while _left_over:
+        states._emit_execution_status_event(_left_over.pop())
+
+
+def _fail_left_over() -> None:
+    """Fail the executions that ran when a former process was killed, as others fail.
+
+    Their state is restored before requests are answered; events can be sent afterwards only.
+    """
+    states = module("services.stepfunctions")
+    original = states._restore_state
+
+    def restore(data: dict[str, Any]) -> None:
+        original(data)
+        for execution in states._executions.all_values():
+            if execution.get("error") == _LEFT_RUNNING:
+                reason = "The local AWS was killed while the execution ran."
+                end = {"error": "States.Runtime", "cause": reason}
+                execution.update(end)
+                states._add_event(
+                    execution, "ExecutionFailed", {"executionFailedEventDetails": end}
+                )
+                _left_over.append(execution)
+
+    states._restore_state = restore
 
 
 def _tell_eventbridge(put_event: PutEvent) -> None:
@@ -244,16 +266,27 @@ def _describe_ends() -> None:
     states._describe_execution = describe
 
 
-def _keep_logging_configuration() -> None:
-    """Keep what CloudFormation sets of a state machine's logging and tracing.
+def _provision_as_the_api_does() -> None:
+    """Let CloudFormation check a definition, and keep what it sets of logging and tracing.
 
     AWS: AWS::StepFunctions::StateMachine, whose members begin with capitals, and
     DescribeStateMachine, whose members do not.
     """
     states = module("services.stepfunctions")
-    handlers = module("services.cloudformation.provisioners")._RESOURCE_HANDLERS
+    provisioners = module("services.cloudformation.provisioners")
+    handlers = provisioners._RESOURCE_HANDLERS
     name = "AWS::StepFunctions::StateMachine"
     create, update = handlers[name]["create"], handlers[name]["update"]
+
+    def check(properties: Mapping[str, Any]) -> None:
+        definition = provisioners._sfn_definition(properties)
+        try:
+            json.loads(definition)
+            problem = states._validate_definition_jsonata(definition)
+        except ValueError as error:
+            problem = f"INVALID_JSON_DESCRIPTION: {error}"
+        if problem:
+            raise ValueError(f"Invalid State Machine Definition: '{problem}'")
 
     def kept(properties: Mapping[str, Any], done: tuple[str, Any]) -> tuple[str, Any]:
         machine = states._state_machines[done[0]]
@@ -267,6 +300,7 @@ def _keep_logging_configuration() -> None:
         return done
 
     def create_kept(logical_id: str, properties: Mapping[str, Any], stack: str) -> tuple[str, Any]:
+        check(properties)
         return kept(properties, create(logical_id, properties, stack))
 
     def update_kept(
@@ -276,6 +310,7 @@ def _keep_logging_configuration() -> None:
         *rest: object,
         **more: object,
     ) -> tuple[str, Any]:
+        check(new)
         return kept(new, update(physical_id, old, new, *rest, **more))
 
     handlers[name] = {**handlers[name], "create": create_kept, "update": update_kept}

@@ -120,7 +120,7 @@ class Ministack:
 
     def resume(self) -> None:
         """Take up what a former process has left."""
-        contextvars.copy_context().run(self._as_the_account, ministack_executions.fail_left_over)
+        contextvars.copy_context().run(self._as_the_account, ministack_executions.tell_of_left_over)
 
     def close(self) -> None:
         """End what runs in ministack's services; requests are still answered then."""

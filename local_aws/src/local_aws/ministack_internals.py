@@ -35,7 +35,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "set_request_region": "(region: str | None) -> None",
     },
     "ministack.services.cloudformation": {"_stacks": None},
-    "ministack.services.cloudformation.provisioners": {"_RESOURCE_HANDLERS": None},
+    "ministack.services.cloudformation.provisioners": {
+        "_RESOURCE_HANDLERS": None,
+        "_sfn_definition": "(props)",
+    },
     "ministack.services.cloudformation.stacks": {
         "_runs_on_worker_thread": "(resource_type: str) -> bool"
     },
@@ -81,6 +84,8 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_invoke_resource": "(resource, input_data)",
         "_invoke_resource_with_timeout": "(resource, input_data, timeout)",
         "_iso_to_epoch_ms": "(iso)",
+        "_restore_state": "(data)",
+        "_validate_definition_jsonata": "(definition_str) -> str | None",
         "_jsonata_state_field": "(state_def, field, expected, raw_input, ctx)",
         "_resolve_state_machine_arn": "(arn)",
         "_run_execution": "(exec_arn)",

@@ -5,20 +5,22 @@ Each function replaces one of ministack's own by one that also does what AWS doc
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import wraps
 from typing import Any
 
 from local_aws import cloudformation
 from local_aws.ministack_internals import module
 from local_aws.sagemaker.service import Service
+from local_aws.scopes import entered
 
-_SCHEDULER_SDK = "arn:aws:scheduler:::aws-sdk:sagemaker:"
+_SCHEDULER_SDK = "arn:aws:scheduler:::aws-sdk:"
+_STATES_SDK = "arn:aws:states:::aws-sdk:"
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,7 @@ def apply(service: Service, put_event: Callable[..., None]) -> None:
         handlers = cloudformation.handlers(service, entry)
         module("services.cloudformation.provisioners")._RESOURCE_HANDLERS[name] = handlers
     _run_sagemaker_types_on_a_thread()
-    _deliver_to_sagemaker(service)
+    _deliver_to_operations(service)
     _deliver_to_lambda_with_retries()
     _deliver_alarms_to_eventbridge(put_event)
     _name_lambda_errors()
@@ -146,17 +148,24 @@ def _miss_images_that_are_not_there() -> None:
     ecr._describe_images = describe
 
 
-def _deliver_to_sagemaker(service: Service) -> None:
-    """Let rules and schedules start pipelines, and schedules call any SageMaker operation.
+def _deliver_to_operations(service: Service) -> None:
+    """Let rules and schedules start pipelines, and schedules call any operation.
 
     AWS: Amazon EventBridge User Guide, "Amazon EventBridge targets"; EventBridge Scheduler User
     Guide, "Using templated targets", "Using universal targets" and "Adding context attributes".
     """
     eventbridge = module("services.eventbridge")
+    states = module("services.stepfunctions")
     original = eventbridge._invoke_target
 
-    def call(operation: str, request: dict[str, Any]) -> None:
-        service.submit(_ignore_result(service.call), operation, request)
+    def call(resource: str, request: dict[str, Any]) -> None:
+        # Step Functions calls the same operations, by the same names.
+        with entered(None):  # not for the execution whose change may be the event
+            states._invoke_resource(resource, request)
+
+    def submit(resource: str, request: dict[str, Any]) -> None:
+        # In a copy: ministack keeps account and region in context variables.
+        service.submit(contextvars.copy_context().run, call, resource, request)
 
     def invoke(
         target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: object = None
@@ -168,7 +177,7 @@ def _deliver_to_sagemaker(service: Service) -> None:
                 del target["Input"]
         if arn.startswith(_SCHEDULER_SDK):
             operation = arn.removeprefix(_SCHEDULER_SDK)
-            call(operation[:1].upper() + operation[1:], json.loads(target.get("Input", "{}")))
+            submit(_STATES_SDK + operation, json.loads(target.get("Input", "{}")))
         elif ":sagemaker:" in arn and ":pipeline/" in arn:
             given = target.get("SageMakerPipelineParameters") or {}
             request = {
@@ -176,19 +185,11 @@ def _deliver_to_sagemaker(service: Service) -> None:
                 "PipelineParameters": given.get("PipelineParameterList", []),
                 "ClientRequestToken": str(uuid.uuid4()),
             }
-            call("StartPipelineExecution", request)
+            submit(f"{_STATES_SDK}sagemaker:startPipelineExecution", request)
         else:
             original(target, event, rule, view)
 
     eventbridge._invoke_target = invoke
-
-
-def _ignore_result(function: Callable[..., object]) -> Callable[..., None]:
-    @wraps(function)
-    def run(*args: object) -> None:
-        function(*args)
-
-    return run
 
 
 def _with_context(text: str, event: Mapping[str, Any], schedule: Mapping[str, Any]) -> str:

@@ -43,7 +43,8 @@ def _end_branches_together() -> None:
         context: dict[str, Any],
     ) -> tuple[object, str | None]:
         outer = current()
-        with entered(Scope(execution, outer)) as scope:
+        scope = Scope(execution, outer)
+        with entered(scope):
             try:
                 answer = run(state, data, execution, context)
             except Exception as error:

@@ -65,11 +65,11 @@ def current() -> Scope | None:
 
 
 @contextmanager
-def entered(scope: Scope) -> Iterator[Scope]:
-    """Run states in a scope."""
+def entered(scope: Scope | None) -> Iterator[None]:
+    """Run states in a scope, or in none."""
     token = _current.set(scope)
     try:
-        yield scope
+        yield
     finally:
         _current.reset(token)
 

@@ -1,0 +1,271 @@
+"""What the states of a state machine in JSONata can say, with golden results of AWS's documents."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import time
+import zipfile
+from typing import Any
+
+import pytest
+from host_process import ROLE, HostProcess
+from state_machines import history, host, machine, name, output, run, start, task
+
+__all__ = ["host", "name"]  # fixtures
+
+LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
+CODE = """
+class Busy(Exception):
+    pass
+
+def handler(event, context):
+    if event.get("fail"):
+        raise Busy("come back later")
+    return {"doubled": event["x"] * 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def function(host: HostProcess) -> str:
+    """The name of a Lambda function that doubles x or fails."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", CODE)
+    host.client("lambda").create_function(
+        FunctionName="double",
+        Runtime="python3.12",
+        Handler="index.handler",
+        Role=ROLE,
+        Code={"ZipFile": buffer.getvalue()},
+        Timeout=10,
+    )
+    return "double"
+
+
+def branch(states: dict[str, Any]) -> dict[str, Any]:
+    return {"StartAt": next(iter(states)), "States": states}
+
+
+def one(**fields: Any) -> dict[str, Any]:
+    """Make a state machine of one Pass state."""
+    return machine({"Say": {"Type": "Pass", "End": True, **fields}})
+
+
+# Guide: "JSONata functions provided by Step Functions".
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("$partition([1,2,3,4], 2)", [[1, 2], [3, 4]]),
+        ("$range(0, 10, 2)", [0, 2, 4, 6, 8, 10]),
+        ("$hash('abc', 'SHA-256')", hashlib.sha256(b"abc").hexdigest()),
+        ('$parse(\'{"a": {"b": [1, 2]}}\').a.b[1]', 2),
+        ("$random(3) = $random(3) and $random(3) < 1", True),
+        ("$boolean($match($uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4/))", True),
+        ("4 / 2", 2),
+        ("'day=' & $substring($states.context.Execution.StartTime, 0, 4) > 'day=2025'", True),
+        ("$exists($states.input.nothing) ? 1 : 'none'", "none"),
+        ("$states.input.rows[value > 1].name", "b"),
+    ],
+)
+def test_expressions(host: HostProcess, name: str, expression: str, expected: Any) -> None:
+    rows = [{"name": "a", "value": 1}, {"name": "b", "value": 2}]
+    definition = one(Output=f"{{% {expression} %}}")
+    assert output(host, name, definition, {"rows": rows}) == expected
+
+
+def test_the_context_of_an_execution(host: HostProcess, name: str) -> None:
+    context = {
+        "id": "{% $states.context.Execution.Id %}",
+        "name": "{% $states.context.Execution.Name %}",
+        "input": "{% $states.context.Execution.Input %}",
+        "machine": "{% $states.context.StateMachine.Name %}",
+        "state": "{% $states.context.State.Name %}",
+        "retries": "{% $states.context.State.RetryCount %}",
+    }
+    found = output(host, name, one(Output=context), {"a": 1})
+    assert found.pop("id").endswith(f":execution:{name}:{name}")
+    assert found == {
+        "name": name,
+        "input": {"a": 1},
+        "machine": name,
+        "state": "Say",
+        "retries": 0,
+    }
+
+
+def test_a_state_machine_that_uses_it_all(host: HostProcess, name: str, function: str) -> None:
+    score = {
+        "Score": task(
+            LAMBDA_INVOKE,
+            {"FunctionName": function, "Payload": {"x": "{% $states.input.value %}"}},
+            Output={
+                "index": "{% $states.input.index %}",
+                "doubled": "{% $states.result.Payload.doubled %}",
+                "offset": "{% $offset %}",  # of the outer scope
+            },
+        )
+    }
+    fallible = {
+        "Try": task(
+            LAMBDA_INVOKE,
+            {"FunctionName": function, "Payload": {"fail": True}},
+            Retry=[{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 1}],
+            Catch=[
+                {
+                    "ErrorEquals": ["States.ALL"],
+                    "Assign": {"tries": "{% $states.context.State.RetryCount + 1 %}"},
+                    "Output": {"why": "{% $parse($states.errorOutput.Cause).errorMessage %}"},
+                    "Next": "Tell",
+                }
+            ],
+        ),
+        "Tell": {
+            "Type": "Pass",
+            "Output": {"why": "{% $states.input.why %}", "tries": "{% $tries %}"},
+            "End": True,
+        },
+    }
+    states = {
+        "Begin": {"Type": "Pass", "Assign": {"offset": 100}, "Next": "Each"},
+        "Each": {
+            "Type": "Map",
+            "Items": "{% $states.input.values %}",
+            "MaxConcurrency": 2,
+            "ItemSelector": {
+                "value": "{% $states.context.Map.Item.Value %}",
+                "index": "{% $states.context.Map.Item.Index %}",
+            },
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **branch(score)},
+            "Assign": {"sum": "{% $sum($states.result.doubled) %}"},
+            "Next": "Both",
+        },
+        "Both": {
+            "Type": "Parallel",
+            "Arguments": {"scores": "{% $states.input %}"},
+            "Branches": [
+                branch({"Keep": {"Type": "Pass", "Output": "{% $states.input %}", "End": True}}),
+                branch(fallible),
+            ],
+            "Assign": {"fault": "{% $states.result[1] %}"},
+            "Output": "{% $states.result[0].scores %}",
+            "Next": "Enough",
+        },
+        "Enough": {
+            "Type": "Choice",
+            "Choices": [
+                {
+                    "Condition": "{% $sum > 1000 %}",
+                    "Next": "Refuse",
+                }
+            ],
+            "Default": "Wait",
+            "Output": {"scores": "{% $states.input %}", "sum": "{% $sum %}"},
+            "Assign": {"enough": True},
+        },
+        "Wait": {"Type": "Wait", "Seconds": "{% $sum - $sum %}", "Next": "Done"},
+        "Refuse": {"Type": "Fail"},
+        "Done": {
+            "Type": "Succeed",
+            "Output": "{% $merge([$states.input, {'fault': $fault, 'enough': $enough}]) %}",
+        },
+    }
+    found = output(host, name, machine(states), {"values": [1, 2, 3]})
+    assert found == {
+        "scores": [
+            {"index": 0, "doubled": 2, "offset": 100},
+            {"index": 1, "doubled": 4, "offset": 100},
+            {"index": 2, "doubled": 6, "offset": 100},
+        ],
+        "sum": 12,
+        "fault": {"why": "come back later", "tries": 2},
+        "enough": True,
+    }
+
+
+def test_variables_of_a_branch_stay_in_it(host: HostProcess, name: str) -> None:
+    inner = branch({"Set": {"Type": "Pass", "Assign": {"inner": 1}, "End": True}})
+    states = {
+        "Both": {"Type": "Parallel", "Branches": [inner, inner], "Next": "Look"},
+        "Look": {"Type": "Pass", "Output": "{% $exists($inner) %}", "End": True},
+    }
+    assert output(host, name, machine(states)) is False
+
+
+def test_states_of_branches_keep_their_own_names(host: HostProcess, name: str) -> None:
+    def named(state: str, seconds: int) -> dict[str, Any]:
+        return branch(
+            {
+                f"Wait {state}": {"Type": "Wait", "Seconds": seconds, "Next": state},
+                state: {
+                    "Type": "Pass",
+                    "Output": "{% $states.context.State.Name %}",
+                    "End": True,
+                },
+            }
+        )
+
+    states = {"Both": {"Type": "Parallel", "Branches": [named("A", 1), named("B", 0)], "End": True}}
+    assert output(host, name, machine(states)) == ["A", "B"]
+
+
+def test_retries_back_off_no_further_than_told(host: HostProcess, name: str, function: str) -> None:
+    retry = {
+        "ErrorEquals": ["Busy"],
+        "IntervalSeconds": 1,
+        "BackoffRate": 100,
+        "MaxDelaySeconds": 2,
+        "MaxAttempts": 2,
+    }
+    arguments = {"FunctionName": function, "Payload": {"fail": True}}
+    began = time.monotonic()
+    described = run(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments, Retry=[retry])}))
+    assert 3 <= time.monotonic() - began < 20
+    assert described["error"] == "Busy"
+    assert json.loads(described["cause"])["errorMessage"] == "come back later"
+
+
+def test_a_stop_ends_the_wait_for_a_retry(host: HostProcess, name: str, function: str) -> None:
+    retry = {"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 99, "BackoffRate": 1}
+    arguments = {"FunctionName": function, "Payload": {"fail": True}}
+    execution = start(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments, Retry=[retry])}))
+    time.sleep(0.5)
+    host.client("stepfunctions").stop_execution(executionArn=execution)
+    count = len(history(host, execution))
+    time.sleep(1.5)
+    assert len(history(host, execution)) <= count + 1  # TaskFailed of what was under way
+
+
+def test_a_condition_must_be_true_or_false(host: HostProcess, name: str) -> None:
+    choices = [{"Condition": "{% 'yes' %}", "Next": "Done"}]
+    states = {
+        "Choose": {"Type": "Choice", "Choices": choices, "Default": "Done"},
+        "Done": {"Type": "Succeed"},
+    }
+    described = run(host, name, machine(states))
+    assert described["error"] == "States.QueryEvaluationError"
+    assert re.search("Condition.*boolean.*string", described["cause"])
+
+
+def test_an_expression_without_a_result_can_be_caught(
+    host: HostProcess, name: str, function: str
+) -> None:
+    states = {
+        "Call": task(
+            LAMBDA_INVOKE,
+            {"FunctionName": function, "Payload": "{% $states.input.nothing %}"},
+            Catch=[{"ErrorEquals": ["States.QueryEvaluationError"], "Next": "Caught"}],
+        ),
+        "Caught": {"Type": "Succeed", "Output": "{% $states.input.Error %}"},
+    }
+    assert output(host, name, machine(states)) == "States.QueryEvaluationError"
+
+
+def test_a_definition_with_a_wrong_expression_is_refused(host: HostProcess, name: str) -> None:
+    states = host.client("stepfunctions")
+    with pytest.raises(states.exceptions.InvalidDefinition, match="/States/Say/Output"):
+        states.create_state_machine(
+            name=name, definition=json.dumps(one(Output="{% 1 + %}")), roleArn=ROLE
+        )
