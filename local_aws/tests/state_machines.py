@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import IMAGE, processing_request, until
 from host_process import ROLE, HostProcess
+from transform_requests import SERVER, TRANSFORM_IMAGE
 
 from local_aws.images import Image, Images
 
@@ -21,17 +22,19 @@ SLOW = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 CREATE_PROCESSING_JOB = "arn:aws:states:::sagemaker:createProcessingJob"
 
 
-def register_image(folder: Path) -> None:
-    """Make the data folder the image that `processing_request` names, before the process starts."""
+def register_images(folder: Path) -> None:
+    """Make the data folder the image of jobs, and that of a toy server, before the process runs."""
     python = str(Path(sys.executable).parent)
-    image = Image(folder, path=python, env={}, entrypoint=["python", "program.py"], command=[])
-    Images(folder).register(IMAGE, image)
+    (folder / "transform_server.py").write_text(SERVER)
+    images = Images(folder)
+    for uri, program in ((IMAGE, "program.py"), (TRANSFORM_IMAGE, "transform_server.py")):
+        images.register(uri, Image(folder, python, {}, ["python", program], []))
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
     host = HostProcess(tmp_path_factory.mktemp("host"))
-    register_image(host.data_dir)
+    register_images(host.data_dir)
     try:
         host.start()
         yield host

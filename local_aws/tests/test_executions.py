@@ -23,7 +23,7 @@ from state_machines import (
     job,
     machine,
     name,
-    register_image,
+    register_images,
     run,
     start,
     task,
@@ -344,7 +344,7 @@ def test_a_stack_with_a_wrong_definition_is_not_made(host: HostProcess, name: st
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
 def test_executions_that_ran_have_failed_after_a_restart(tmp_path: Path, killed: bool) -> None:
     host = HostProcess(tmp_path / "aws")
-    register_image(host.data_dir)
+    register_images(host.data_dir)
     try:
         host.start()
         url, queue_arn = queue(host, "told")

@@ -25,6 +25,7 @@ from state_machines import (
     wait_for_job,
     wait_until_up,
 )
+from transform_requests import TRANSFORM_IMAGE
 
 __all__ = ["host", "name"]  # fixtures
 
@@ -99,6 +100,25 @@ def test_the_reason_of_a_failed_job_is_in_the_cause(host: HostProcess, name: str
     assert "output" not in described
 
 
+def test_a_retry_runs_a_job_of_another_name(host: HostProcess, name: str) -> None:
+    numbered = "{% $states.context.Execution.Name & '-' & $states.context.State.RetryCount %}"
+    request = job(host, numbered, "import os, sys\nsys.exit(os.environ['FAILS'] or 0)\n")
+    request["Environment"] = {"FAILS": "{% $states.context.State.RetryCount = 0 ? 'yes' : '' %}"}
+    retry = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 1, "MaxAttempts": 2}]
+    result = output(host, name, machine({"Run": task(SYNC, request, Retry=retry)}))
+    assert result["ProcessingJobName"] == f"{name}-1"
+    assert wait_for_job(host, f"{name}-0", "Failed")["FailureReason"].startswith("Algorithm")
+
+
+def test_a_job_that_somebody_stops_fails_its_state(host: HostProcess, name: str) -> None:
+    execution = start(host, name, machine({"Run": task(SYNC, job(host, name, SLOW))}))
+    wait_until_up(host, name)
+    host.client("sagemaker").stop_processing_job(ProcessingJobName=name)
+    described = end(host, execution)
+    assert (described["status"], described["error"]) == ("FAILED", "States.TaskFailed")
+    assert json.loads(described["cause"])["ProcessingJobStatus"] == "Stopped"
+
+
 def test_a_training_job_tells_its_artifact(host: HostProcess, name: str) -> None:
     code = f"{ML}(ml / 'model/m').write_text('1')\n"
     host.client("s3").create_bucket(
@@ -114,6 +134,39 @@ def test_a_training_job_tells_its_artifact(host: HostProcess, name: str) -> None
     }
     found = output(host, name, machine(states))
     assert found == f"s3://{name}/models/{name}/output/model.tar.gz"
+
+
+def test_a_model_is_made_and_transforms(host: HostProcess, name: str) -> None:
+    s3 = host.client("s3")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket=name, Key="model/weights", Body=b"x")
+    s3.put_object(Bucket=name, Key="in/a.csv", Body=b"1,2\n3,4\n")
+    weights = {"S3Uri": f"s3://{name}/model/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    model = {
+        "ModelName": name,
+        "ExecutionRoleArn": ROLE,
+        "PrimaryContainer": {
+            "Image": TRANSFORM_IMAGE,
+            "ModelDataSource": {"S3DataSource": weights},
+        },
+    }
+    lines = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{name}/in/"}}
+    transform = {
+        "TransformJobName": name,
+        "ModelName": name,
+        "BatchStrategy": "MultiRecord",
+        "TransformInput": {"DataSource": lines, "ContentType": "text/csv", "SplitType": "Line"},
+        "TransformOutput": {"S3OutputPath": f"s3://{name}/out", "AssembleWith": "Line"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    states = {
+        "Model": task("arn:aws:states:::sagemaker:createModel", model, Next="Transform"),
+        "Transform": task("arn:aws:states:::sagemaker:createTransformJob.sync", transform),
+    }
+    result = output(host, name, machine(states))
+    assert result["TransformJobStatus"] == "Completed"
+    assert isinstance(result["TransformEndTime"], int)
+    assert s3.get_object(Bucket=name, Key="out/a.csv.out")["Body"].read() == b"3.0\n7.0\n"
 
 
 def test_errors_of_the_api_are_named_as_in_the_sdk_for_java_1(host: HostProcess, name: str) -> None:
