@@ -41,6 +41,16 @@ def test_training_job() -> None:
     check(events.state_change("TrainingJob", body, "InProgress", {}), example)
 
 
+def test_transform_job() -> None:
+    example = golden("transform_job")
+    body = {
+        key: seconds(value) if key.endswith("Time") else value
+        for key, value in example["detail"].items()
+    }
+    del body["Tags"]
+    check(events.state_change("TransformJob", body, "InProgress", {}), example)
+
+
 def test_endpoint_states_are_upper_case() -> None:
     example = golden("endpoint")
     body = {

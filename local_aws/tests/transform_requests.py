@@ -11,6 +11,7 @@ from typing import Any
 from conftest import REGION, ROLE, Aws
 
 from local_aws.images import Image
+from local_aws.sagemaker.service import Service
 
 SERVER = """
 import http.server, json, os, sys, threading, time
@@ -86,33 +87,40 @@ Server(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_
 TRANSFORM_IMAGE = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/transform:1"
 
 
-def create_model(aws: Aws, name: str = "model", **environment: str) -> None:
-    """Creates a model of the toy server, whose only file is named `weights`."""
-    program = aws.folder / "transform_server.py"
+def register_image(service: Service) -> None:
+    """Makes the toy server an image; its program lies in the service's data folder."""
+    folder = service.settings.data_dir
+    program = folder / "transform_server.py"
     program.write_text(SERVER)
     python = Path(sys.executable)
-    image = Image(aws.folder, str(python.parent), {}, ["python", str(program)], [])
-    aws.service.images.register(TRANSFORM_IMAGE, image)
-    aws.put(f"{name}/weights")
-    source = {
-        "S3Uri": f"s3://{aws.bucket}/{name}/",
-        "S3DataType": "S3Prefix",
-        "CompressionType": "None",
-    }
-    aws.sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn=ROLE,
-        PrimaryContainer={
+    image = Image(folder, str(python.parent), {}, ["python", str(program)], [])
+    service.images.register(TRANSFORM_IMAGE, image)
+
+
+def model_request(bucket: str, name: str = "model", **environment: str) -> dict[str, Any]:
+    """A request for a model of the toy server, with what lies in a folder of its name."""
+    source = {"S3Uri": f"s3://{bucket}/{name}/", "S3DataType": "S3Prefix"}
+    return {
+        "ModelName": name,
+        "ExecutionRoleArn": ROLE,
+        "PrimaryContainer": {
             "Image": TRANSFORM_IMAGE,
-            "ModelDataSource": {"S3DataSource": source},
+            "ModelDataSource": {"S3DataSource": {**source, "CompressionType": "None"}},
             "Environment": environment,
         },
-    )
+    }
 
 
-def transform_request(aws: Aws, name: str = "job", **more: Any) -> dict[str, Any]:
+def create_model(aws: Aws, **environment: str) -> None:
+    """Creates a model of the toy server, whose only file is named `weights`."""
+    register_image(aws.service)
+    aws.put("model/weights")
+    aws.sagemaker.create_model(**model_request(aws.bucket, **environment))
+
+
+def transform_request(bucket: str, name: str = "job", **more: Any) -> dict[str, Any]:
     """A request that transforms what lies below in/ to out/; TransformInput and -Output merge."""
-    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/in/"}
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/in/"}
     return {
         "TransformJobName": name,
         "ModelName": "model",
@@ -123,7 +131,7 @@ def transform_request(aws: Aws, name: str = "job", **more: Any) -> dict[str, Any
             **more.get("TransformInput", {}),
         },
         "TransformOutput": {
-            "S3OutputPath": f"s3://{aws.bucket}/out",
+            "S3OutputPath": f"s3://{bucket}/out",
             **more.get("TransformOutput", {}),
         },
     }
@@ -162,7 +170,7 @@ def wait(aws: Aws, name: str = "job", *statuses: str) -> dict[str, Any]:
 
 
 def transform(aws: Aws, name: str = "job", **more: Any) -> dict[str, Any]:
-    aws.sagemaker.create_transform_job(**transform_request(aws, name, **more))
+    aws.sagemaker.create_transform_job(**transform_request(aws.bucket, name, **more))
     return wait(aws, name)
 
 
@@ -174,3 +182,7 @@ def heard(aws: Aws, name: str = "job") -> list[dict[str, Any]]:
 
 def bodies(aws: Aws, name: str = "job") -> list[str]:
     return [request["body"] for request in heard(aws, name)[1:]]
+
+
+def data_log(aws: Aws, name: str = "job") -> str:
+    return (aws.folder / "jobs" / f"transform-{name}" / "data-log.txt").read_text()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from functools import cached_property
+from itertools import chain, pairwise, repeat
+from operator import itemgetter
 
 from local_aws.sagemaker.json_path import JsonPath
 
@@ -20,43 +22,60 @@ class CsvError(ValueError):
     """Rows are not CSV, or do not belong together."""
 
 
-def rows(text: bytes) -> list[bytes]:
-    """Cut text into rows; a line end at its end makes no further row."""
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n")
-    return text.removesuffix(b"\n").split(b"\n") if text else []
+class Table:
+    """Text of one record a line.
+
+    Attributes:
+        text: The text.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The lines; a line end at the end makes no further one."""
+        text = self.text.replace(b"\r\n", b"\n") if b"\r" in self.text else self.text
+        return text.removesuffix(b"\n").split(b"\n") if text else []
+
+    @cached_property
+    def width(self) -> int | None:
+        """Number of columns, if it is the same in all rows and no value is quoted."""
+        if b'"' in self.text:
+            return None
+        if b"," not in self.text:
+            return 1
+        commas = set(map(bytes.count, self.rows, repeat(b",")))
+        return commas.pop() + 1 if len(commas) == 1 else None
 
 
-def take(path: JsonPath, *tables: Rows) -> Rows:
+def take(path: JsonPath, *tables: Table) -> Rows:
     """Set tables side by side, and take columns out of what results.
 
     Args:
         path: The columns.
-        *tables: Rows of the same number.
+        *tables: Tables with the same number of rows.
 
     Raises:
         CsvError: The tables differ in their number of rows, or a row is no CSV.
         JsonPathError: A row has not as many columns.
     """
-    if len({len(table) for table in tables}) != 1:
+    sides = [table.rows for table in tables]
+    if len({len(rows) for rows in sides}) != 1:
         raise CsvError(
             "Fail to join data: mismatched line count between the input and the output: "
-            + " and ".join(str(len(table)) for table in tables)
+            + " and ".join(str(len(rows)) for rows in sides)
         )
     if path.is_root:
-        return tables[0] if len(tables) == 1 else list(map(b",".join, zip(*tables, strict=True)))
-    widths = [_width(table) for table in tables]
+        return _side_by_side(sides)
+    widths = [table.width for table in tables]
     if None in widths:
-        return _take_parsed(path, tables)
-    return _take_plain(path, tables, [width or 0 for width in widths])
+        return _take_parsed(path, sides)
+    return _take_plain(path, sides, [width or 0 for width in widths])
 
 
-def _width(table: Rows) -> int | None:
-    """Number of columns, if it is the same in all rows and no value is quoted."""
-    if any(b'"' in row for row in table):
-        return None
-    commas = {row.count(b",") for row in table}
-    return commas.pop() + 1 if len(commas) == 1 else None
+def _side_by_side(pieces: Sequence[Rows]) -> Rows:
+    return pieces[0] if len(pieces) == 1 else list(map(b",".join, zip(*pieces, strict=True)))
 
 
 def _take_plain(path: JsonPath, tables: Sequence[Rows], widths: Sequence[int]) -> Rows:
@@ -73,19 +92,19 @@ def _take_plain(path: JsonPath, tables: Sequence[Rows], widths: Sequence[int]) -
     for start, end in pairwise([0, *starts, len(places)]):
         table, first = places[start]
         pieces.append(_cut(tables[table], widths[table], first, places[end - 1][1]))
-    return pieces[0] if len(pieces) == 1 else list(map(b",".join, zip(*pieces, strict=True)))
+    return _side_by_side(pieces)
 
 
-def _cut(table: Rows, width: int, first: int, last: int) -> Rows:
+def _cut(rows: Rows, width: int, first: int, last: int) -> Rows:
     """Columns `first` to `last` of rows that have `width` columns and no quotes."""
+    comma, front, behind = repeat(b","), itemgetter(0), width - 1 - last
     if first:
-        table = [row.split(b",", first)[first] for row in table]
-    behind = width - 1 - last
+        rows = list(map(itemgetter(first), map(bytes.split, rows, comma, repeat(first))))
     if behind and first == last:
-        table = [row.partition(b",")[0] for row in table]
+        rows = list(map(front, map(bytes.partition, rows, comma)))
     elif behind:
-        table = [row.rsplit(b",", behind)[0] for row in table]
-    return table
+        rows = list(map(front, map(bytes.rsplit, rows, comma, repeat(behind))))
+    return rows
 
 
 def _take_parsed(path: JsonPath, tables: Sequence[Rows]) -> Rows:

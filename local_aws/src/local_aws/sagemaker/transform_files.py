@@ -17,6 +17,7 @@ from typing import IO, NamedTuple
 
 import urllib3
 
+from local_aws.sagemaker.csv_rows import Table
 from local_aws.sagemaker.serving import Server
 from local_aws.sagemaker.storage import S3Object, Storage, StorageError, split_uri
 from local_aws.sagemaker.transform_records import Records
@@ -85,7 +86,7 @@ class _File:
 class _Batch:
     """A mini-batch under way; the last of a file has no response."""
 
-    def __init__(self, file: _File, records: bytes, response: Future[bytes] | None) -> None:
+    def __init__(self, file: _File, records: Table, response: Future[bytes] | None) -> None:
         self.file, self.records, self.response = file, records, response
 
 
@@ -146,7 +147,7 @@ class Transformer:
                         break
             except (StorageError, OSError, ValueError) as error:
                 self._fail(file, error)
-            yield _Batch(file, b"", None)
+            yield _Batch(file, Table(b""), None)
 
     def _take(self, batch: _Batch) -> None:
         file = batch.file

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from local_aws.sagemaker import csv_rows
+from local_aws.sagemaker.csv_rows import Table
 from local_aws.sagemaker.json_path import JsonPath
 from local_aws.sagemaker.protocol import ApiError
 
@@ -92,7 +93,7 @@ class Records:
         filtered = not (self.input_filter.is_root and self.output_filter.is_root)
         return self.join or filtered or self.inference_time is not None
 
-    def batches(self, path: Path, limit: int, single: bool) -> Iterator[bytes]:
+    def batches(self, path: Path, limit: int, single: bool) -> Iterator[Table]:
         """Cut a file into the mini-batches that are sent to the model, before any filter.
 
         Args:
@@ -104,30 +105,26 @@ class Records:
             RecordError: A record is larger than that, or the file is not what it should be.
         """
         with cast(BinaryIO, gzip.open(path)) if self.gzipped else path.open("rb") as file:
+            cut = (_each_line if single else _many_lines) if self.lines else _whole
             try:
-                if not self.lines:
-                    yield from _whole(file, limit)
-                elif single:
-                    yield from _each_line(file, limit)
-                else:
-                    yield from _many_lines(file, limit)
+                yield from map(Table, cut(file, limit))
             except (gzip.BadGzipFile, EOFError) as error:
                 raise RecordError(f"The file could not be decompressed: {error}") from None
 
-    def payload(self, batch: bytes) -> bytes:
+    def payload(self, batch: Table) -> bytes:
         """Return what the model gets of a mini-batch.
 
         Raises:
             ValueError: The filter does not fit its records.
         """
         if self.input_filter.is_root:
-            return batch
+            return batch.text
         if self.format == "CSV":
-            return b"\n".join(csv_rows.take(self.input_filter, csv_rows.rows(batch)))
+            return b"\n".join(csv_rows.take(self.input_filter, batch))
         take = self.input_filter.of
         return b"\n".join(_dumped(take(record)) for record in self._json(batch, "input"))
 
-    def result(self, batch: bytes, response: bytes) -> bytes:
+    def result(self, batch: Table, response: bytes) -> bytes:
         """Return what the output file gets for a mini-batch and the model's response.
 
         Raises:
@@ -140,16 +137,16 @@ class Records:
             response += b"\n"
         return response
 
-    def _csv(self, batch: bytes, response: bytes) -> csv_rows.Rows:
-        tables = [csv_rows.rows(batch)] if self.join else []
-        made = csv_rows.take(self.output_filter, *tables, csv_rows.rows(response))
+    def _csv(self, batch: Table, response: bytes) -> csv_rows.Rows:
+        tables = [batch, Table(response)] if self.join else [Table(response)]
+        made = csv_rows.take(self.output_filter, *tables)
         if self.inference_time is None:
             return made
         tail = f",{self.inference_time}".encode()
         return [row + b"," + str(uuid.uuid4()).encode() + tail for row in made]
 
-    def _json_lines(self, batch: bytes, response: bytes) -> csv_rows.Rows:
-        outputs = self._json(response, "output")
+    def _json_lines(self, batch: Table, response: bytes) -> csv_rows.Rows:
+        outputs = self._json(Table(response), "output")
         if self.join:
             inputs = self._json(batch, "input")
             if len(inputs) != len(outputs):
@@ -171,8 +168,8 @@ class Records:
             "SageMakerInferenceTime": self.inference_time,
         }
 
-    def _json(self, text: bytes, side: str) -> list[Any]:
-        documents = csv_rows.rows(text) if self.lines else [text]
+    def _json(self, text: Table, side: str) -> list[Any]:
+        documents = text.rows if self.lines else [text.text]
         try:
             return [json.loads(document) for document in documents]
         except ValueError as error:
