@@ -53,7 +53,10 @@ def make_project(
 ) -> Path:
     """Make, install and commit a project with answers other than the defaults."""
     copier = Path(sys.executable).with_name("copier")
-    given = [f"--data={key}={json.dumps(value)}" for key, value in (answers or {}).items()]
+    given = [
+        f"--data={key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in (answers or {}).items()
+    ]
     template.run([copier, "copy", "--defaults", "--quiet", *given, repository, folder], repository)
     template.run(["uv", "sync", "--quiet"], folder)
     template.commit(folder, "Start from Kakehashi")

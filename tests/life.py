@@ -17,7 +17,6 @@ from tests import template
 
 COMMAND = ("uv", "run", "poe", "local")
 T = TypeVar("T")
-FINAL = {"Succeeded", "Failed", "Stopped"}
 
 
 @dataclass(frozen=True)
@@ -53,30 +52,15 @@ class Life:
         """What `ops` with these arguments prints."""
         return template.run(["uv", "run", "ops", *arguments], self.project, self.environment)
 
-    def train(self, **parameters: str) -> dict[str, Any]:
-        """Start the training with parameters; its description when it has ended."""
-        sagemaker = self.client("sagemaker")
-        arn = sagemaker.start_pipeline_execution(
-            PipelineName=f"{self.slug}-training",
-            PipelineParameters=[{"Name": k, "Value": v} for k, v in parameters.items()],
-        )["PipelineExecutionArn"]
-        end = time.monotonic() + 300
-        while time.monotonic() < end:
-            state: dict[str, Any] = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if state["PipelineExecutionStatus"] in FINAL:
-                return state
-            time.sleep(0.5)
-        raise AssertionError(f"{arn} did not end")
-
 
 def live(project: Path) -> Life:
     """Live, and leave the local AWS running; end it with `end`."""
     return lived(project, template.run([*COMMAND, "--keep"], project))
 
 
-def lived(project: Path, output: str) -> Life:
-    """A life that `poe local --keep` has just lived."""
-    result = json.loads((project / ".local" / "lifecycle.json").read_text())
+def lived(project: Path, output: str, result: dict[str, Any] | None = None) -> Life:
+    """A life that has just been lived; by `poe local --keep` unless its result is given."""
+    result = result or json.loads((project / ".local" / "lifecycle.json").read_text())
     environment = (
         "from ops import local_aws; import json; print(json.dumps(local_aws.environment()))"
     )

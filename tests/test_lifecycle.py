@@ -1,6 +1,5 @@
 """The whole life of a project with default answers, and what must go wrong in a good way."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,6 @@ def lived(repository: Path) -> Iterator[life.Life]:
     finally:
         if demo.exists():
             life.end(demo)
-
-
-def versions(lived: life.Life) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = lived.client("sagemaker").list_model_packages(
-        ModelPackageGroupName=lived.slug, SortBy="CreationTime", SortOrder="Ascending"
-    )["ModelPackageSummaryList"]
-    return found
 
 
 def endpoint(lived: life.Life) -> dict[str, Any]:
@@ -102,50 +94,6 @@ def test_label_of_an_unknown_prediction_is_refused(lived: life.Life, tmp_path: P
     truth.write_text("flight_id,late\nno-such-flight,1\n")
     with pytest.raises(AssertionError, match="no-such-flight"):
         lived.ops("labels", str(truth))
-
-
-def test_model_below_the_threshold_is_not_registered(lived: life.Life) -> None:
-    before = versions(lived)
-    state = lived.train(Threshold="0.99")
-    assert state["PipelineExecutionStatus"] == "Failed"
-    assert "auc" in state["FailureReason"]
-    assert "0.99" in state["FailureReason"]
-    assert versions(lived) == before
-
-
-def test_failed_job_gives_its_own_reason(lived: life.Life) -> None:
-    s3 = lived.client("s3")
-    account = lived.client("sts").get_caller_identity()["Account"]
-    bucket = f"{lived.slug}-{account}-{lived.result['answers']['aws_region']}"
-    broken = {"Bucket": bucket, "Key": "mart/flights/2013-10.parquet"}
-    s3.put_object(Body=b"this is no Parquet file", **broken)
-    try:
-        state = lived.train()
-    finally:
-        s3.delete_object(**broken)
-    assert state["PipelineExecutionStatus"] == "Failed"
-    assert "Prepare" in state["FailureReason"]
-    assert "AlgorithmError" in state["FailureReason"]
-    assert "2013-10.parquet" in state["FailureReason"]
-    assert "Traceback" not in state["FailureReason"]
-
-
-@pytest.mark.parametrize("copies", [1, 3])
-def test_repeated_approval_deploys_nothing(lived: life.Life, copies: int) -> None:
-    """EventBridge delivers at least once: the same event again, alone and thrice at a time."""
-    package = versions(lived)[1]["ModelPackageArn"]
-    event = {
-        "detail-type": "SageMaker Model Package State Change",
-        "source": "aws.sagemaker",
-        "time": "2026-01-01T00:00:00Z",
-        "detail": {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"},
-    }
-    call = {"FunctionName": f"{lived.slug}-deploy", "Payload": json.dumps(event)}
-    before = endpoint(lived)
-    answers = life.at_once(copies, lambda: lived.client("lambda").invoke(**call))
-    outcomes = [json.load(answer["Payload"])["outcome"] for answer in answers]
-    assert outcomes == ["ignored, this approval is deployed"] * copies
-    assert endpoint(lived) == before
 
 
 def test_bad_request_is_refused_and_the_endpoint_goes_on(lived: life.Life) -> None:

@@ -1,0 +1,229 @@
+"""A project of each orchestrator and each mode, brought to life as far as its first version."""
+
+import json
+import shutil
+import tarfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests import life, template
+from tests.inside import Inside
+
+T = TypeVar("T")
+
+# The stages of `poe local` up to the first version that predicts.
+FIRST_STAGES = """
+import json
+from ops.lifecycle import Life
+life = Life()
+for stage in (life.start, life.deploy, life.arrive, life.train, life.approve):
+    stage()
+print(json.dumps(life.summary()))
+"""
+
+# A value of the approval metric that no model of the sample reaches.
+OUT_OF_REACH = {
+    "binary_classification": ("auc", "0.99"),
+    "multiclass_classification": ("weighted_f1", "0.99"),
+    "regression": ("rmse", "0.5"),
+}
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The answers that a scenario is played with."""
+
+    orchestrator: str
+    inference_mode: str
+    problem_type: str
+
+    @property
+    def batch(self) -> bool:
+        """Whether predictions are made in batches."""
+        return self.inference_mode == "batch"
+
+    def __str__(self) -> str:
+        return f"{self.orchestrator}-{self.inference_mode}-{self.problem_type}"
+
+
+class Scene:
+    """A project whose first version predicts, on a local AWS that runs.
+
+    Attributes:
+        combination: The answers that it was made with.
+        life: Its life.
+        call: Calls a function of the project.
+    """
+
+    def __init__(self, combination: Combination, project: Path) -> None:
+        output = template.run(["uv", "run", "python", "-c", FIRST_STAGES], project)
+        self.combination = combination
+        self.life = life.lived(project, output, json.loads(output.splitlines()[-1]))
+        self.call = Inside(project, self.life.environment)
+        account = self.life.client("sts").get_caller_identity()["Account"]
+        self.bucket = f"{self.life.slug}-{account}-{self.life.result['answers']['aws_region']}"
+
+    def workflow(self, name: str) -> str:
+        """The full name of a workflow."""
+        return f"{self.life.slug}-{name}"
+
+    def executions(self, workflow: str = "training") -> list[str]:
+        """The ARNs of all executions of a workflow, newest first."""
+        found: list[str] = self.call("ops.workflow.executions", self.workflow(workflow))
+        return found
+
+    def describe(self, execution: str) -> dict[str, Any]:
+        """The state of an execution: `status`, `reason`, `running`, `parameters`."""
+        found: dict[str, Any] = self.call("ops.workflow.describe", execution)
+        return found
+
+    def ended(self, execution: str) -> dict[str, Any]:
+        """The state of an execution at its end."""
+
+        def end() -> dict[str, Any] | None:
+            state = self.describe(execution)
+            return None if state["status"] == "running" else state
+
+        return until(f"the end of {execution}", end)
+
+    def trigger(self, execution: str) -> str:
+        """What has started an execution."""
+        return str(self.describe(execution)["parameters"]["Trigger"])
+
+    def running(self, kind: str) -> str | None:
+        """The ARN of a job of a kind, as `training-job`, that runs."""
+        found = (arn for arn, status in self.jobs().items() if status == "InProgress")
+        return next((arn for arn in found if f":{kind}/" in arn), None)
+
+    def start(self, **parameters: str) -> str:
+        """Start the training with parameters; the execution's ARN."""
+        return str(self.call("ops.workflow.start", self.workflow("training"), parameters))
+
+    def train_on_a_broken_file(self) -> dict[str, Any]:
+        """Run the training while a file of the data mart is broken; its state at the end."""
+        broken = {"Bucket": self.bucket, "Key": "mart/flights/2013-10.parquet"}
+        s3 = self.life.client("s3")
+        s3.put_object(Body=b"this is no Parquet file", **broken)
+        try:
+            return self.ended(self.start(Trigger="manual"))
+        finally:
+            s3.delete_object(**broken)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """The versions in the registry, newest first."""
+        found: list[dict[str, Any]] = self.call("ops.models.versions")
+        return found
+
+    def serving(self) -> dict[str, Any]:
+        """All there is of what predicts: its version, its models, the endpoint if there is one."""
+        sagemaker = self.life.client("sagemaker")
+        return {
+            "version": self.call("ops.models.serving")["number"],
+            "models": sorted(model["ModelName"] for model in sagemaker.list_models()["Models"]),
+            "endpoints": sagemaker.list_endpoints()["Endpoints"],
+        }
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Call a function with an event.
+
+        Raises:
+            AssertionError: When it fails.
+        """
+        answer = self.life.client("lambda").invoke(
+            FunctionName=f"{self.life.slug}-{function}", Payload=json.dumps(event)
+        )
+        result = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            raise AssertionError(f"{function} has failed: {result}")
+        return result
+
+    def mails(self) -> list[dict[str, str]]:
+        """The mails that were sent: subject and text of each."""
+        s3 = self.life.client("s3")
+        listed = s3.list_objects_v2(Bucket=self.bucket, Prefix="notifications/")
+        return [
+            json.load(s3.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"])
+            for entry in listed.get("Contents", [])
+        ]
+
+    def mail(self, about: str) -> dict[str, str]:
+        """Wait for the mail whose text has these words."""
+        return until(
+            f"a mail about {about}",
+            lambda: next((mail for mail in self.mails() if about in mail["text"]), None),
+        )
+
+    def jobs(self) -> dict[str, str]:
+        """The status of every job."""
+        sagemaker = self.life.client("sagemaker")
+        return {
+            summary[f"{kind}JobArn"]: summary[f"{kind}JobStatus"]
+            for kind, jobs in (
+                ("Processing", sagemaker.list_processing_jobs(MaxResults=100)),
+                ("Training", sagemaker.list_training_jobs(MaxResults=100)),
+                ("Transform", sagemaker.list_transform_jobs(MaxResults=100)),
+            )
+            for summary in jobs[f"{kind}JobSummaries"]
+        }
+
+
+def until(what: str, probe: Callable[[], T | None], seconds: float = 120) -> T:
+    """Ask until there is an answer.
+
+    Raises:
+        AssertionError: When there is none in time.
+    """
+    end = time.monotonic() + seconds
+    while (found := probe()) is None:
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: nothing after {seconds:.0f} s")
+        time.sleep(0.1)
+    return found
+
+
+def plain_metrics(project: Path, folder: Path) -> dict[str, float]:
+    """The metrics of the first version, by its steps as plain processes: no AWS, no workflow.
+
+    Args:
+        project: A project that has written its sample data.
+        folder: An empty folder, which stands for /opt/ml.
+    """
+    settings = tomllib.loads((project / "usecase.toml").read_text())
+    inputs, outputs = folder / "processing" / "input", folder / "processing" / "output"
+
+    def run(command: str) -> None:
+        place = {"SAGEMAKER_BASE_DIR": str(folder)}
+        template.run(["uv", "run", "python", "-m", "usecase", command], project, place)
+
+    for table in settings["data"]["tables"]:
+        for month in range(1, 7):
+            file = Path(table, f"2013-{month:02}.parquet")
+            (inputs / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project / "data" / file, inputs / file)
+    run("prepare")
+    for channel in ("train", "validation"):
+        shutil.copytree(outputs / channel, folder / "input" / "data" / channel)
+    shutil.copytree(outputs / "test", inputs / "test")
+    parameters = {k: str(v) for k, v in settings["training"]["hyperparameters"].items()}
+    (folder / "input" / "config").mkdir()
+    (folder / "input" / "config" / "hyperparameters.json").write_text(json.dumps(parameters))
+    (folder / "model").mkdir()
+    run("train")
+    (inputs / "model").mkdir()
+    with tarfile.open(inputs / "model" / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "model", arcname=".")
+    run("evaluate")
+    report = json.loads((outputs / "evaluation" / "statistics.json").read_text())
+    (section,) = (values for name, values in report.items() if name.endswith("_metrics"))
+    return dict(numbers(section))
+
+
+def numbers(section: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The metrics of a report that are one number."""
+    for name, entry in section.items():
+        if isinstance(entry.get("value"), int | float):
+            yield name, float(entry["value"])
