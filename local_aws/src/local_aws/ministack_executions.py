@@ -218,7 +218,7 @@ def _run_until_ended() -> None:
             timer.daemon = True
             timer.start()
         try:
-            with entered(Scope(execution, parent)), ministack_history.begun(execution):
+            with entered(Scope(execution, parent)), ministack_history.begun():
                 original(arn)
         except EndedError:
             if execution["status"] == "RUNNING":  # its parent has ended

@@ -24,6 +24,7 @@ from local_aws.ministack_internals import check, module
 from local_aws.sagemaker.service import Service
 from local_aws.saver import Saver
 from local_aws.settings import Settings
+from local_aws.state_logs import StateLogs
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -113,7 +114,8 @@ class Ministack:
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
         ministack_patches.apply(service, self.put_event)
-        ministack_history.apply(self.saver.changed)
+        self._state_logs = StateLogs(service)
+        ministack_history.apply(self.saver.changed, self._state_logs)
         ministack_executions.apply(self.put_event)
         ministack_states.apply()
         ministack_tasks.apply(service)
@@ -126,6 +128,7 @@ class Ministack:
         """End what runs in ministack's services; requests are still answered then."""
         reason = "The local AWS was stopped while the execution ran."
         contextvars.copy_context().run(self._as_the_account, ministack_executions.end_all, reason)
+        self._state_logs.close()
 
     def _as_the_account(self, function: Callable[..., None], *args: object) -> None:
         """Call a function for our account; ministack keeps a request's in context variables."""
