@@ -188,7 +188,7 @@ def test_a_state_machine_that_uses_it_all(host: HostProcess, name: str, function
 def test_variables_of_a_branch_stay_in_it(host: HostProcess, name: str) -> None:
     inner = branch({"Set": {"Type": "Pass", "Assign": {"inner": 1}, "End": True}})
     states = {
-        "Both": {"Type": "Parallel", "Branches": [inner, inner], "Next": "Look"},
+        "Both": {"Type": "Parallel", "Branches": [inner], "Next": "Look"},
         "Look": {"Type": "Pass", "Output": "{% $exists($inner) %}", "End": True},
     }
     assert output(host, name, machine(states)) is False
@@ -263,9 +263,38 @@ def test_an_expression_without_a_result_can_be_caught(
     assert output(host, name, machine(states)) == "States.QueryEvaluationError"
 
 
-def test_a_definition_with_a_wrong_expression_is_refused(host: HostProcess, name: str) -> None:
+PASS = {"Type": "Pass", "End": True}
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        ("{", "INVALID_JSON_DESCRIPTION"),
+        ("[]", "SCHEMA_VALIDATION_FAILED.* at /"),
+        (one(Output="{% 1 + %}"), "INVALID_JSONATA_EXPRESSION.* at /States/Say/Output"),
+        (machine({"A": PASS}, StartAt="B"), "MISSING_TRANSITION_TARGET.*B at /StartAt"),
+        (
+            machine({"A": {"Type": "Pass", "Next": "B"}}),
+            "MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next",
+        ),
+        (
+            machine({"A": {"Type": "Choice", "Choices": [{"Condition": True, "Next": "B"}]}}),
+            "MISSING_TRANSITION_TARGET.*B at /States/A/Choices/0/Next",
+        ),
+        (machine({"A": {"Type": "Pass"}}), "neither Next nor End at /States/A"),
+        (machine({"A": {"Type": "Pas", "End": True}}), "Type must be one of.*at /States/A"),
+        (machine({"A": {"Type": "Task", "End": True}}), "no Resource at /States/A"),
+        (
+            machine({"A": {"Type": "Parallel", "Branches": [branch({"A": PASS})], "End": True}}),
+            "DUPLICATE_STATE_NAME.*at /States/A/Branches/0/States/A",
+        ),
+    ],
+)
+def test_a_definition_that_cannot_run_is_refused(
+    host: HostProcess, name: str, definition: Any, told: str
+) -> None:
     states = host.client("stepfunctions")
-    with pytest.raises(states.exceptions.InvalidDefinition, match="/States/Say/Output"):
-        states.create_state_machine(
-            name=name, definition=json.dumps(one(Output="{% 1 + %}")), roleArn=ROLE
-        )
+    text = definition if isinstance(definition, str) else json.dumps(definition)
+    with pytest.raises(states.exceptions.InvalidDefinition) as caught:
+        states.create_state_machine(name=name, definition=text, roleArn=ROLE)
+    assert re.search(told, str(caught.value), re.DOTALL)
