@@ -6,11 +6,13 @@ import tarfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests import life, template
+from tests import life, matrix, template
 from tests.inside import Inside
 
 T = TypeVar("T")
@@ -48,6 +50,17 @@ class Combination:
 
     def __str__(self) -> str:
         return f"{self.orchestrator}-{self.inference_mode}-{self.problem_type}"
+
+
+def combinations() -> Iterator[Combination]:
+    """Every orchestrator in every mode for two problem types; for the third, one of them."""
+    asked = matrix.questions()
+    orchestrators, modes = (
+        list(asked[name]["choices"].values()) for name in ("orchestrator", "inference_mode")
+    )
+    for answers in product(orchestrators, modes, ("binary_classification", "regression")):
+        yield Combination(*answers)
+    yield Combination(orchestrators[-1], modes[0], "multiclass_classification")
 
 
 class Scene:
@@ -169,6 +182,19 @@ class Scene:
             )
             for summary in jobs[f"{kind}JobSummaries"]
         }
+
+
+@contextmanager
+def staged(combination: Combination, project: Path) -> Iterator[Scene]:
+    """A scene in a project that was made with the combination; it ends with the context."""
+    try:
+        scene = Scene(combination, project)
+        try:
+            yield scene
+        finally:
+            scene.call.close()
+    finally:
+        life.end(project)
 
 
 def until(what: str, probe: Callable[[], T | None], seconds: float = 120) -> T:

@@ -1,7 +1,6 @@
 """What happens means the same with each orchestrator and in each mode."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,9 @@ from tests.scenarios import OUT_OF_REACH, Combination, Scene, until
 
 pytestmark = pytest.mark.slow
 
-ORCHESTRATORS = ("sagemaker_pipelines",)
-MODES = ("realtime",)
+COMBINATIONS = list(scenarios.combinations())
 DEFAULT = Combination("sagemaker_pipelines", "realtime", "binary_classification")
-FARTHEST = Combination(ORCHESTRATORS[-1], MODES[-1], "regression")
-COMBINATIONS = [
-    *(
-        Combination(*answers)
-        for answers in product(ORCHESTRATORS, MODES, ("binary_classification", "regression"))
-    ),
-    Combination(ORCHESTRATORS[-1], MODES[0], "multiclass_classification"),
-]
+FARTHEST = next(c for c in reversed(COMBINATIONS) if c.problem_type == "regression")
 
 
 @pytest.fixture(
@@ -45,12 +36,8 @@ def scene(
     else:
         folder = tmp_path_factory.mktemp("scene") / "project"
         project = conftest.make_project(repository, folder, vars(combination))
-    try:
-        scene = Scene(combination, project)
+    with scenarios.staged(combination, project) as scene:
         yield scene
-        scene.call.close()
-    finally:
-        life.end(project)
 
 
 @pytest.fixture(scope="module")
