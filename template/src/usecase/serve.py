@@ -14,15 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from usecase import config, container, payload
+from usecase import config, container
 from usecase.config import UseCase
-from usecase.errors import UseCaseError
+from usecase.errors import BadRequest, UseCaseError
 from usecase.evaluate import load_model
-from usecase.payload import CSV, JSON, BadRequest
+from usecase.serving import CONTENT_TYPES, MAX_BYTES, ROUTES, answer
 
 LOG = logging.getLogger("uvicorn.error")
 
-MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
 LARGE_BYTES = 64 * 1024  # from here on a prediction would keep /ping waiting
 
 
@@ -76,24 +75,20 @@ def create_app() -> Starlette:
             f"({type(error).__name__}: {error})"
         ) from error
 
-    def predict(body: bytes, content_type: str, accept: str) -> bytes:
-        rows = payload.parse(body, content_type, use_case.features)
-        return payload.render(use_case.target, model.predict(rows), accept)
-
     async def ping(_: Request) -> Response:
         return Response()
 
     async def invocations(request: Request) -> Response:
         content_type = media_type(request.headers.get("content-type", ""))
-        if content_type not in (CSV, JSON):
-            return refuse(415, f"Content-Type must be {CSV} or {JSON}, in UTF-8")
+        if content_type not in CONTENT_TYPES:
+            return refuse(415, f"Content-Type must be {' or '.join(CONTENT_TYPES)}, in UTF-8")
         accept = accepted(request.headers.get("accept", ""), content_type)
         if accept is None:
-            return refuse(406, f"Accept must be {CSV} or {JSON}")
+            return refuse(406, f"Accept must be {' or '.join(CONTENT_TYPES)}")
         body = await read(request)
         if body is None:
             return refuse(413, f"the body is larger than {MAX_BYTES} bytes; send fewer rows")
-        call = functools.partial(predict, body, content_type, accept)
+        call = functools.partial(answer, body, content_type, accept, model, use_case)
         content = await run_in_threadpool(call) if len(body) > LARGE_BYTES else call()
         return Response(content, media_type=accept)
 
@@ -101,18 +96,19 @@ def create_app() -> Starlette:
         routes=[
             Route("/ping", ping),
             Route("/invocations", invocations, methods=["POST"]),
+            *ROUTES,
         ],
         exception_handlers={
             BadRequest: lambda _, exception: refuse(400, str(exception)),
             ClientDisconnect: lambda _, __: Response(status_code=400),
-            Exception: lambda _, __: refuse(500, "internal error; the endpoint's log has it"),
+            Exception: lambda _, __: refuse(500, "internal error; the log has it"),
         },
     )
 
 
 def refuse(status: int, message: str) -> Response:
     """An answer that says what is wrong."""
-    # JSON requests can hold halves of characters, which UTF-8 cannot write.
+    # A request can hold halves of characters, which UTF-8 cannot write.
     text = message.encode("utf-8", "replace").decode("utf-8")
     return JSONResponse({"error": text}, status)
 
@@ -144,4 +140,4 @@ def accepted(header: str, content_type: str) -> str | None:
     kinds = [kind.partition(";")[0].strip() for kind in header.lower().split(",")]
     if kinds == [""] or content_type in kinds or "*/*" in kinds:
         return content_type
-    return next((kind for kind in kinds if kind in (CSV, JSON)), None)
+    return next((kind for kind in kinds if kind in CONTENT_TYPES), None)

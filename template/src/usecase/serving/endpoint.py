@@ -3,28 +3,43 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy.typing as npt
+from starlette.routing import Route
 
-from usecase.config import Features
-from usecase.errors import UseCaseError
+from usecase.config import Features, UseCase
+from usecase.errors import BadRequest
+from usecase.model import Model
 from usecase.problem import Target
+from usecase.serving import fields
 
 CSV, JSON = "text/csv", "application/json"
-
-#: The largest number of 32 bits, which is what the model computes with.
-LARGEST = 3.4028234663852886e38
+CONTENT_TYPES = (CSV, JSON)
+MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
+ROUTES: list[Route] = []
 
 Value = float | str | None
 Converter = Callable[[Any], Value]
 Columns = dict[str, list[Value]]
 
 
-class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
-    """The request is wrong; the message names row and field and what mends it."""
+def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: UseCase) -> bytes:
+    """Answer a request.
+
+    Args:
+        body: The rows.
+        content_type: Its form, `CSV` or `JSON`.
+        accept: The form of the answer.
+        model: Predicts.
+        use_case: Names the fields.
+
+    Raises:
+        BadRequest: When a row is wrong.
+    """
+    rows = parse(body, content_type, use_case.features)
+    return render(use_case.target, model.predict(rows), accept)
 
 
 def parse(body: bytes, content_type: str, features: Features) -> Columns:
@@ -53,7 +68,7 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
     number: Converter
     category: Converter
     if content_type == CSV:
-        rows, number, category = _csv_rows(text, features), _csv_number, _csv_category
+        rows, number, category = _csv_rows(text, features), fields.number, _csv_category
     else:
         rows, number, category = _json_rows(text, features), _json_number, _json_category
     columns = dict(zip(features.names, zip(*rows, strict=True), strict=True))
@@ -72,13 +87,13 @@ def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes
         content_type: `CSV`: a line per row without header, the fields in the order of
             `target.answer`. `JSON`: `{"predictions": [{field: value}]}`.
     """
-    rows = target.answers(output)
+    columns = target.answers(output)
+    rows = zip(*columns.values(), strict=True)
     if content_type == CSV:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().encode()
-    names = target.answer
-    predictions = [dict(zip(names, row, strict=True)) for row in rows]
+    predictions = [dict(zip(columns, row, strict=True)) for row in rows]
     return json.dumps({"predictions": predictions}).encode()
 
 
@@ -140,20 +155,12 @@ def _convert(name: str, values: Iterable[object], kind: Converter) -> list[Value
         try:
             converted.append(kind(value))
         except (ValueError, TypeError, OverflowError):
-            wanted = "number" if kind in (_csv_number, _json_number) else "text"
+            wanted = "number" if kind in (fields.number, _json_number) else "text"
             raise BadRequest(
-                f"row {row}, field {name}: {_shown(value)} is no {wanted}; send an empty field "
+                f"row {row}, field {name}: {fields.shown(value)} is no {wanted}; send an empty field "
                 "(CSV) or null (JSON) when it is not known"
             ) from None
     return converted
-
-
-def _csv_number(text: str) -> float | None:
-    if not text:
-        return None
-    if "_" in text:  # which Python allows in numbers
-        raise ValueError
-    return _finite(float(text))
 
 
 def _csv_category(text: str) -> str | None:
@@ -165,7 +172,7 @@ def _json_number(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return _finite(float(value))
+    return fields.finite(float(value))
 
 
 def _json_category(value: object) -> str | None:
@@ -173,15 +180,3 @@ def _json_category(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise TypeError
     return None if value is None else str(value) or None
-
-
-def _finite(number: float) -> float:
-    if abs(number) > LARGEST or math.isnan(number):
-        raise ValueError
-    return number
-
-
-def _shown(value: object) -> str:
-    """A value for a message, shortened."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:39]}…"
