@@ -59,7 +59,9 @@ def read(folder: Path, use_case: UseCase) -> pl.DataFrame:
             parts.append(pl.read_csv(file, has_header=False, schema=schema))
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
-            raise UseCaseError(f"{file.name}: has not the columns {', '.join(names)}: {reason}") from None
+            raise UseCaseError(
+                f"{file.name}: its columns are not {', '.join(names)}: {reason}"
+            ) from None
     return pl.concat(parts)
 
 
@@ -75,10 +77,11 @@ def publish(
         use_case: Names the columns.
     """
     kinds = parquet.columns(use_case)
-    origin = {"model_version": int(os.environ["MODEL_VERSION"]), "scored_at": datetime.now(UTC)}
+    now = datetime.now(UTC).replace(tzinfo=None)
+    origin = {"model_version": int(os.environ["MODEL_VERSION"]), "scored_at": now}
     for name, table in {PREDICTIONS: predictions, REJECTED: rejected}.items():
         if days:
-            stamped = table.with_columns(pl.lit(value).alias(column) for column, value in origin.items())
+            stamped = table.with_columns(pl.lit(value).alias(key) for key, value in origin.items())
             rows = parquet.typed(stamped, kinds[name])
             parquet.write(container.processing_output(name), rows, days, use_case.data.time)
     counts = {PREDICTIONS: predictions.height, REJECTED: rejected.height}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from math import ceil
 
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from usecase import collect, container, prepare, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
+from usecase.predictions import parquet
 
 NEWEST = "newest"
 ROWS_PER_FILE = 500_000
@@ -49,7 +51,7 @@ def run(use_case: UseCase) -> None:
     # SageMaker gives whole files to instances.
     for number, part in enumerate(records.iter_slices(ceil(records.height / files) or 1)):
         path = container.processing_output("records") / f"part-{number:05}.csv"
-        container.write(path, lambda partial, part=part: part.write_csv(partial, include_header=False))
+        container.write(path, partial(part.write_csv, include_header=False))
     folder = container.processing_output("selection")
     container.write(folder / "rejected.parquet", found.rejected.write_parquet)
     document = {"days": [str(day) for day in found.days], "records": records.height}
@@ -59,7 +61,8 @@ def run(use_case: UseCase) -> None:
     print(message)
     container.exit_message(message)
     if records.is_empty():
-        collect.publish(records.clear(), found.rejected, found.days, use_case)
+        none = parquet.nothing(parquet.columns(use_case)[parquet.PREDICTIONS])
+        collect.publish(none, found.rejected, found.days, use_case)
 
 
 def day(variable: str) -> date | None:
@@ -108,7 +111,8 @@ def select(
     first, last = max(start or newest, oldest), min(end or newest, newest)
     days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
     # A record without a time is reported with the newest day that is asked for.
-    table = table.with_columns(pl.col(_DAY).fill_null(last)).filter(pl.col(_DAY).is_between(first, last))
+    table = table.with_columns(pl.col(_DAY).fill_null(last))
+    table = table.filter(pl.col(_DAY).is_between(first, last))
     right = pl.col(_REASON).is_null()
     lines = table.filter(right).sort(data.time, data.id).drop(_DAY, _REASON)
     return Selection(

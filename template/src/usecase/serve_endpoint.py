@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -13,12 +14,14 @@ from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
 from usecase.problem import Target
-from usecase.serving import fields
 
 CSV, JSON = "text/csv", "application/json"
 CONTENT_TYPES = (CSV, JSON)
 MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
 ROUTES: list[Route] = []
+
+#: The largest number of 32 bits, which is what the model computes with.
+LARGEST = 3.4028234663852886e38
 
 Value = float | str | None
 Converter = Callable[[Any], Value]
@@ -68,7 +71,7 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
     number: Converter
     category: Converter
     if content_type == CSV:
-        rows, number, category = _csv_rows(text, features), fields.number, _csv_category
+        rows, number, category = _csv_rows(text, features), _csv_number, _csv_category
     else:
         rows, number, category = _json_rows(text, features), _json_number, _json_category
     columns = dict(zip(features.names, zip(*rows, strict=True), strict=True))
@@ -155,12 +158,20 @@ def _convert(name: str, values: Iterable[object], kind: Converter) -> list[Value
         try:
             converted.append(kind(value))
         except (ValueError, TypeError, OverflowError):
-            wanted = "number" if kind in (fields.number, _json_number) else "text"
+            wanted = "number" if kind in (_csv_number, _json_number) else "text"
             raise BadRequest(
-                f"row {row}, field {name}: {fields.shown(value)} is no {wanted}; send an empty field "
+                f"row {row}, field {name}: {_shown(value)} is no {wanted}; send an empty field "
                 "(CSV) or null (JSON) when it is not known"
             ) from None
     return converted
+
+
+def _csv_number(text: str) -> float | None:
+    if not text:
+        return None
+    if "_" in text:  # which Python allows in numbers
+        raise ValueError
+    return _finite(float(text))
 
 
 def _csv_category(text: str) -> str | None:
@@ -172,7 +183,7 @@ def _json_number(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return fields.finite(float(value))
+    return _finite(float(value))
 
 
 def _json_category(value: object) -> str | None:
@@ -180,3 +191,15 @@ def _json_category(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise TypeError
     return None if value is None else str(value) or None
+
+
+def _finite(number: float) -> float:
+    if abs(number) > LARGEST or math.isnan(number):
+        raise ValueError
+    return number
+
+
+def _shown(value: object) -> str:
+    """A value for a message, shortened."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -16,12 +16,16 @@ from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
 from usecase.problem import Target
-from usecase.serving import fields
 
 CONTENT_TYPES = ("text/csv",)
+
+#: The largest number of 32 bits, which is what the model computes with.
+LARGEST = 3.4028234663852886e38
 MAX_BYTES = 100 * 1024**2  # the most that a job's MaxPayloadInMB can be
 
 ERROR = "error"
+SHOWN = 40  # characters of a wrong value
+NO_NUMBER = 'field {}: "{}" is no number; leave it empty when it is not known'
 _ROW = "row"
 
 
@@ -77,27 +81,18 @@ def parse(body: bytes, features: Features) -> pl.DataFrame:
     if (table := whole(body, features)) is not None:
         return table.with_columns(pl.lit(None, pl.String).alias(ERROR))
     rows = split(body, features.names)
-    columns = []
-    wrong: dict[int, str] = {}
     for name in features.numeric:
-        texts = rows[name]
-        numbers = texts.cast(pl.Float64, strict=False)
-        # Python reads a few forms that Polars does not, and knows what is wrong with the others.
-        odd = texts.is_not_null() & ~(numbers.abs() <= fields.LARGEST).fill_null(value=False)
-        places = odd.arg_true().to_list()
-        values: list[float | None] = []
-        for row in places:
-            try:
-                values.append(fields.number(texts[row]))
-            except ValueError:
-                values.append(None)
-                reason = f"field {name}: {fields.shown(texts[row])} is no number"
-                wrong.setdefault(row, f"{reason}; leave it empty when it is not known")
-        columns.append(numbers.scatter(places, values) if places else numbers)
-    errors = rows[ERROR]
-    if wrong:
-        errors = errors.scatter(list(wrong), list(wrong.values()))
-    return pl.DataFrame([*columns, *(rows[name] for name in features.categorical), errors])
+        text = pl.col(name).str.strip_chars()
+        number = text.cast(pl.Float64, strict=False)
+        odd = text.is_not_null() & ~(number.abs() <= LARGEST).fill_null(value=False)
+        rows = rows.with_columns(
+            pl.when(~odd).then(number).alias(name),
+            pl.when(odd & pl.col(ERROR).is_null())
+            .then(pl.format(NO_NUMBER, pl.lit(name), pl.col(name).str.head(SHOWN)))
+            .otherwise(ERROR)
+            .alias(ERROR),
+        )
+    return rows
 
 
 def whole(body: bytes, features: Features) -> pl.DataFrame | None:
@@ -113,7 +108,7 @@ def whole(body: bytes, features: Features) -> pl.DataFrame | None:
         return None
     # Polars refuses a line that is too long, so with as many separators as there have to be, none
     # is too short.
-    fit = all((table[name].abs() <= fields.LARGEST).all() for name in features.numeric)
+    fit = all((table[name].abs() <= LARGEST).all() for name in features.numeric)
     return table if fit and table.height == lines else None
 
 
@@ -145,7 +140,7 @@ def split(body: bytes, names: list[str]) -> pl.DataFrame:
     table = parsed.with_columns(plain[_ROW], pl.lit(None, pl.String).alias(ERROR))
     if plain.height == lines.height:
         return table
-    others = [one_by_one(*line, names) for line in lines.filter(~usual).iter_rows()]
+    others = [one_by_one(row, line, names) for row, line in lines.filter(~usual).iter_rows()]
     rest = pl.DataFrame(others, schema={_ROW: pl.UInt32, **schema, ERROR: pl.String}, orient="row")
     return pl.concat([table, rest.select(table.columns)]).sort(_ROW)
 
