@@ -92,6 +92,7 @@ class Arns:
         self.package_group = self.of(
             "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
         )
+        self.topic = self.of("sns", names.TOPIC)
         self.packages = self.of("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
 
     def alarm(self, name: str) -> str:
@@ -137,6 +138,16 @@ def write_objects(arns: Arns, *prefixes: str) -> Allow:
     keys = [arns.objects(f"{prefix}*") for prefix in prefixes]
     reason = "The keys below these prefixes are made while the workflows run"
     return Allow(["s3:PutObject", "s3:AbortMultipartUpload"], keys, reason)
+
+
+def put_metrics() -> Allow:
+    """Writing metrics of this use case."""
+    return Allow(
+        ["cloudwatch:PutMetricData"],
+        ["*"],
+        "CloudWatch knows no resources here; the condition limits the namespace",
+        conditions={"StringEquals": {"cloudwatch:namespace": names.METRIC_NAMESPACE}},
+    )
 
 
 def pull_image(repository_arn: str) -> list[Allow]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import botocore.session
 
 from workflows import jobs, names
-from workflows.jobs import Body
+from workflows.jobs import Body, Settings
 from workflows.placeholders import fill
 
 State = dict[str, Any]
@@ -36,8 +36,9 @@ JOB_TIMEOUT_SECONDS = jobs.MAX_RUNTIME_SECONDS + 1800
 # What the result of a `.sync` state, the description of its job, has for the states after it.
 OUTPUTS = "{% $states.result.ProcessingOutputConfig.Outputs{OutputName: S3Output.S3Uri} %}"
 MODEL = {"model": "{% $states.result.ModelArtifacts.S3ModelArtifacts %}"}
-TRANSFORMED = {"transformed": "{% $states.result.TransformOutput.S3OutputPath %}"}
+TRANSFORMED = {"folder": "{% $states.result.TransformOutput.S3OutputPath %}"}
 PAYLOAD = "{% $states.result.Payload %}"
+DOCUMENT = "$parse($states.result.Body)"
 
 
 def _retry(errors: Sequence[str], seconds: int) -> Body:
@@ -145,6 +146,18 @@ def function(arn: str, payload: Body) -> State:
     }
 
 
+def read(settings: Settings, folder: str, file: str) -> State:
+    """A state that reads a JSON file; the document is `DOCUMENT`.
+
+    Args:
+        settings: Where the data bucket is.
+        folder: An expression for the S3 URI of the folder that the file is in.
+        file: The file's name.
+    """
+    key = f"$substringAfter({folder}, '{settings.uri('')}') & '/{file}'"
+    return request("S3", "getObject", {"Bucket": settings.bucket, "Key": f"{{% {key} %}}"})
+
+
 def request(service: str, operation: str, arguments: Body) -> State:
     """A state that sends a request to an AWS service.
 
@@ -181,6 +194,8 @@ def _expression(placeholder: str) -> str:
             return f"{{% ${state}.{name} %}}"
         case ["model", state]:
             return f"{{% ${state}.model %}}"
+        case ["transformed", state]:
+            return f"{{% ${state}.folder %}}"
     raise ValueError(f"@{{{placeholder}}} means nothing to Step Functions")
 
 

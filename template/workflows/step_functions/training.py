@@ -4,6 +4,7 @@ from workflows import jobs, names
 from workflows.jobs import Body, Settings
 from workflows.step_functions.states import (
     CATCH,
+    DOCUMENT,
     EXECUTION_HASH,
     FAILED,
     MODEL,
@@ -11,6 +12,7 @@ from workflows.step_functions.states import (
     branch,
     job,
     machine,
+    read,
     request,
 )
 
@@ -19,6 +21,7 @@ def definition(settings: Settings) -> Body:
     """Prepare, train, evaluate and describe; register the model if it is good enough."""
     approval = settings.use_case.approval
     passes, misses = (">=", "below") if approval.higher_is_better else ("<=", "above")
+    metric = f"{names.QUALITY_METRICS}.{approval.metric}.value"
     return machine(
         f"Trains the model of {names.PROJECT} and registers it for approval",
         {"Trigger": "manual", "Threshold": approval.threshold},
@@ -50,21 +53,9 @@ def definition(settings: Settings) -> Body:
                 "Next": "ReadMetric",
                 "Catch": CATCH,
             },
-            "ReadMetric": request(
-                "S3",
-                "getObject",
-                {
-                    "Bucket": settings.bucket,
-                    "Key": "{% $substringAfter($Evaluate.evaluation, '"
-                    + settings.uri("")
-                    + "') & '/statistics.json' %}",
-                },
-            )
+            "ReadMetric": read(settings, "$Evaluate.evaluation", "statistics.json")
             | {
-                "Assign": {
-                    "metric": "{% $parse($states.result.Body)."
-                    f"{names.QUALITY_METRICS}.{approval.metric}.value %}}"
-                },
+                "Assign": {"metric": f"{{% {DOCUMENT}.{metric} %}}"},
                 "Next": "Gate",
                 "Catch": CATCH,
             },
