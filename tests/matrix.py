@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Iterator
-from itertools import chain, combinations, cycle, product
+from itertools import chain, combinations, cycle
 from typing import Any
 
 import yaml
+from allpairspy import AllPairs
 
 from tests.template import ROOT
 
@@ -34,9 +35,9 @@ TEXTS: list[Answers] = [
 # A few that have every answer once and lack every answer once, for what is too slow for all.
 OPPOSITES: list[Answers] = [
     {},
-    {"monitors": ["data_quality"], "triggers": []},
+    {"orchestrator": "step_functions", "monitors": ["data_quality"], "triggers": []},
     {"problem_type": "regression", "monitors": ["model_quality"], "triggers": ["new_data"]},
-    {"problem_type": "multiclass_classification"},
+    {"problem_type": "multiclass_classification", "orchestrator": "step_functions"},
 ]
 
 
@@ -60,12 +61,19 @@ def options(question: dict[str, Any]) -> list[Any]:
     return [list(c) for c in chain.from_iterable(combinations(values, size) for size in sizes)]
 
 
+def choices() -> dict[str, list[Any]]:
+    """Every answer to each of the questions with choices."""
+    return {name: options(q) for name, q in questions().items() if "choices" in q}
+
+
 def all_answers() -> Iterator[Answers]:
-    """Every combination of the questions with choices, each with one of the texts in turn."""
-    choices = {name: options(q) for name, q in questions().items() if "choices" in q}
-    texts = cycle(TEXTS)
-    for values in product(*choices.values()):
-        yield dict(zip(choices, values, strict=True)) | next(texts)
+    """Combinations in which every two answers meet, each with one of the texts in turn.
+
+    All combinations would be hundreds. The first is that of the defaults.
+    """
+    names, texts = list(choices()), cycle(TEXTS)
+    for values in AllPairs(list(choices().values())):
+        yield dict(zip(names, values, strict=True)) | next(texts)
 
 
 def name(answers: Answers) -> str:

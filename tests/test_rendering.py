@@ -1,4 +1,4 @@
-"""Every combination of answers gives a project that is whole, formatted and lint-free."""
+"""Whatever is answered, the project is whole, formatted and lint-free."""
 
 import ast
 import json
@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ TRACES = {
         "data_quality",
     ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|DataQuality(Inputs|Due)",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",
+    ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
+    ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
     ("triggers", "schedule"): r"[\"'`]schedule[\"'`]|triggers[./]schedule|on a schedule|monthly",
     ("triggers", "new_data"): r"[\"'`/.]new_data|[Nn]ew data|_SUCCESS",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
@@ -153,7 +156,11 @@ def test_ruff_finds_nothing_and_would_change_nothing(
     template.run([ruff, "format", "--check", "--no-cache"], project)
 
 
-def test_matrix_is_complete() -> None:
-    names = [matrix.name(answers) for answers in matrix.all_answers()]
-    assert len(names) == len(set(names)) == 72
+def test_every_two_answers_meet_in_the_matrix() -> None:
+    tested = list(matrix.all_answers())
+    names = [matrix.name(answers) for answers in tested]
+    assert len(names) == len(set(names))
     assert names[0] == "defaults"
+    for (one, ones), (other, others) in combinations(matrix.choices().items(), 2):
+        met = [(answers[one], answers[other]) for answers in tested]
+        assert all(pair in met for pair in product(ones, others)), f"{one} and {other}"

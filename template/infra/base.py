@@ -88,8 +88,10 @@ class BaseStack(Stack):
                     abort_incomplete_multipart_upload_after=Duration.days(7),
                     noncurrent_version_expiration=Duration.days(30),
                 ),
-                s3.LifecycleRule(prefix="capture/", expiration=Duration.days(365)),
-                s3.LifecycleRule(prefix="monitoring/inputs/", expiration=Duration.days(30)),
+                *(
+                    s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
+                    for prefix, days in names.EXPIRING.items()
+                ),
             ],
         )
         # As a property of the bucket: CDK's own `event_bridge_enabled` takes a custom resource.

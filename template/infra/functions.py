@@ -155,7 +155,7 @@ class Schedule(Construct):
             scope: Where it belongs.
             name: Its name.
             expression: When, in UTC: `rate(…)` or `cron(…)`.
-            start: Permission to start its target, a function or a pipeline.
+            start: Permission to start its target, a function or a workflow.
             message: What the target gets.
         """
         super().__init__(scope, "Schedule")

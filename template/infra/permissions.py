@@ -87,20 +87,21 @@ class Arns:
     def __init__(self, scope: Construct) -> None:
         self._stack = Stack.of(scope)
         self.bucket = f"arn:{self._stack.partition}:s3:::{names.bucket(self._stack.account)}"
-        self.dead_letters = self._arn("sqs", names.DEAD_LETTERS)
-        self.models = self._arn("sagemaker", f"model/{names.PROJECT}-*")
-        self.package_group = self._arn(
+        self.dead_letters = self.of("sqs", names.DEAD_LETTERS)
+        self.models = self.of("sagemaker", f"model/{names.PROJECT}-*")
+        self.package_group = self.of(
             "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
         )
-        self.packages = self._arn("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
+        self.topic = self.of("sns", names.TOPIC)
+        self.packages = self.of("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
 
     def alarm(self, name: str) -> str:
         """An alarm."""
-        return self._arn("cloudwatch", f"alarm:{name}")
+        return self.of("cloudwatch", f"alarm:{name}")
 
     def log_groups(self, prefix: str) -> str:
         """All log groups whose names begin alike, with their streams."""
-        return self._arn("logs", f"log-group:{prefix}*")
+        return self.of("logs", f"log-group:{prefix}*")
 
     def objects(self, pattern: str) -> str:
         """Objects of the data bucket."""
@@ -108,9 +109,10 @@ class Arns:
 
     def sagemaker(self, resource: str) -> str:
         """A resource of SageMaker, or several by a pattern."""
-        return self._arn("sagemaker", resource)
+        return self.of("sagemaker", resource)
 
-    def _arn(self, service: str, resource: str) -> str:
+    def of(self, service: str, resource: str) -> str:
+        """A resource of a service, or several by a pattern."""
         stack = self._stack
         return f"arn:{stack.partition}:{service}:{stack.region}:{stack.account}:{resource}"
 
@@ -136,6 +138,16 @@ def write_objects(arns: Arns, *prefixes: str) -> Allow:
     keys = [arns.objects(f"{prefix}*") for prefix in prefixes]
     reason = "The keys below these prefixes are made while the workflows run"
     return Allow(["s3:PutObject", "s3:AbortMultipartUpload"], keys, reason)
+
+
+def put_metrics() -> Allow:
+    """Writing metrics of this use case."""
+    return Allow(
+        ["cloudwatch:PutMetricData"],
+        ["*"],
+        "CloudWatch knows no resources here; the condition limits the namespace",
+        conditions={"StringEquals": {"cloudwatch:namespace": names.METRIC_NAMESPACE}},
+    )
 
 
 def pull_image(repository_arn: str) -> list[Allow]:

@@ -44,7 +44,7 @@ class Workflow(Construct):
             "Role",
             "sagemaker.amazonaws.com",
             [
-                *(start_jobs(arns, kind) for kind in ("Processing", "Training")),
+                *(start_jobs(arns, kind) for kind in kinds_of_jobs(definition)),
                 Allow(
                     ["iam:PassRole"],
                     [jobs_role.role_arn],
@@ -63,6 +63,21 @@ class Workflow(Construct):
             role_arn=role.role_arn,
         )
         self.start = Allow(["sagemaker:StartPipelineExecution"], [pipeline_arn(arns, name)])
+
+
+def kinds_of_jobs(definition: Mapping[str, Any]) -> list[str]:
+    """The kinds of jobs that a pipeline starts: Processing, Training, Transform."""
+    kinds: set[str] = set()
+
+    def look(steps: Sequence[Mapping[str, Any]]) -> None:
+        for step in steps:
+            if step["Type"] in ("Processing", "Training", "Transform"):
+                kinds.add(step["Type"])
+            for branch in ("IfSteps", "ElseSteps"):
+                look(step["Arguments"].get(branch, []))
+
+    look(definition["Steps"])
+    return sorted(kinds)
 
 
 def start_jobs(arns: Arns, kind: str) -> Allow:

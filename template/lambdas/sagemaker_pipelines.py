@@ -2,36 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from lambdas import Execution
 from lambdas.mail import Mail
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
 STARTED_BY = "Started by "
-
-
-@dataclass(frozen=True)
-class Execution:
-    """An execution of a workflow.
-
-    Attributes:
-        arn: Its ARN.
-        trigger: What started it; empty if that was a person.
-        running: Whether it has not come to an end.
-        started: When it was started, UTC.
-    """
-
-    arn: str
-    trigger: str
-    running: bool
-    started: datetime
 
 
 @cache
@@ -44,7 +26,7 @@ def start(workflow: str, trigger: str, once: str) -> str:
     """Start an execution.
 
     Args:
-        workflow: Name of the pipeline.
+        workflow: ARN of the pipeline.
         trigger: What starts it, a word; also its parameter Trigger.
         once: SageMaker starts one execution for it, even for calls at the same time.
 

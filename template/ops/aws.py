@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from ops.errors import OpsError
 from workflows import names
@@ -63,12 +64,32 @@ def read_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
     return json.loads(s3().get_object(Bucket=where, Key=key)["Body"].read())
 
 
+def find_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document from S3, `None` if there is none."""
+    try:
+        return read_json(uri)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise
+
+
+def read(key: str) -> bytes:
+    """The content of an object of the data bucket."""
+    return s3().get_object(Bucket=bucket(), Key=key)["Body"].read()
+
+
 def keys(prefix: str) -> Iterator[str]:
     """The keys of the data bucket under a prefix, in order."""
+    return (key for key, _ in written(prefix))
+
+
+def written(prefix: str) -> Iterator[tuple[str, datetime]]:
+    """The keys of the data bucket under a prefix, in order, and when each was written."""
     pages = s3().get_paginator("list_objects_v2").paginate(Bucket=bucket(), Prefix=prefix)
     for page in pages:
         for found in page.get("Contents", []):
-            yield found["Key"]
+            yield found["Key"], found["LastModified"]
 
 
 def stacks() -> list[str]:

@@ -1,11 +1,17 @@
 """The endpoint, which belongs to the deployment and not to a stack."""
 
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ops import aws
 from ops.errors import OpsError
+from usecase import predictions
+from usecase.config import UseCase
 from workflows import names
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -78,3 +84,16 @@ def wait_until_serving(package: str) -> None:
         return True if state["EndpointStatus"] == "InService" else None
 
     aws.wait_for(f"deployment of {package}", probe, timeout=1800, interval=0.2)
+
+
+def predicted_ids(use_case: UseCase) -> set[str]:
+    """The inference ids of the predictions captured within the model-quality monitor's window."""
+    end = aws.utc_now()
+    start = end - timedelta(hours=use_case.monitors.model_quality.window_hours)
+    prefix = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
+    with tempfile.TemporaryDirectory() as folder:
+        for i, key in enumerate(aws.keys(prefix)):
+            hour = key.removeprefix(prefix).rsplit("/", 1)[0]
+            if hour >= f"{start:%Y/%m/%d/%H}":
+                aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
+        return set(predictions.read(Path(folder), use_case)["inference_id"])

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from ops import predictions
+from ops.tables import spread
 from usecase.config import UseCase
 
 Progress = Callable[[str], None]
+REQUESTS = 1500  # of each month
 
 
 class Traffic:
@@ -26,6 +28,10 @@ class Traffic:
         self.failures = 0
         self._use_case = use_case
         self._progress = progress
+
+    def sample(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Which of a month's records are asked about: some, whose true value is known."""
+        return spread(rows.filter(pl.col(self._use_case.target.column).is_not_null()), REQUESTS)
 
     def predict(self, rows: pl.DataFrame) -> tuple[datetime, datetime]:
         """Ask for a prediction for each row.

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -70,12 +69,9 @@ def run_monitors(
 def violations(monitor: str, execution_id: str) -> list[Violation] | None:
     """Read the violations that a monitor reported in an execution, `None` if it did not run."""
     uri = f"s3://{aws.bucket()}/monitoring/{monitor}/{execution_id}/constraint_violations.json"
-    try:
-        report = aws.read_json(uri)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return None
-        raise
+    report = aws.find_json(uri)
+    if report is None:
+        return None
     return [
         Violation(
             feature=entry.get("feature_name") or entry["metric_name"],

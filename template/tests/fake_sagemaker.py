@@ -7,7 +7,6 @@ model's enums and patterns, and answered from memory. Refusals are worded as Sag
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +26,7 @@ class RefusalError(Exception):
 
 
 class FakeSageMaker:
-    """Models, endpoints, model packages and pipeline executions.
+    """Models, endpoints and model packages.
 
     Attributes:
         calls: The name and the request of each call.
@@ -35,8 +34,7 @@ class FakeSageMaker:
         models: Models by name.
         configs: Endpoint configurations by name.
         endpoints: Endpoints by name, as DescribeEndpoint shows them.
-        executions: Pipeline executions by ClientRequestToken, oldest first.
-        steps: Steps of pipeline executions by ARN.
+        operations: What answers the requests of an operation.
     """
 
     def __init__(self) -> None:
@@ -45,10 +43,8 @@ class FakeSageMaker:
         self.models: dict[str, Request] = {}
         self.configs: dict[str, Request] = {}
         self.endpoints: dict[str, Request] = {}
-        self.executions: dict[str, Request] = {}
-        self.steps: dict[str, list[Request]] = {}
         self._lock = threading.Lock()
-        self._operations: dict[str, Callable[[Request], Request]] = {
+        self.operations: dict[str, Callable[[Request], Request]] = {
             "CreateEndpoint": self._create_endpoint,
             "CreateEndpointConfig": self._create_endpoint_config,
             "CreateModel": self._create_model,
@@ -57,9 +53,6 @@ class FakeSageMaker:
             "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
             "DescribeModel": lambda r: find(self.models, r["ModelName"]),
             "DescribeModelPackage": lambda r: find(self.packages, r["ModelPackageName"]),
-            "ListPipelineExecutions": self._list_executions,
-            "ListPipelineExecutionSteps": self._list_steps,
-            "StartPipelineExecution": self._start_execution,
             "UpdateEndpoint": self._update_endpoint,
         }
 
@@ -71,7 +64,7 @@ class FakeSageMaker:
         with self._lock:
             self.calls.append((model.name, request))
             try:
-                answer = self._operations[model.name](request)
+                answer = self.operations[model.name](request)
             except RefusalError as refusal:
                 error = {"Code": "ValidationException", "Message": str(refusal)}
                 return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
@@ -148,24 +141,6 @@ class FakeSageMaker:
         find(self.endpoints, request["EndpointName"])
         del self.endpoints[request["EndpointName"]]
         return {}
-
-    def _start_execution(self, request: Request) -> Request:
-        token = request["ClientRequestToken"]
-        if token not in self.executions:
-            name = request["PipelineName"]
-            self.executions[token] = {
-                "PipelineExecutionArn": f"{ARN}:pipeline/{name}/execution/{len(self.executions)}",
-                "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
-                "PipelineExecutionStatus": "Executing",
-                "StartTime": datetime.now(UTC),
-            }
-        return {"PipelineExecutionArn": self.executions[token]["PipelineExecutionArn"]}
-
-    def _list_executions(self, _: Request) -> Request:
-        return {"PipelineExecutionSummaries": list(reversed(self.executions.values()))}
-
-    def _list_steps(self, request: Request) -> Request:
-        return {"PipelineExecutionSteps": self.steps[request["PipelineExecutionArn"]]}
 
 
 def find(known: dict[str, Request], name: str) -> Request:

@@ -14,6 +14,16 @@ def of_type(resources: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [r["Properties"] for r in resources if r["Type"] == kind]
 
 
+def text(value: Any) -> str:
+    """A value of a template with references as their names."""
+    match value:
+        case {"Fn::Join": [on, parts]}:
+            return str(on).join(text(part) for part in parts)
+        case dict():
+            return json.dumps(value)
+    return str(value)
+
+
 def matching(resources: list[dict[str, Any]], event: dict[str, Any]) -> set[str]:
     """The rules that an event matches, without the project's name; moto does the matching."""
     found, message = set(), cast("Any", event)

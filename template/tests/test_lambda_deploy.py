@@ -180,7 +180,7 @@ def test_crash_between_the_steps_is_made_good_by_the_retry(
 ) -> None:
     package = approved(sagemaker, 1, NOON)
     with monkeypatch.context() as crash:
-        crash.setitem(sagemaker._operations, "CreateEndpoint", lambda _: 1 / 0)
+        crash.setitem(sagemaker.operations, "CreateEndpoint", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             handle(package)
     assert sagemaker.models
@@ -193,7 +193,7 @@ def test_refusal_for_another_reason_is_an_error(
 ) -> None:
     package = approved(sagemaker, 1, NOON)
     monkeypatch.setitem(
-        sagemaker._operations,
+        sagemaker.operations,
         "CreateModel",
         lambda _: sagemaker._delete_endpoint({"EndpointName": "no-such-role"}),
     )

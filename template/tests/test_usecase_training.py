@@ -128,7 +128,20 @@ def test_types_are_brought_into_line(records: pl.DataFrame, use_case: UseCase) -
     clean = prepare.clean(changed, use_case)
     assert clean.schema["distance"] == pl.Float64
     assert clean.schema["carrier"] == pl.String
-    assert clean["visibility"].null_count() == records.height
+    assert clean["visibility"].null_count() == clean.height
+
+
+def test_records_without_a_true_value_do_not_train(
+    records: pl.DataFrame, use_case: UseCase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrived = records.filter(pl.col(TARGET).is_not_null())
+    assert 0 < arrived.height < records.height
+    clean = prepare.clean(records, use_case)
+    assert clean.equals(prepare.clean(arrived, use_case))
+    left_out = records.height - arrived.height
+    assert capsys.readouterr().out == (
+        f"left out {left_out} of {records.height} records: {TARGET} is not known\n"
+    )
 
 
 def test_training_reports_its_metrics(trained: Path) -> None:

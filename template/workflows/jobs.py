@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
-CONTENT_TYPES = ["text/csv", "application/json"]
 VOLUME_GB = 30
 MAX_RUNTIME_SECONDS = 4 * 3600
 PROCESSING = "/opt/ml/processing"
@@ -61,11 +60,11 @@ class Settings:
 def prepare(settings: Settings) -> Body:
     """Make train, validation and test data of the data mart."""
     tables = settings.use_case.data.tables
-    return _processing(
+    return processing(
         settings,
         "prepare",
         # The slash at the end keeps `flights` from taking in `flights_archive` as well.
-        inputs=[_folder(table, settings.uri("mart", table, "")) for table in tables],
+        inputs=[folder(table, settings.uri("mart", table, "")) for table in tables],
         outputs={name: settings.of_training(name) for name in ("train", "validation", "test")},
     )
 
@@ -113,20 +112,20 @@ def train(settings: Settings) -> Body:
 
 def evaluate(settings: Settings) -> Body:
     """Measure the model on the test data; also the baseline of the model's quality."""
-    return _processing(
+    return processing(
         settings,
         "evaluate",
-        inputs=[_folder("model", model("Train")), _folder("test", output("Prepare", "test"))],
+        inputs=[folder("model", model("Train")), folder("test", output("Prepare", "test"))],
         outputs={"evaluation": settings.of_training("evaluation")},
     )
 
 
 def baseline(settings: Settings) -> Body:
     """Describe the training data, as the baseline of the data's quality."""
-    return _processing(
+    return processing(
         settings,
         "baseline",
-        inputs=[_folder("train", output("Prepare", "train"))],
+        inputs=[folder("train", output("Prepare", "train"))],
         outputs={"baseline": settings.of_training("baseline")},
     )
 
@@ -145,9 +144,9 @@ def register(settings: Settings) -> Body:
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
             "Containers": [container],
-            "SupportedContentTypes": CONTENT_TYPES,
-            "SupportedResponseMIMETypes": CONTENT_TYPES,
-            "SupportedRealtimeInferenceInstanceTypes": [instances.inference],
+            "SupportedContentTypes": [*names.CONTENT_TYPES],
+            "SupportedResponseMIMETypes": [*names.CONTENT_TYPES],
+            names.SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
         "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
         # What the monitors compare with as long as this version serves.
@@ -166,10 +165,10 @@ def monitor(settings: Settings, kind: Monitor) -> Body:
     manifests = [
         _input(name, result(kind.inputs_step, name), "ManifestFile") for name in kind.inputs
     ]
-    return _processing(
+    return processing(
         settings,
         kind.command,
-        inputs=[*manifests, _folder("baseline", result(kind.inputs_step, "baseline"))],
+        inputs=[*manifests, folder("baseline", result(kind.inputs_step, "baseline"))],
         outputs={"report": settings.uri("monitoring", kind.name, EXECUTION)},
         environment={
             "WINDOW_START": result(kind.inputs_step, "start"),
@@ -196,7 +195,7 @@ def monitor_violations(kind: Monitor) -> Body:
     return {"monitor": kind.name, "report": output(kind.step, "report")}
 
 
-def _processing(
+def processing(
     settings: Settings,
     command: str,
     inputs: "list[ProcessingInputTypeDef]",
@@ -234,7 +233,7 @@ def _processing(
     return body | ({"Environment": dict(environment)} if environment else {})
 
 
-def _folder(name: str, uri: str) -> "ProcessingInputTypeDef":
+def folder(name: str, uri: str) -> "ProcessingInputTypeDef":
     """An input with all that an S3 URI is the prefix of."""
     return _input(name, uri, "S3Prefix")
 

@@ -106,7 +106,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Approval:
-    """The gate of the training pipeline: a model that does not pass it is not registered.
+    """The gate of the training workflow: a model that does not pass it is not registered.
 
     Attributes:
         metric: The metric of the evaluation that counts.

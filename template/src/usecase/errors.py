@@ -7,3 +7,7 @@ class UseCaseError(Exception):
     The message is one sentence that names what is wrong and what mends it; it is shown as it is,
     without a traceback.
     """
+
+
+class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
+    """A request is wrong; the message names row and field and what mends it."""

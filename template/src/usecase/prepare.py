@@ -1,5 +1,7 @@
 """`prepare`: the tables of the data mart become train, validation and test data."""
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
 from usecase import container, features, tables
@@ -40,35 +42,16 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
         use_case: Names the columns.
 
     Returns:
-        The id, the time, the features and the target; numbers as integers or floats, categories
-        as text, NaN as missing.
+        The id, the time, the features and the target of those whose target is known; numbers as
+        integers or floats, categories as text, NaN as missing.
 
     Raises:
         UseCaseError: When a column is missing, has a type that does not fit, or holds values that
             cannot be used.
     """
     data, target = use_case.data, use_case.target.column
-    kinds = {
-        "data.id": [data.id],
-        "data.time": [data.time],
-        "features.numeric": use_case.features.numeric,
-        "features.categorical": use_case.features.categorical,
-        "target.column": [target],
-    }
-    for key, names in kinds.items():
-        for name in names:
-            if name not in records.columns:
-                raise UseCaseError(
-                    f"usecase.toml {key}: features.build returns no column {name!r}; it returns "
-                    f"{', '.join(records.columns)}"
-                )
-    if records.is_empty():
-        raise UseCaseError("features.build returns no rows")
-    if not isinstance(records.schema[data.time], pl.Datetime | pl.Date):
-        raise UseCaseError(
-            f"usecase.toml data.time: {data.time} is {records.schema[data.time]}; let "
-            "features.build return a date or a datetime"
-        )
+    check_columns(records, use_case, {"target.column": [target]})
+    records = known(records, target)
     for name in (data.id, data.time):
         if empty := records[name].null_count():
             raise UseCaseError(f"{name}: is empty in {empty} of {records.height} rows")
@@ -83,6 +66,60 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
         *(records[name].cast(pl.String) for name in use_case.features.categorical),
         use_case.target.clean(records[target], "features.build"),
     )
+
+
+def check_columns(
+    records: pl.DataFrame, use_case: UseCase, further: Mapping[str, Sequence[str]]
+) -> None:
+    """Check that there are rows, with the id, a time, and the features.
+
+    Args:
+        records: What `features.build` returns.
+        use_case: Names the columns.
+        further: Other columns that are needed, by their key in usecase.toml.
+
+    Raises:
+        UseCaseError: When a column is missing, or the time is none.
+    """
+    data = use_case.data
+    needed = {
+        "data.id": [data.id],
+        "data.time": [data.time],
+        "features.numeric": use_case.features.numeric,
+        "features.categorical": use_case.features.categorical,
+        **further,
+    }
+    for key, names in needed.items():
+        for name in names:
+            if name not in records.columns:
+                raise UseCaseError(
+                    f"usecase.toml {key}: features.build returns no column {name!r}; it returns "
+                    f"{', '.join(records.columns)}"
+                )
+    if records.is_empty():
+        raise UseCaseError("features.build returns no rows")
+    if not isinstance(records.schema[data.time], pl.Datetime | pl.Date):
+        raise UseCaseError(
+            f"usecase.toml data.time: {data.time} is {records.schema[data.time]}; let "
+            "features.build return a date or a datetime"
+        )
+
+
+def known(records: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Leave out the records whose true value is not known, and say how many they are.
+
+    Raises:
+        UseCaseError: When it is not known of any record.
+    """
+    found = records.filter(pl.col(target).is_not_null())
+    if found.is_empty():
+        raise UseCaseError(
+            f"features.build: target {target} is empty in all {records.height} rows; check "
+            "target.column"
+        )
+    if unknown := records.height - found.height:
+        print(f"left out {unknown} of {records.height} records: {target} is not known")
+    return found
 
 
 def number(values: pl.Series) -> pl.Series:

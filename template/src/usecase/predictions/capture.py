@@ -92,7 +92,7 @@ def _records(events: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     names = use_case.features.names
     events = events.with_row_index("_event")
     sent = _payloads(events, "sent", "instances", names)
-    answered = _payloads(events, "answered", "predictions", use_case.target.answer)
+    answered = _payloads(events, "answered", "predictions", list(use_case.target.answer))
     rows = sent.with_columns(_sent=True).join(
         answered.select("_event", "row", prediction=pl.col(PREDICTION).cast(VALUE, strict=False)),
         on=["_event", "row"],

@@ -56,17 +56,17 @@ class Target:
             )
 
     @property
-    def answer(self) -> list[str]:
-        """The fields of an answer, in the order in which CSV has them."""
-        return [PREDICTION]
+    def answer(self) -> dict[str, type]:
+        """The fields of an answer, in the order in which CSV has them, and their types."""
+        return {PREDICTION: float}
 
-    def answers(self, output: npt.NDArray[Any]) -> list[list[float]]:
-        """What the endpoint answers for each row.
+    def answers(self, output: npt.NDArray[Any]) -> dict[str, list[float]]:
+        """What is answered: the rows' values, field by field.
 
         Args:
             output: What `Model.predict` returned.
         """
-        return [[round(value, 6)] for value in output.tolist()]
+        return {PREDICTION: output.astype(float).round(6).tolist()}
 
     def predicted(self, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What is measured of the model's output: the probabilities as they are."""

@@ -53,20 +53,19 @@ class Target:
             raise ValueError(f"classes: {odd[0]!r} is empty or has spaces around it")
 
     @property
-    def answer(self) -> list[str]:
-        """The fields of an answer, in the order in which CSV has them."""
-        return [PREDICTION, *(f"probability_{name}" for name in self.classes)]
+    def answer(self) -> dict[str, type]:
+        """The fields of an answer, in the order in which CSV has them, and their types."""
+        return {PREDICTION: str, **{f"probability_{name}": float for name in self.classes}}
 
-    def answers(self, output: npt.NDArray[Any]) -> list[list[str | float]]:
-        """What the endpoint answers for each row: the likeliest class, and each one's probability.
+    def answers(self, output: npt.NDArray[Any]) -> dict[str, list[Any]]:
+        """What is answered: the rows' likeliest classes, and each class's probabilities.
 
         Args:
             output: What `Model.predict` returned.
         """
-        return [
-            [label, *(round(value, 6) for value in probabilities)]
-            for label, probabilities in zip(self.predicted(output), output.tolist(), strict=True)
-        ]
+        probabilities = output.astype(float).round(6).T.tolist()
+        values = [self.predicted(output), *probabilities]
+        return dict(zip(self.answer, values, strict=True))
 
     def predicted(self, output: npt.NDArray[Any]) -> list[str]:
         """What is measured of the model's output: the likeliest class of each row."""

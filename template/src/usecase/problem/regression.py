@@ -41,17 +41,17 @@ class Target:
     column: str
 
     @property
-    def answer(self) -> list[str]:
-        """The fields of an answer, in the order in which CSV has them."""
-        return [PREDICTION]
+    def answer(self) -> dict[str, type]:
+        """The fields of an answer, in the order in which CSV has them, and their types."""
+        return {PREDICTION: float}
 
-    def answers(self, output: npt.NDArray[Any]) -> list[list[float]]:
-        """What the endpoint answers for each row: seven digits, as many as 32 bits hold.
+    def answers(self, output: npt.NDArray[Any]) -> dict[str, list[float]]:
+        """What is answered: the rows' values, with seven digits, as many as 32 bits hold.
 
         Args:
             output: What `Model.predict` returned.
         """
-        return [[float(f"{value:.7g}")] for value in output.tolist()]
+        return {PREDICTION: [float(f"{value:.7g}") for value in output.tolist()]}
 
     def predicted(self, output: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What is measured of the model's output: the numbers as they are."""

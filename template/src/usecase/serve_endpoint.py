@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy.typing as npt
+from starlette.routing import Route
 
-from usecase.config import Features
-from usecase.errors import UseCaseError
+from usecase.config import Features, UseCase
+from usecase.errors import BadRequest
+from usecase.model import Model
 from usecase.problem import Target
 
 CSV, JSON = "text/csv", "application/json"
+CONTENT_TYPES = (CSV, JSON)
+MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
+ROUTES: list[Route] = []
 
 #: The largest number of 32 bits, which is what the model computes with.
 LARGEST = 3.4028234663852886e38
@@ -23,8 +28,21 @@ Converter = Callable[[Any], Value]
 Columns = dict[str, list[Value]]
 
 
-class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
-    """The request is wrong; the message names row and field and what mends it."""
+def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: UseCase) -> bytes:
+    """Answer a request.
+
+    Args:
+        body: The rows.
+        content_type: Its form, `CSV` or `JSON`.
+        accept: The form of the answer.
+        model: Predicts.
+        use_case: Names the fields.
+
+    Raises:
+        BadRequest: When a row is wrong.
+    """
+    rows = parse(body, content_type, use_case.features)
+    return render(use_case.target, model.predict(rows), accept)
 
 
 def parse(body: bytes, content_type: str, features: Features) -> Columns:
@@ -72,13 +90,13 @@ def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes
         content_type: `CSV`: a line per row without header, the fields in the order of
             `target.answer`. `JSON`: `{"predictions": [{field: value}]}`.
     """
-    rows = target.answers(output)
+    columns = target.answers(output)
+    rows = zip(*columns.values(), strict=True)
     if content_type == CSV:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().encode()
-    names = target.answer
-    predictions = [dict(zip(names, row, strict=True)) for row in rows]
+    predictions = [dict(zip(columns, row, strict=True)) for row in rows]
     return json.dumps({"predictions": predictions}).encode()
 
 

@@ -1,0 +1,80 @@
+"""Step Functions: start executions, find them again, and say why one has failed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from lambdas import Execution
+from lambdas.mail import Mail
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions import SFNClient
+
+NAME = re.compile(r"(\w+)-[0-9a-f]{32}")
+"""Names of executions that `start` has started, with their trigger."""
+
+
+@cache
+def step_functions() -> "SFNClient":
+    """The Step Functions client."""
+    return boto3.client("stepfunctions")
+
+
+def start(workflow: str, trigger: str, once: str) -> str:
+    """Start an execution.
+
+    Args:
+        workflow: ARN of the state machine.
+        trigger: What starts it, a word; also the Trigger in its input.
+        once: There is one execution for it, even for calls at the same time: its name is made of
+            it, and a name is taken for 90 days.
+
+    Returns:
+        The execution's ARN.
+    """
+    name = f"{trigger}-{hashlib.sha256(once.encode()).hexdigest()[:32]}"
+    try:
+        step_functions().start_execution(
+            stateMachineArn=workflow, name=name, input=json.dumps({"Trigger": trigger})
+        )
+    except step_functions().exceptions.ExecutionAlreadyExists:
+        pass  # it has come to its end since
+    return f"{workflow.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def recent(workflow: str) -> Iterator[Execution]:
+    """The last 100 executions of a workflow, newest first."""
+    found = step_functions().list_executions(stateMachineArn=workflow, maxResults=100)
+    for execution in found["executions"]:
+        by_trigger = NAME.fullmatch(execution["name"])
+        yield Execution(
+            arn=execution["executionArn"],
+            trigger=by_trigger[1] if by_trigger else "",
+            running=execution["status"] in ("RUNNING", "PENDING_REDRIVE"),
+            started=execution["startDate"],
+        )
+
+
+def failed(detail: dict[str, Any]) -> Mail:
+    """An execution of a workflow has failed."""
+    arn, workflow = detail["executionArn"], detail["stateMachineArn"].rpartition(":")[2]
+    # One that has run out of time comes with neither.
+    reason = detail.get("cause") or detail.get("error") or detail["status"]
+    text = f"""\
+An execution of {workflow} has failed.
+
+{reason}
+
+{arn}
+"""
+    return Mail(f"failed {arn} {detail['stopDate']}", f"{workflow} failed", text)
+
+
+MAILS: dict[str, Callable[[dict[str, Any]], Mail]] = {
+    "Step Functions Execution Status Change": failed
+}

@@ -1,0 +1,160 @@
+"""`select`: the records of some days, as the lines that batch transform sends to the model."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from math import ceil
+
+import polars as pl
+
+from usecase import collect, container, prepare, tables
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.predictions import parquet
+
+NEWEST = "newest"
+ROWS_PER_FILE = 500_000
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6f"
+_DAY, _REASON = "_day", "_reason"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is to be scored.
+
+    Attributes:
+        days: The days, without a gap.
+        records: The id, the time and the features of their records, as they are to be sent.
+        rejected: `collect.REJECTED` of the records that cannot be sent.
+    """
+
+    days: Sequence[date]
+    records: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def run(use_case: UseCase) -> None:
+    """Select the records of the days from DAYS_START to DAYS_END, both included.
+
+    Each is an ISO date or `newest`, the day of the newest record. Where no record can be sent, the
+    results of the days are written here, as there will be nothing to collect.
+
+    Raises:
+        UseCaseError: When a day is none, or the data is not what usecase.toml says it is.
+    """
+    mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
+    found = select(prepare.build(mart), use_case, day("DAYS_START"), day("DAYS_END"))
+    records = found.records
+    files = max(use_case.instances.inference_count, ceil(records.height / ROWS_PER_FILE))
+    # SageMaker gives whole files to instances.
+    for number, part in enumerate(records.iter_slices(ceil(records.height / files) or 1)):
+        path = container.processing_output("records") / f"part-{number:05}.csv"
+        container.write(path, partial(part.write_csv, include_header=False))
+    folder = container.processing_output("selection")
+    container.write(folder / "rejected.parquet", found.rejected.write_parquet)
+    document = {"days": [str(day) for day in found.days], "records": records.height}
+    container.write_json(folder / "selection.json", document)
+    span = f"{found.days[0]} to {found.days[-1]}" if found.days else "no days"
+    message = f"{span}: {records.height} records to score, {found.rejected.height} rejected"
+    print(message)
+    container.exit_message(message)
+    if records.is_empty():
+        none = parquet.nothing(parquet.columns(use_case)[parquet.PREDICTIONS])
+        collect.publish(none, found.rejected, found.days, use_case)
+
+
+def day(variable: str) -> date | None:
+    """The day that an environment variable names, `None` for the newest.
+
+    Raises:
+        UseCaseError: When it is none.
+    """
+    text = os.environ.get(variable, NEWEST)
+    if text == NEWEST:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UseCaseError(f"{variable}: {text!r} is no day; write one like 2026-01-31") from None
+
+
+def select(
+    records: pl.DataFrame, use_case: UseCase, start: date | None, end: date | None
+) -> Selection:
+    """Select the records of some days.
+
+    Args:
+        records: What `features.build` returns, of the whole data mart.
+        use_case: Names the columns.
+        start: The first day; by default that of the newest record.
+        end: The last day; by default, and at most, that of the newest record.
+
+    Raises:
+        UseCaseError: When a column is missing, or no record has a time.
+    """
+    prepare.check_columns(records, use_case, {})
+    data = use_case.data
+    table = records.select(
+        pl.col(data.id).cast(pl.String),
+        utc(records[data.time]),
+        *(plain(records[name]) for name in use_case.features.numeric),
+        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+    )
+    table = table.with_columns(
+        pl.col(data.time).dt.date().alias(_DAY), reason(table, use_case).alias(_REASON)
+    )
+    oldest, newest = table[_DAY].min(), table[_DAY].max()
+    if not isinstance(oldest, date) or not isinstance(newest, date):
+        raise UseCaseError(f"{data.time}: is empty in all {table.height} rows")
+    first, last = max(start or newest, oldest), min(end or newest, newest)
+    days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    # A record without a time is reported with the newest day that is asked for.
+    table = table.with_columns(pl.col(_DAY).fill_null(last))
+    table = table.filter(pl.col(_DAY).is_between(first, last))
+    right = pl.col(_REASON).is_null()
+    lines = table.filter(right).sort(data.time, data.id).drop(_DAY, _REASON)
+    return Selection(
+        days,
+        lines.with_columns(pl.col(data.time).dt.strftime(TIME_FORMAT)),
+        table.filter(~right).select(data.id, data.time, reason=_REASON),
+    )
+
+
+def reason(table: pl.DataFrame, use_case: UseCase) -> pl.Expr:
+    """Why a record cannot be sent, null for those that can."""
+    identifier, time = use_case.data.id, use_case.data.time
+    copies = pl.len().over(identifier)
+    reasons = [
+        pl.when(pl.col(identifier).is_null() | (pl.col(identifier) == "")).then(
+            pl.lit(f"{identifier}: is empty")
+        ),
+        pl.when(copies > 1).then(pl.format("{}: {} records have it", pl.lit(identifier), copies)),
+        pl.when(pl.col(time).is_null()).then(pl.lit(f"{time}: is empty")),
+        # SageMaker takes every line break for the end of a record.
+        *(
+            pl.when(pl.col(name).str.contains(r"[\r\n]")).then(pl.lit(f"{name}: has a line break"))
+            for name, kind in table.schema.items()
+            if kind == pl.String
+        ),
+    ]
+    return pl.coalesce(reasons)
+
+
+def utc(times: pl.Series) -> pl.Series:
+    """Dates or datetimes as datetimes in UTC, without a zone."""
+    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone:
+        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return times.cast(pl.Datetime("us"))
+
+
+def plain(values: pl.Series) -> pl.Series:
+    """A numeric feature as it is sent: what is no number is left for the model to refuse."""
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int64)
+    if values.dtype.is_integer():
+        return values
+    if values.dtype.is_numeric():
+        return values.cast(pl.Float64).fill_nan(None)
+    return values.cast(pl.String)

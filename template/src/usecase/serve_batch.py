@@ -1,0 +1,171 @@
+"""What batch transform asks: CSV, one line per row, many rows at a time.
+
+A row that cannot be scored does not stop the others: its answer holds an error and no prediction.
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+"""
+
+import csv
+import os
+
+import polars as pl
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from usecase.config import Features, UseCase
+from usecase.errors import BadRequest
+from usecase.model import Model
+from usecase.problem import Target
+
+CONTENT_TYPES = ("text/csv",)
+
+#: The largest number of 32 bits, which is what the model computes with.
+LARGEST = 3.4028234663852886e38
+MAX_BYTES = 100 * 1024**2  # the most that a job's MaxPayloadInMB can be
+
+ERROR = "error"
+SHOWN = 40  # characters of a wrong value
+NO_NUMBER = 'field {}: "{}" is no number; leave it empty when it is not known'
+_ROW = "row"
+
+
+async def execution_parameters(_: Request) -> JSONResponse:
+    """What a job uses where its request says nothing: as many requests at a time as processors.
+
+    The job's request cannot know them: it names an instance type.
+    """
+    # Times MaxPayloadInMB, 6 unless the request says otherwise, it may be 100 at most.
+    concurrent = min(os.cpu_count() or 1, 16)
+    return JSONResponse({"MaxConcurrentTransforms": concurrent, "BatchStrategy": "MULTI_RECORD"})
+
+
+ROUTES = [Route("/execution-parameters", execution_parameters)]
+
+
+def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: UseCase) -> bytes:
+    """Score rows.
+
+    Args:
+        body: A line per row without header, the fields in the order of usecase.toml, an empty
+            field where a value is missing. A field cannot hold a line break: SageMaker splits the
+            input at each of them.
+        content_type: `text/csv`.
+        accept: The same.
+        model: Predicts.
+        use_case: Names the fields.
+
+    Returns:
+        A line for each row: the fields of `target.answer`, then what is wrong with the row. One of
+        the two is empty.
+
+    Raises:
+        BadRequest: When the body is empty or not UTF-8.
+    """
+    del content_type, accept  # there is one kind
+    rows = parse(body, use_case.features)
+    output = model.predict({name: rows[name] for name in use_case.features.names})
+    return render(use_case.target, pl.DataFrame(use_case.target.answers(output)), rows[ERROR])
+
+
+def parse(body: bytes, features: Features) -> pl.DataFrame:
+    """Read rows.
+
+    Returns:
+        Numbers and text by the name of the feature, and `error`, null where nothing is wrong.
+
+    Raises:
+        BadRequest: When the body is empty or not UTF-8.
+    """
+    if not body:
+        raise BadRequest("the body is empty; send at least one row")
+    if (table := whole(body, features)) is not None:
+        return table.with_columns(pl.lit(None, pl.String).alias(ERROR))
+    rows = split(body, features.names)
+    for name in features.numeric:
+        text = pl.col(name).str.strip_chars()
+        number = text.cast(pl.Float64, strict=False)
+        odd = text.is_not_null() & ~(number.abs() <= LARGEST).fill_null(value=False)
+        rows = rows.with_columns(
+            pl.when(~odd).then(number).alias(name),
+            pl.when(odd & pl.col(ERROR).is_null())
+            .then(pl.format(NO_NUMBER, pl.lit(name), pl.col(name).str.head(SHOWN)))
+            .otherwise(ERROR)
+            .alias(ERROR),
+        )
+    return rows
+
+
+def whole(body: bytes, features: Features) -> pl.DataFrame | None:
+    """Read rows at once, as can be done where nothing is wrong and nothing in quotes."""
+    lines = body.count(b"\n") + (not body.endswith(b"\n"))
+    if b'"' in body or body.count(b",") != lines * (len(features.names) - 1):
+        return None
+    numbers: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
+    schema = numbers | dict.fromkeys(features.categorical, pl.String())
+    try:
+        table = pl.read_csv(body, has_header=False, schema=schema, quote_char=None)
+    except pl.exceptions.PolarsError:
+        return None
+    # Polars refuses a line that is too long, so with as many separators as there have to be, none
+    # is too short.
+    fit = all((table[name].abs() <= LARGEST).all() for name in features.numeric)
+    return table if fit and table.height == lines else None
+
+
+def split(body: bytes, names: list[str]) -> pl.DataFrame:
+    """Split lines into fields.
+
+    Returns:
+        The fields as text, null where empty, and `error`, for lines that have not these fields.
+
+    Raises:
+        BadRequest: When the body is not UTF-8.
+    """
+    schema = {name: pl.String() for name in names}
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8 text: byte {error.start}") from None
+    lines = pl.DataFrame({"line": text.removesuffix("\n").split("\n")}).with_row_index(_ROW)
+    separators = pl.col("line").str.count_matches(",", literal=True)
+    quoted = pl.col("line").str.contains('"', literal=True)
+    # A blank line of a CSV file is no row; here it is one, whose only field is empty.
+    usual = (separators == len(names) - 1) & ~quoted & (pl.col("line") != "")
+    plain = lines.filter(usual)
+    content = body if plain.height == lines.height else "\n".join(plain["line"]).encode()
+    if plain.height:
+        parsed = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
+    else:
+        parsed = pl.DataFrame(schema=schema)
+    table = parsed.with_columns(plain[_ROW], pl.lit(None, pl.String).alias(ERROR))
+    if plain.height == lines.height:
+        return table
+    others = [one_by_one(row, line, names) for row, line in lines.filter(~usual).iter_rows()]
+    rest = pl.DataFrame(others, schema={_ROW: pl.UInt32, **schema, ERROR: pl.String}, orient="row")
+    return pl.concat([table, rest.select(table.columns)]).sort(_ROW)
+
+
+def one_by_one(row: int, line: str, names: list[str]) -> list[int | str | None]:
+    """Read a line that has quotes, or not the expected number of fields."""
+    nothing: list[str | None] = [None] * len(names)
+    try:
+        found = next(csv.reader([line], strict=True), [""])
+    except csv.Error as error:
+        return [row, *nothing, f"is not CSV: {error}"]
+    if len(found) != len(names):
+        return [
+            row,
+            *nothing,
+            f"has {len(found)} fields, must have {len(names)}: {','.join(names)}",
+        ]
+    return [row, *(field or None for field in found), None]
+
+
+def render(target: Target, answers: pl.DataFrame, errors: pl.Series) -> bytes:
+    """Write the answer; rows with an error have no prediction."""
+    right = errors.is_null()
+    if not right.all():
+        answers = answers.select(
+            pl.when(right).then(pl.col(name)).alias(name) for name in target.answer
+        )
+    return answers.with_columns(errors).write_csv(include_header=False).encode()

@@ -1,0 +1,104 @@
+"""Executions of pipelines, in the SageMaker that only remembers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from fake_sagemaker import ARN, FakeSageMaker, Request
+from templates import of_type, text
+
+from workflows import names
+
+EVERYWHERE: set[str] = set()
+"""Actions that AWS does not let one limit to a resource, and that pipelines need."""
+
+
+class Executions:
+    """All executions of the workflows.
+
+    Attributes:
+        workflow: What the functions know the training workflow by.
+    """
+
+    workflow = f"{ARN}:pipeline/{names.TRAINING}"
+
+    def __init__(
+        self, _session: boto3.Session, sagemaker: FakeSageMaker, _monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._by_token: dict[str, Request] = {}
+        self._steps: dict[str, list[Request]] = {}
+        sagemaker.operations |= {
+            "ListPipelineExecutions": self._list,
+            "ListPipelineExecutionSteps": self._list_steps,
+            "StartPipelineExecution": self._start,
+        }
+
+    def started(self) -> list[tuple[str, dict[str, str]]]:
+        """ARN and parameters of each, oldest first."""
+        return [
+            (execution["PipelineExecutionArn"], execution["Parameters"])
+            for execution in self._by_token.values()
+        ]
+
+    def finish(self) -> None:
+        """Bring all to their end."""
+        for execution in self._by_token.values():
+            execution["PipelineExecutionStatus"] = "Succeeded"
+
+    def fail(self, reason: str) -> dict[str, Any]:
+        """The event of an execution of the training that has failed for a reason."""
+        event = ended(names.TRAINING, "failed")
+        self._steps[event["detail"]["pipelineExecutionArn"]] = [
+            {"StepName": "Train", "StepStatus": "Succeeded"},
+            {"StepName": "Gate", "StepStatus": "Failed", "FailureReason": reason},
+        ]
+        return event
+
+    def _start(self, request: Request) -> Request:
+        token, workflow = request["ClientRequestToken"], request["PipelineName"]
+        if token not in self._by_token:
+            self._by_token[token] = {
+                "PipelineExecutionArn": f"{workflow}/execution/{len(self._by_token)}",
+                "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
+                "PipelineExecutionStatus": "Executing",
+                "Parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
+                "StartTime": datetime.now(UTC),
+            }
+        return {"PipelineExecutionArn": self._by_token[token]["PipelineExecutionArn"]}
+
+    def _list(self, _: Request) -> Request:
+        return {"PipelineExecutionSummaries": list(reversed(self._by_token.values()))}
+
+    def _list_steps(self, request: Request) -> Request:
+        return {"PipelineExecutionSteps": self._steps[request["PipelineExecutionArn"]]}
+
+
+def definitions(resources: list[dict[str, Any]]) -> dict[str, str]:
+    """The definitions that are deployed, by the names of the workflows."""
+    return {
+        pipeline["PipelineName"]: text(pipeline["PipelineDefinition"]["PipelineDefinitionBody"])
+        for pipeline in of_type(resources, "AWS::SageMaker::Pipeline")
+    }
+
+
+def ended(workflow: str, status: str) -> dict[str, Any]:
+    """The event of an execution that has ended, as in the developer guide of SageMaker.
+
+    Args:
+        workflow: Name of the workflow.
+        status: succeeded, failed or stopped.
+    """
+    arn = f"{ARN}:pipeline/{workflow}"
+    return {
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Model Building Pipeline Execution Status Change",
+        "detail": {
+            "currentPipelineExecutionStatus": status.title(),
+            "previousPipelineExecutionStatus": "Executing",
+            "executionStartTime": "2021-03-15T16:03:13Z",
+            "executionEndTime": "2021-03-15T16:10:10Z",
+            "pipelineArn": arn,
+            "pipelineExecutionArn": f"{arn}/execution/p4jn9xou8a8s",
+        },
+    }

@@ -1,0 +1,123 @@
+"""The request bodies of the batch workflow.
+
+    BatchInputs ─► Select ─► Transform ─► Collect ─► Rejections
+
+Every job runs in the image of the version that predicts, so that the features are built by the
+code, and in the order, that the model was trained with.
+"""
+
+from dataclasses import replace
+
+from workflows.jobs import Body, Settings, folder, processing
+from workflows.placeholders import EXECUTION, output, parameter, result, transformed
+
+INPUTS, SELECT, TRANSFORM, COLLECT = "BatchInputs", "Select", "Transform", "Collect"
+
+
+def inputs(_settings: Settings) -> Body:
+    """What the function that finds the version and the days is called with."""
+    return {"start": parameter("Start"), "end": parameter("End")}
+
+
+#: What that function returns, and the types. While no version is approved, `approved` is 0.
+RESULTS = {
+    "approved": "Integer",
+    "version": "String",
+    "model": "String",
+    "image": "String",
+    "start": "String",
+    "end": "String",
+}
+
+
+def select(settings: Settings) -> Body:
+    """Write the records of the days as lines to be sent to the model.
+
+    Its output `selection` has a file selection.json, which counts them in `records`. Where there
+    are none, the other outputs hold the results of the days: there is nothing to collect.
+    """
+    tables = settings.use_case.data.tables
+    return processing(
+        _of_version(settings),
+        "select",
+        inputs=[folder(table, settings.uri("mart", table, "")) for table in tables],
+        outputs={
+            "records": _of_batch(settings, "records"),
+            "selection": _of_batch(settings, "selection"),
+            **_results(settings),
+        },
+        environment={
+            "DAYS_START": result(INPUTS, "start"),
+            "DAYS_END": result(INPUTS, "end"),
+            "MODEL_VERSION": result(INPUTS, "version"),
+        },
+    )
+
+
+def transform(settings: Settings) -> Body:
+    """Let the model answer each line."""
+    instances = settings.use_case.instances
+    return {
+        "ModelName": result(INPUTS, "model"),
+        # Many rows a request, as the model computes them all at once, and yet several requests a
+        # file, for all processors: how many at a time, the container says in
+        # /execution-parameters. SageMaker allows for 100 MB of them at a time.
+        "BatchStrategy": "MultiRecord",
+        "MaxPayloadInMB": 6,
+        "TransformInput": {
+            "DataSource": {
+                "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": output(SELECT, "records")}
+            },
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        "TransformOutput": {
+            "S3OutputPath": _of_batch(settings, "transformed"),
+            "Accept": "text/csv",
+            "AssembleWith": "Line",
+        },
+        # The model gets the features; the id and the time before them come back with its answer.
+        "DataProcessing": {"InputFilter": "$[2:]", "JoinSource": "Input"},
+        "TransformResources": {
+            "InstanceType": instances.inference,
+            "InstanceCount": instances.inference_count,
+        },
+    }
+
+
+def collect(settings: Settings) -> Body:
+    """Write the answers day by day."""
+    return processing(
+        _of_version(settings),
+        "collect",
+        inputs=[
+            folder("selection", output(SELECT, "selection")),
+            folder("transformed", transformed(TRANSFORM)),
+        ],
+        outputs=_results(settings),
+        environment={"MODEL_VERSION": result(INPUTS, "version")},
+    )
+
+
+def rejections(settings: Settings) -> Body:
+    """What the function that counts predictions and rejected records is called with."""
+    return {"report": _of_batch(settings, "report")}
+
+
+def _of_version(settings: Settings) -> Settings:
+    """Settings with the image of the version that predicts."""
+    return replace(settings, image=result(INPUTS, "image"))
+
+
+def _of_batch(settings: Settings, name: str) -> str:
+    """The S3 URI of what an execution of the batch workflow writes."""
+    return settings.uri("batch", EXECUTION, name)
+
+
+def _results(settings: Settings) -> dict[str, str]:
+    """Where the results go: both tables, and the report of this execution."""
+    return {
+        "predictions": settings.uri("predictions"),
+        "rejected": settings.uri("rejected"),
+        "report": _of_batch(settings, "report"),
+    }

@@ -1,1 +1,0 @@
-"""The workflows as SageMaker Pipelines, a module each."""

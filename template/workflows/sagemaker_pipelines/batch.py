@@ -1,0 +1,60 @@
+"""The batch pipeline."""
+
+from workflows import batch
+from workflows.batch import COLLECT, INPUTS, SELECT, TRANSFORM
+from workflows.jobs import Body, Settings
+from workflows.placeholders import result
+from workflows.sagemaker_pipelines.steps import compare, condition, function, job, pipeline
+
+
+def definition(settings: Settings, inputs_function: str, rejections_function: str) -> Body:
+    """Score the records of some days with the version that was approved last.
+
+    Args:
+        settings: Where it runs.
+        inputs_function: ARN of the Lambda function that finds the version and the days.
+        rejections_function: ARN of the Lambda function that counts what was rejected.
+    """
+    selection = {
+        "PropertyFileName": "Selection",
+        "OutputName": "selection",
+        "FilePath": "selection.json",
+    }
+    selected = {
+        "Std:JsonGet": {
+            "PropertyFile": {"Get": f"Steps.{SELECT}.PropertyFiles.Selection"},
+            "Path": "records",
+        }
+    }
+    counts = {"predictions": "Integer", "rejected": "Integer"}
+    arguments = batch.rejections(settings)
+    return pipeline(
+        parameters=[
+            {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
+            {"Name": "Start", "Type": "String", "DefaultValue": "auto"},
+            {"Name": "End", "Type": "String", "DefaultValue": "auto"},
+        ],
+        steps=[
+            function(INPUTS, inputs_function, batch.inputs(settings), batch.RESULTS),
+            condition(
+                "Approved",
+                [compare("GreaterThan", result(INPUTS, "approved"), 0)],
+                then=[
+                    job(SELECT, "Processing", batch.select(settings))
+                    | {"PropertyFiles": [selection]},
+                    condition(
+                        "AnyRecords",
+                        [compare("GreaterThan", selected, 0)],
+                        then=[
+                            job(TRANSFORM, "Transform", batch.transform(settings)),
+                            job(COLLECT, "Processing", batch.collect(settings)),
+                            function("Rejections", rejections_function, arguments, counts)
+                            | {"DependsOn": [COLLECT]},
+                        ],
+                        otherwise=[function("NoneScored", rejections_function, arguments, counts)],
+                    ),
+                ],
+                otherwise=[],
+            ),
+        ],
+    )

@@ -1,0 +1,61 @@
+"""The batch workflow."""
+
+from workflows import batch, names
+from workflows.batch import COLLECT, INPUTS, SELECT, TRANSFORM
+from workflows.jobs import Body, Settings
+from workflows.step_functions.states import (
+    CATCH,
+    DOCUMENT,
+    FAILED,
+    OUTPUTS,
+    PAYLOAD,
+    TRANSFORMED,
+    function,
+    job,
+    machine,
+    read,
+)
+
+
+def definition(settings: Settings, inputs_function: str, rejections_function: str) -> Body:
+    """Score the records of some days with the version that was approved last.
+
+    Args:
+        settings: Where it runs.
+        inputs_function: ARN of the Lambda function that finds the version and the days.
+        rejections_function: ARN of the Lambda function that counts what was rejected.
+    """
+    return machine(
+        f"Scores the records of some days with the version of {names.PROJECT} approved last",
+        {"Start": "auto", "End": "auto"},
+        {
+            INPUTS: function(inputs_function, batch.inputs(settings))
+            | {"Assign": {INPUTS: PAYLOAD}, "Next": "Approved", "Catch": CATCH},
+            "Approved": {
+                "Type": "Choice",
+                "Choices": [{"Condition": f"{{% ${INPUTS}.approved > 0 %}}", "Next": SELECT}],
+                "Default": "NothingToDo",
+            },
+            SELECT: job("Processing", batch.select(settings))
+            | {"Assign": {SELECT: OUTPUTS}, "Next": "ReadSelection", "Catch": CATCH},
+            "ReadSelection": read(settings, f"${SELECT}.selection", "selection.json")
+            | {
+                "Assign": {"records": f"{{% {DOCUMENT}.records %}}"},
+                "Next": "AnyRecords",
+                "Catch": CATCH,
+            },
+            "AnyRecords": {
+                "Type": "Choice",
+                "Choices": [{"Condition": "{% $records > 0 %}", "Next": TRANSFORM}],
+                "Default": "Rejections",
+            },
+            TRANSFORM: job("Transform", batch.transform(settings))
+            | {"Assign": {TRANSFORM: TRANSFORMED}, "Next": COLLECT, "Catch": CATCH},
+            COLLECT: job("Processing", batch.collect(settings))
+            | {"Next": "Rejections", "Catch": CATCH},
+            "Rejections": function(rejections_function, batch.rejections(settings))
+            | {"Output": PAYLOAD, "End": True, "Catch": CATCH},
+            "NothingToDo": {"Type": "Succeed"},
+            "Failed": FAILED,
+        },
+    )
