@@ -81,6 +81,8 @@ def test_the_context_of_an_execution(host: HostProcess, name: str) -> None:
         "id": "{% $states.context.Execution.Id %}",
         "name": "{% $states.context.Execution.Name %}",
         "input": "{% $states.context.Execution.Input %}",
+        "role": "{% $states.context.Execution.RoleArn %}",
+        "redrives": "{% $states.context.Execution.RedriveCount %}",
         "machine": "{% $states.context.StateMachine.Name %}",
         "state": "{% $states.context.State.Name %}",
         "retries": "{% $states.context.State.RetryCount %}",
@@ -90,6 +92,8 @@ def test_the_context_of_an_execution(host: HostProcess, name: str) -> None:
     assert found == {
         "name": name,
         "input": {"a": 1},
+        "role": ROLE,
+        "redrives": 0,
         "machine": name,
         "state": "Say",
         "retries": 0,
