@@ -241,15 +241,16 @@ class Scene:
     def scored(self, day: str) -> dict[str, Any]:
         """Of a day's predictions: `rows`, `records` and the newest `scored_at`."""
         rows = self.query(
-            "SELECT count(*), count(DISTINCT flight_id), max(scored_at) FROM predictions "
-            f"WHERE day = DATE '{day}'"
+            "SELECT day, count(*), count(DISTINCT flight_id), max(scored_at) FROM predictions "
+            "GROUP BY day"
         )
-        return {"rows": int(rows[0][0]), "records": int(rows[0][1]), "scored_at": rows[0][2]}
+        (found,) = (row[1:] for row in rows if row[0] == day)
+        return {"rows": int(found[0]), "records": int(found[1]), "scored_at": found[2]}
 
     def rejected(self, day: str) -> list[tuple[str, str]]:
         """Id and reason of a day's records that were not scored."""
-        rows = self.query(f"SELECT flight_id, reason FROM rejected WHERE day = DATE '{day}'")
-        return [(record, reason) for record, reason in rows]
+        rows = self.query("SELECT day, flight_id, reason FROM rejected")
+        return [(row[1], row[2]) for row in rows if row[0] == day]
 
     def query(self, sql: str) -> list[list[str]]:
         """The rows that Athena answers with; nothing is an empty text."""

@@ -20,21 +20,21 @@ LONG_JOBS = {"training": "training-job", "batch": "transform-job"}
 FIRST_JOBS = {"training": "prepare", "batch": "select"}
 
 
-def param(combination: Combination, *values: str) -> Any:
-    """A combination, and further values, for `parametrize`; in `make test` two are played."""
-    marks = () if combination in (DEFAULT, FARTHEST) else pytest.mark.exhaustive
-    return pytest.param(combination, *values, marks=marks, id="-".join((*values, str(combination))))
+def in_these(combinations: list[Combination]) -> pytest.MarkDecorator:
+    """Play a scenario with combinations; `make test` plays two of them."""
+    params = [
+        pytest.param(
+            combination,
+            id=str(combination),
+            marks=() if combination in (DEFAULT, FARTHEST) else pytest.mark.exhaustive,
+        )
+        for combination in combinations
+    ]
+    return pytest.mark.parametrize("scene", params, indirect=True)
 
 
-everywhere = pytest.mark.parametrize("scene", [param(c) for c in COMBINATIONS], indirect=True)
-in_batch = pytest.mark.parametrize(
-    "scene", [param(c) for c in COMBINATIONS if c.batch], indirect=True
-)
-each_workflow = pytest.mark.parametrize(
-    ("scene", "workflow"),
-    [param(c, workflow) for c in COMBINATIONS for workflow in ("training", "batch")[: 1 + c.batch]],
-    indirect=["scene"],
-)
+everywhere = in_these(COMBINATIONS)
+in_batch = in_these([combination for combination in COMBINATIONS if combination.batch])
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,7 @@ def test_below_the_threshold(scene: Scene) -> None:
         assert threshold in told
 
 
-@each_workflow
-def test_failing_job(scene: Scene, workflow: str) -> None:
+def check_failing_job(scene: Scene, workflow: str) -> None:
     before = scene.versions()
     state = scene.run_on_a_broken_file(workflow)
     assert state["status"] == "failed"
@@ -115,8 +114,7 @@ def test_failing_job(scene: Scene, workflow: str) -> None:
         assert "Traceback" not in told
 
 
-@each_workflow
-def test_stop(scene: Scene, workflow: str) -> None:
+def check_stop(scene: Scene, workflow: str) -> None:
     before, kind = scene.versions(), LONG_JOBS[workflow]
     execution = scene.start(workflow)
     running = until(f"a {kind}", lambda: scene.running(kind))
@@ -130,6 +128,26 @@ def test_stop(scene: Scene, workflow: str) -> None:
     assert len(scene.jobs()) == len(jobs) + 1
     assert not any(execution in mail["text"] for mail in scene.mails())
     assert scene.versions() == before
+
+
+@everywhere
+def test_failing_job(scene: Scene) -> None:
+    check_failing_job(scene, "training")
+
+
+@in_batch
+def test_failing_job_of_a_batch(scene: Scene) -> None:
+    check_failing_job(scene, "batch")
+
+
+@everywhere
+def test_stop(scene: Scene) -> None:
+    check_stop(scene, "training")
+
+
+@in_batch
+def test_stop_of_a_batch(scene: Scene) -> None:
+    check_stop(scene, "batch")
 
 
 @everywhere
