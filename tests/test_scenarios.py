@@ -12,7 +12,7 @@ from tests.scenarios import OUT_OF_REACH, Combination, Scene, until
 
 pytestmark = pytest.mark.slow
 
-ORCHESTRATORS = ("sagemaker_pipelines",)
+ORCHESTRATORS = ("sagemaker_pipelines", "step_functions")
 MODES = ("realtime",)
 DEFAULT = Combination("sagemaker_pipelines", "realtime", "binary_classification")
 FARTHEST = Combination(ORCHESTRATORS[-1], MODES[-1], "regression")
