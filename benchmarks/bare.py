@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ class Job:
     """A job as SageMaker ran it.
 
     Attributes:
-        execution: ARN of the pipeline execution it belongs to.
-        step: Name of the step.
-        managed: Seconds between its creation and its end.
-        command: Arguments of the image's entry point.
+        execution: The execution of a workflow that it belongs to, as its folder in S3 is named.
+        step: What it does: the command of the image.
+        created: When it was created.
+        ended: When it ended.
         environment: Environment variables.
         inputs: S3 sources, by their folder in the container.
         hyperparameters: Of a training.
@@ -36,38 +37,63 @@ class Job:
 
     execution: str
     step: str
-    managed: float
-    command: list[str]
+    created: datetime
+    ended: datetime
     environment: dict[str, str]
     inputs: dict[Path, dict[str, str]]
     hyperparameters: dict[str, str]
 
+    @property
+    def managed(self) -> float:
+        """Seconds between its creation and its end."""
+        return (self.ended - self.created).total_seconds()
+
 
 def jobs(life: Life, workflow: str) -> list[Job]:
-    """The jobs of all executions of a workflow, oldest first."""
+    """The processing and training jobs of all executions of a workflow, oldest first.
+
+    They are found by what they write to, so it does not matter what has run them.
+
+    Args:
+        life: Whose local AWS runs.
+        workflow: `training` or `monitoring`: the first folder of what its jobs write.
+    """
     sagemaker = life.client("sagemaker")
-    executions = sagemaker.list_pipeline_executions(PipelineName=workflow, SortOrder="Ascending")
     found = []
-    for execution in executions["PipelineExecutionSummaries"]:
-        arn = execution["PipelineExecutionArn"]
-        steps = sagemaker.list_pipeline_execution_steps(
-            PipelineExecutionArn=arn, SortOrder="Ascending"
-        )
-        for step in steps["PipelineExecutionSteps"]:
-            for kind, meta in step.get("Metadata", {}).items():
-                if kind in READERS:
-                    found.append(READERS[kind](sagemaker, arn, step["StepName"], meta["Arn"]))
-    return found
+    for kind, read in READERS.items():
+        pages = sagemaker.get_paginator(f"list_{kind}_jobs").paginate()
+        for page in pages:
+            for summary in page[f"{kind.title()}JobSummaries"]:
+                name = summary[f"{kind.title()}JobName"]
+                job = getattr(sagemaker, f"describe_{kind}_job")(**{f"{kind.title()}JobName": name})
+                if job[f"{kind.title()}JobStatus"] == "Completed":
+                    found.append(read(job, workflow))
+    return sorted((job for job in found if job), key=lambda job: job.created)
 
 
-def processing_job(sagemaker: Any, execution: str, step: str, arn: str) -> Job:  # noqa: ANN401 - boto3 has no types
-    """A processing job."""
-    job = sagemaker.describe_processing_job(ProcessingJobName=arn.rpartition("/")[2])
+def execution_of(uri: str, workflow: str) -> str | None:
+    """The execution that writes to an S3 URI, `None` if it is one of another workflow.
+
+    A training's outputs are under `training/<execution>/`, a monitor's under
+    `monitoring/<monitor>/<execution>`.
+    """
+    folder, *rest = uri.removeprefix("s3://").split("/")[1:]
+    if folder != workflow:
+        return None
+    return rest[1] if workflow == "monitoring" else rest[0]
+
+
+def processing_job(job: Mapping[str, Any], workflow: str) -> Job | None:
+    """A processing job, `None` if it is one of another workflow."""
+    output = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    execution = execution_of(output, workflow)
+    if execution is None:
+        return None
     return Job(
         execution=execution,
-        step=step,
-        managed=(job["ProcessingEndTime"] - job["CreationTime"]).total_seconds(),
-        command=job["AppSpecification"]["ContainerArguments"],
+        step=job["AppSpecification"]["ContainerArguments"][0],
+        created=job["CreationTime"],
+        ended=job["ProcessingEndTime"],
         environment=job.get("Environment", {}),
         inputs={
             Path(entry["S3Input"]["LocalPath"]): entry["S3Input"]
@@ -77,14 +103,16 @@ def processing_job(sagemaker: Any, execution: str, step: str, arn: str) -> Job: 
     )
 
 
-def training_job(sagemaker: Any, execution: str, step: str, arn: str) -> Job:  # noqa: ANN401 - boto3 has no types
-    """A training job."""
-    job = sagemaker.describe_training_job(TrainingJobName=arn.rpartition("/")[2])
+def training_job(job: Mapping[str, Any], workflow: str) -> Job | None:
+    """A training job, `None` if it is one of another workflow."""
+    execution = execution_of(job["OutputDataConfig"]["S3OutputPath"], workflow)
+    if execution is None:
+        return None
     return Job(
         execution=execution,
-        step=step,
-        managed=(job["TrainingEndTime"] - job["CreationTime"]).total_seconds(),
-        command=["train"],
+        step="train",
+        created=job["CreationTime"],
+        ended=job["TrainingEndTime"],
         environment=job.get("Environment", {}),
         inputs={
             ML / "input" / "data" / channel["ChannelName"]: channel["DataSource"]["S3DataSource"]
@@ -94,7 +122,7 @@ def training_job(sagemaker: Any, execution: str, step: str, arn: str) -> Job:  #
     )
 
 
-READERS = {"ProcessingJob": processing_job, "TrainingJob": training_job}
+READERS = {"processing": processing_job, "training": training_job}
 
 
 def objects(s3: Any, source: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401 - boto3 has no types
@@ -127,7 +155,7 @@ def environment(base: Path) -> dict[str, str]:
 
 def python(life: Life) -> Path:
     """The interpreter of an environment with what the image has, and no more."""
-    folder = life.project.parent / "bare"
+    folder = life.project.with_name(f"{life.project.name}-bare")
     if not folder.exists():
         own = {"UV_PROJECT_ENVIRONMENT": str(folder)}
         template.run(["uv", "sync", "--quiet", "--no-dev"], life.project, own)
@@ -144,7 +172,7 @@ def run(life: Life, job: Job) -> float:
             (base / name).mkdir(parents=True, exist_ok=True)
         parameters = base / "input" / "config" / "hyperparameters.json"
         parameters.write_text(json.dumps(job.hyperparameters))
-        command: list[str | Path] = [python(life), "-m", "usecase", *job.command]
+        command: list[str | Path] = [python(life), "-m", "usecase", job.step]
         return timing.seconds(
             lambda: subprocess.run(
                 command,
@@ -156,24 +184,29 @@ def run(life: Life, job: Job) -> float:
         )
 
 
-@contextmanager
-def server(life: Life) -> Iterator[int]:
-    """Serve the newest version's model without the local AWS; the port of the server."""
+def bring_model(life: Life, base: Path) -> None:
+    """Bring the newest version's model to `base`/model, where the image looks for it."""
     sagemaker = life.client("sagemaker")
     packages = sagemaker.list_model_packages(
         ModelPackageGroupName=life.slug, SortBy="CreationTime", SortOrder="Descending"
     )["ModelPackageSummaryList"]
     newest = sagemaker.describe_model_package(ModelPackageName=packages[0]["ModelPackageArn"])
     uri = newest["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    download(life, {"S3Uri": uri, "S3DataType": "S3Prefix"}, base)
+    with tarfile.open(base / Path(uri).name) as archive:
+        safe = getattr(tarfile, "data_filter", lambda member, _: member)  # from 3.11.4 on
+        for member in archive:
+            archive.extract(safe(member, str(base / "model")), base / "model")
+
+
+@contextmanager
+def server(life: Life) -> Iterator[int]:
+    """Serve the newest version's model without the local AWS; the port of the server."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = int(unused.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        download(life, {"S3Uri": uri, "S3DataType": "S3Prefix"}, base)
-        with tarfile.open(base / Path(uri).name) as archive:
-            safe = getattr(tarfile, "data_filter", lambda member, _: member)  # from 3.11.4 on
-            for member in archive:
-                archive.extract(safe(member, str(base / "model")), base / "model")
+        bring_model(life, base)
         process = subprocess.Popen(
             [python(life), "-m", "usecase", "serve"],
             cwd=life.project,

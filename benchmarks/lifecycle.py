@@ -52,7 +52,7 @@ def measure(life: Life, port: int) -> tuple[list[Stage], list[Step]]:
     """
     trainings, monitorings = (
         [list(jobs) for _, jobs in groupby(bare.jobs(life, name), lambda job: job.execution)]
-        for name in (f"{life.slug}-training", f"{life.slug}-monitoring")
+        for name in ("training", "monitoring")
     )
     rows = invoke.captured_rows(life)[:REQUESTS]
     requests = timing.seconds(lambda: invoke.replay(invoke.through_boto3(life, port), rows))

@@ -6,11 +6,13 @@ import tarfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests import life, template
+from tests import life, matrix, template
 from tests.inside import Inside
 
 T = TypeVar("T")
@@ -33,6 +35,47 @@ OUT_OF_REACH = {
 }
 
 
+# What a person starts the workflows with.
+PARAMETERS = {
+    "training": {"Trigger": "manual"},
+    "batch": {"Start": "2013-06-29", "End": "2013-06-30"},
+}
+
+# Brings two flights of a day into the data mart once more: as it is, and with a distance that is no
+# number and an id of its own; and a third one without its id. It prints the first one's id.
+BREAK_RECORDS = """
+import sys
+from datetime import date
+from io import BytesIO
+import polars as pl
+from ops import aws
+day, key = date.fromisoformat(sys.argv[1]), sys.argv[2]
+flights = pl.read_parquet(f"data/flights/{day:%Y-%m}.parquet")
+first, second, third = flights.filter(pl.col("day") == day.day)[:3].iter_slices(1)
+odd = second.with_columns(flight_id=pl.lit("odd"), distance=pl.lit(float("inf")))
+nameless = third.with_columns(flight_id=pl.lit(None, pl.String))
+content = BytesIO()
+pl.concat([first, odd, nameless], how="vertical_relaxed").write_parquet(content)
+aws.s3().put_object(Bucket=aws.bucket(), Key=key, Body=content.getvalue())
+print(first["flight_id"].item())
+"""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Records that cannot be scored.
+
+    Attributes:
+        key: The object of the data mart that has brought them.
+        reasons: Id and reason of each record that is rejected.
+        lost: How many records of the day cannot be scored because of them.
+    """
+
+    key: str
+    reasons: list[tuple[str, str]]
+    lost: int
+
+
 @dataclass(frozen=True)
 class Combination:
     """The answers that a scenario is played with."""
@@ -48,6 +91,17 @@ class Combination:
 
     def __str__(self) -> str:
         return f"{self.orchestrator}-{self.inference_mode}-{self.problem_type}"
+
+
+def combinations() -> Iterator[Combination]:
+    """Every orchestrator in every mode for two problem types; for the third, one of them."""
+    asked = matrix.questions()
+    orchestrators, modes = (
+        list(asked[name]["choices"].values()) for name in ("orchestrator", "inference_mode")
+    )
+    for answers in product(orchestrators, modes, ("binary_classification", "regression")):
+        yield Combination(*answers)
+    yield Combination(orchestrators[-1], modes[0], "multiclass_classification")
 
 
 class Scene:
@@ -99,17 +153,18 @@ class Scene:
         found = (arn for arn, status in self.jobs().items() if status == "InProgress")
         return next((arn for arn in found if f":{kind}/" in arn), None)
 
-    def start(self, **parameters: str) -> str:
-        """Start the training with parameters; the execution's ARN."""
-        return str(self.call("ops.workflow.start", self.workflow("training"), parameters))
+    def start(self, workflow: str = "training", **parameters: str) -> str:
+        """Start a workflow with parameters; the execution's ARN."""
+        given = PARAMETERS[workflow] | parameters
+        return str(self.call("ops.workflow.start", self.workflow(workflow), given))
 
-    def train_on_a_broken_file(self) -> dict[str, Any]:
-        """Run the training while a file of the data mart is broken; its state at the end."""
+    def run_on_a_broken_file(self, workflow: str) -> dict[str, Any]:
+        """Run a workflow while a file of the data mart is broken; its state at the end."""
         broken = {"Bucket": self.bucket, "Key": "mart/flights/2013-10.parquet"}
         s3 = self.life.client("s3")
         s3.put_object(Body=b"this is no Parquet file", **broken)
         try:
-            return self.ended(self.start(Trigger="manual"))
+            return self.ended(self.start(workflow))
         finally:
             s3.delete_object(**broken)
 
@@ -169,6 +224,66 @@ class Scene:
             )
             for summary in jobs[f"{kind}JobSummaries"]
         }
+
+    def score(self, day: str) -> str:
+        """Score the records of a day; what the command says."""
+        return self.life.ops("batch", "--start", day, "--end", day)
+
+    def break_records(self, day: str) -> Broken:
+        """Bring records of a day into the data mart that cannot be scored."""
+        key = "mart/flights/broken.parquet"
+        command = ["uv", "run", "python", "-c", BREAK_RECORDS, day, key]
+        first = template.run(command, self.life.project, self.life.environment).strip()
+        twice = (first, "flight_id: 2 records have it")
+        number = 'field distance: "inf" is no number; leave it empty when it is not known'
+        return Broken(key, [twice, twice, ("odd", number), ("", "flight_id: is empty")], lost=1)
+
+    def scored(self, day: str) -> dict[str, Any]:
+        """Of a day's predictions: `rows`, `records` and the newest `scored_at`."""
+        rows = self.query(
+            "SELECT day, count(*), count(DISTINCT flight_id), max(scored_at) FROM predictions "
+            "GROUP BY day"
+        )
+        (found,) = (row[1:] for row in rows if row[0] == day)
+        return {"rows": int(found[0]), "records": int(found[1]), "scored_at": found[2]}
+
+    def rejected(self, day: str) -> list[tuple[str, str]]:
+        """Id and reason of a day's records that were not scored."""
+        rows = self.query("SELECT day, flight_id, reason FROM rejected")
+        return [(row[1], row[2]) for row in rows if row[0] == day]
+
+    def query(self, sql: str) -> list[list[str]]:
+        """The rows that Athena answers with; nothing is an empty text."""
+        athena = self.life.client("athena")
+        query = athena.start_query_execution(
+            QueryString=sql,
+            QueryExecutionContext={"Database": self.life.slug.replace("-", "_")},
+            WorkGroup=self.life.slug,
+        )["QueryExecutionId"]
+
+        def ended() -> dict[str, Any] | None:
+            state: dict[str, Any] = athena.get_query_execution(QueryExecutionId=query)
+            status: dict[str, Any] = state["QueryExecution"]["Status"]
+            return status if status["State"] in ("SUCCEEDED", "FAILED", "CANCELLED") else None
+
+        status = until(f"the end of {sql}", ended)
+        if status["State"] != "SUCCEEDED":
+            raise AssertionError(f"{sql}: {status}")
+        _, *rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+        return [[cell.get("VarCharValue", "") for cell in row["Data"]] for row in rows]
+
+
+@contextmanager
+def staged(combination: Combination, project: Path) -> Iterator[Scene]:
+    """A scene in a project that was made with the combination; it ends with the context."""
+    try:
+        scene = Scene(combination, project)
+        try:
+            yield scene
+        finally:
+            scene.call.close()
+    finally:
+        life.end(project)
 
 
 def until(what: str, probe: Callable[[], T | None], seconds: float = 120) -> T:

@@ -1,7 +1,6 @@
 """What happens means the same with each orchestrator and in each mode."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,33 @@ from tests.scenarios import OUT_OF_REACH, Combination, Scene, until
 
 pytestmark = pytest.mark.slow
 
-ORCHESTRATORS = ("sagemaker_pipelines", "step_functions")
-MODES = ("realtime",)
+COMBINATIONS = list(scenarios.combinations())
 DEFAULT = Combination("sagemaker_pipelines", "realtime", "binary_classification")
-FARTHEST = Combination(ORCHESTRATORS[-1], MODES[-1], "regression")
-COMBINATIONS = [
-    *(
-        Combination(*answers)
-        for answers in product(ORCHESTRATORS, MODES, ("binary_classification", "regression"))
-    ),
-    Combination(ORCHESTRATORS[-1], MODES[0], "multiclass_classification"),
-]
+FARTHEST = next(c for c in reversed(COMBINATIONS) if c.problem_type == "regression")
+
+# A job of each workflow that takes long enough to be stopped, and what its first job is called.
+LONG_JOBS = {"training": "training-job", "batch": "transform-job"}
+FIRST_JOBS = {"training": "prepare", "batch": "select"}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
+def in_these(combinations: list[Combination]) -> pytest.MarkDecorator:
+    """Play a scenario with combinations; `make test` plays two of them."""
+    params = [
         pytest.param(
             combination,
             id=str(combination),
             marks=() if combination in (DEFAULT, FARTHEST) else pytest.mark.exhaustive,
         )
-        for combination in COMBINATIONS
-    ],
-)
+        for combination in combinations
+    ]
+    return pytest.mark.parametrize("scene", params, indirect=True)
+
+
+everywhere = in_these(COMBINATIONS)
+in_batch = in_these([combination for combination in COMBINATIONS if combination.batch])
+
+
+@pytest.fixture(scope="module")
 def scene(
     request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
@@ -45,12 +47,8 @@ def scene(
     else:
         folder = tmp_path_factory.mktemp("scene") / "project"
         project = conftest.make_project(repository, folder, vars(combination))
-    try:
-        scene = Scene(combination, project)
+    with scenarios.staged(combination, project) as scene:
         yield scene
-        scene.call.close()
-    finally:
-        life.end(project)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +68,7 @@ def plain_metrics(
     return metrics
 
 
+@everywhere
 def test_first_version(scene: Scene, plain_metrics: Callable[[Scene], dict[str, float]]) -> None:
     """New data trains it, to the last digit as without AWS; a person approves it; it predicts."""
     version = scene.versions()[-1]
@@ -83,6 +82,7 @@ def test_first_version(scene: Scene, plain_metrics: Callable[[Scene], dict[str, 
     assert waits["subject"] == f"{scene.life.slug}: version 1 awaits approval"
 
 
+@everywhere
 def test_below_the_threshold(scene: Scene) -> None:
     before = scene.versions()
     metric, threshold = OUT_OF_REACH[scene.combination.problem_type]
@@ -100,33 +100,57 @@ def test_below_the_threshold(scene: Scene) -> None:
         assert threshold in told
 
 
-def test_failing_job(scene: Scene) -> None:
+def check_failing_job(scene: Scene, workflow: str) -> None:
     before = scene.versions()
-    state = scene.train_on_a_broken_file()
+    state = scene.run_on_a_broken_file(workflow)
     assert state["status"] == "failed"
     assert scene.versions() == before
-    for told in (state["reason"], scene.mail(state["arn"])["text"]):
-        assert "error: prepare: flights: 2013-10.parquet is no Parquet file" in told
+    mail = scene.mail(state["arn"])
+    assert mail["subject"] == f"{scene.workflow(workflow)} failed"
+    reason = f"error: {FIRST_JOBS[workflow]}: flights: 2013-10.parquet is no Parquet file"
+    for told in (state["reason"], mail["text"]):
+        assert reason in told
         assert "AlgorithmError" in told
         assert "Traceback" not in told
 
 
-def test_stop(scene: Scene) -> None:
-    before = scene.versions()
-    execution = scene.start(Trigger="manual")
-    training = until("a training job", lambda: scene.running("training-job"))
+def check_stop(scene: Scene, workflow: str) -> None:
+    before, kind = scene.versions(), LONG_JOBS[workflow]
+    execution = scene.start(workflow)
+    running = until(f"a {kind}", lambda: scene.running(kind))
     scene.call("ops.workflow.stop", execution)
     assert scene.ended(execution)["status"] == "stopped"
-    until("the job's end", lambda: not scene.running("training-job") or None)
+    until("the job's end", lambda: not scene.running(kind) or None)
     jobs = scene.jobs()
-    assert jobs[training] == "Stopped"
+    assert jobs[running] == "Stopped"
     # While another execution comes to its end: no step follows, and nobody is told of a failure.
-    scene.mail(scene.train_on_a_broken_file()["arn"])
+    scene.mail(scene.run_on_a_broken_file(workflow)["arn"])
     assert len(scene.jobs()) == len(jobs) + 1
     assert not any(execution in mail["text"] for mail in scene.mails())
     assert scene.versions() == before
 
 
+@everywhere
+def test_failing_job(scene: Scene) -> None:
+    check_failing_job(scene, "training")
+
+
+@in_batch
+def test_failing_job_of_a_batch(scene: Scene) -> None:
+    check_failing_job(scene, "batch")
+
+
+@everywhere
+def test_stop(scene: Scene) -> None:
+    check_stop(scene, "training")
+
+
+@in_batch
+def test_stop_of_a_batch(scene: Scene) -> None:
+    check_stop(scene, "batch")
+
+
+@everywhere
 @pytest.mark.parametrize(
     "event",
     [
@@ -147,9 +171,10 @@ def test_repeated_event_trains_once(scene: Scene, event: dict[str, Any]) -> None
     assert scene.executions() == [execution, *before]
 
 
+@everywhere
 @pytest.mark.parametrize("copies", [1, 3])
 def test_repeated_approval_deploys_nothing(scene: Scene, copies: int) -> None:
-    before = scene.serving()
+    before, mails = scene.serving(), scene.mails()
     event = {
         "detail-type": "SageMaker Model Package State Change",
         "source": "aws.sagemaker",
@@ -159,11 +184,13 @@ def test_repeated_approval_deploys_nothing(scene: Scene, copies: int) -> None:
             "ModelApprovalStatus": "Approved",
         },
     }
-    answers = life.at_once(copies, lambda: scene.invoke("deploy", event))
-    assert {answer["outcome"] for answer in answers} == {"ignored, this approval is deployed"}
+    function = "batch-deploy" if scene.combination.batch else "deploy"
+    life.at_once(copies, lambda: scene.invoke(function, event))
     assert scene.serving() == before
+    assert scene.mails() == mails
 
 
+@everywhere
 def test_approving_again(scene: Scene) -> None:
     """The same version once more is a deployment of its own, which changes nothing but that."""
     before, registered = scene.serving(), scene.versions()
@@ -178,3 +205,48 @@ def test_approving_again(scene: Scene) -> None:
     assert after["version"] == 1
     assert len(after["models"]) == len(before["models"]) + 1
     assert scene.versions() == registered
+
+
+@in_batch
+def test_nothing_is_scored_before_a_version_is_approved(scene: Scene) -> None:
+    """The load that trained the first version started the batch workflow too."""
+    first = scene.executions("batch")[-1]
+    assert scene.trigger(first) == "new_data"
+    assert scene.describe(first)["status"] == "succeeded"
+
+
+@in_batch
+def test_rerun_replaces_the_day(scene: Scene) -> None:
+    """With records that cannot be scored, which are reported one by one; then without them."""
+    day = "2013-06-30"
+    scene.score(day)
+    rows = scene.scored(day)
+    assert rows["rows"] == rows["records"] > 0
+    broken = scene.break_records(day)
+    try:
+        said = scene.score(day)
+    finally:
+        scene.life.client("s3").delete_object(Bucket=scene.bucket, Key=broken.key)
+    assert f"{len(broken.reasons)} records rejected" in said
+    for record, reason in broken.reasons:
+        assert (record, reason) in scene.rejected(day)
+    assert len(scene.rejected(day)) == len(broken.reasons)
+    left = scene.scored(day)
+    assert left["rows"] == rows["rows"] - broken.lost
+    said = scene.score(day)
+    assert "0 records rejected" in said
+    assert scene.rejected(day) == []
+    again = scene.scored(day)
+    assert (again["rows"], again["records"]) == (rows["rows"], rows["records"])
+    assert again["scored_at"] > left["scored_at"] > rows["scored_at"]
+
+
+@in_batch
+def test_repeated_load_scores_once(scene: Scene) -> None:
+    before = scene.executions("batch")
+    event = {"trigger": "new_data", "cause": "a load whose event comes again"}
+    answers = life.at_once(3, lambda: scene.invoke("batch-start", event))
+    (execution,) = {answer["started"] for answer in answers}
+    assert scene.ended(execution)["status"] == "succeeded"
+    scene.invoke("batch-start", event)
+    assert scene.executions("batch") == [execution, *before]

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from conftest import REGION, until
-from host_process import ACCOUNT, ROLE, HostProcess, queue, receive
+from host_process import ROLE, HostProcess, queue, receive
 from state_machines import (
     CREATE_PROCESSING_JOB,
     SLOW,
@@ -244,98 +243,6 @@ def test_schedules_start_a_state_machine_both_ways(host: HostProcess, name: str)
     found = [json.loads(item["input"]) for item in started(host, arn)]
     assert sorted(item["by"] for item in found) == ["templated", "universal"]
     assert {item["at"] for item in found} == {due.strftime("%Y-%m-%dT%H:%M:%SZ")}
-
-
-# CloudFormation
-
-
-def template(name: str, definition: dict[str, Any], **properties: Any) -> str:
-    """Make a template with one state machine, whose definition names its own stack's table."""
-    resource = {
-        "Type": "AWS::StepFunctions::StateMachine",
-        "Properties": {
-            "StateMachineName": name,
-            "RoleArn": ROLE,
-            "DefinitionString": json.dumps(definition),
-            "DefinitionSubstitutions": {"Word": {"Ref": "AWS::StackName"}},
-            **properties,
-        },
-    }
-    outputs = {
-        "Ref": {"Value": {"Ref": "Machine"}},
-        "Arn": {"Value": {"Fn::GetAtt": ["Machine", "Arn"]}},
-        "Name": {"Value": {"Fn::GetAtt": ["Machine", "Name"]}},
-    }
-    return json.dumps({"Resources": {"Machine": resource}, "Outputs": outputs})
-
-
-def test_cloudformation_makes_changes_and_removes_a_state_machine(
-    host: HostProcess, name: str
-) -> None:
-    stacks, states = host.client("cloudformation"), host.client("stepfunctions")
-    word = machine({"Say": {"Type": "Pass", "Output": "${Word}", "End": True}})
-    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/vendedlogs/states/{name}:*"
-    logging = {
-        "Level": "ERROR",
-        "IncludeExecutionData": True,
-        "Destinations": [{"CloudWatchLogsLogGroup": {"LogGroupArn": group}}],
-    }
-    stacks.create_stack(
-        StackName=name,
-        TemplateBody=template(
-            name,
-            word,
-            LoggingConfiguration=logging,
-            TracingConfiguration={"Enabled": True},
-            Tags=[{"Key": "a", "Value": "b"}],
-        ),
-    )
-    stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    outputs = stacks.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    found = {item["OutputKey"]: item["OutputValue"] for item in outputs}
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
-    assert found == {"Ref": arn, "Arn": arn, "Name": name}
-    described = states.describe_state_machine(stateMachineArn=arn)
-    assert described["loggingConfiguration"] == {
-        "level": "ERROR",
-        "includeExecutionData": True,
-        "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group}}],
-    }
-    assert described["tracingConfiguration"] == {"enabled": True}
-    assert {"key": "a", "value": "b"} in states.list_tags_for_resource(resourceArn=arn)["tags"]
-    execution = states.start_execution(stateMachineArn=arn)["executionArn"]
-    assert end(host, execution)["output"] == name
-
-    given = machine({"Say": {"Type": "Pass", "Output": "changed", "End": True}})
-    changed = json.loads(template(name, given))
-    changed["Resources"]["Machine"]["Properties"] |= {"Definition": given}
-    del changed["Resources"]["Machine"]["Properties"]["DefinitionString"]
-    stacks.update_stack(StackName=name, TemplateBody=json.dumps(changed))
-    stacks.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    execution = states.start_execution(stateMachineArn=arn)["executionArn"]
-    assert end(host, execution)["output"] == "changed"
-    described = states.describe_state_machine(stateMachineArn=arn)
-    assert described["loggingConfiguration"] == {"level": "OFF", "includeExecutionData": False}
-
-    stacks.delete_stack(StackName=name)
-    stacks.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    with pytest.raises(states.exceptions.StateMachineDoesNotExist):
-        states.describe_state_machine(stateMachineArn=arn)
-
-
-def test_a_stack_with_a_wrong_definition_is_not_made(host: HostProcess, name: str) -> None:
-    stacks, states = host.client("cloudformation"), host.client("stepfunctions")
-    wrong = machine({"Say": {"Type": "Pass", "Output": "{% 1 + %}", "End": True}})
-    stacks.create_stack(StackName=name, TemplateBody=template(name, wrong))
-    until(lambda: "ROLLBACK" in stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
-    reasons = [
-        event.get("ResourceStatusReason", "")
-        for event in stacks.describe_stack_events(StackName=name)["StackEvents"]
-    ]
-    assert any("/States/Say/Output" in reason for reason in reasons), reasons
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
-    with pytest.raises(ClientError):
-        states.describe_state_machine(stateMachineArn=arn)
 
 
 # Stop and start

@@ -11,17 +11,21 @@ import zipfile
 from typing import Any
 
 import pytest
+from conftest import until
 from host_process import ROLE, HostProcess
-from state_machines import history, host, machine, name, output, run, start, task
+from state_machines import end, history, host, machine, name, output, run, start, task
 
 __all__ = ["host", "name"]  # fixtures
 
 LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 CODE = """
+import time
+
 class Busy(Exception):
     pass
 
 def handler(event, context):
+    time.sleep(event.get("seconds", 0))
     if event.get("fail"):
         raise Busy("come back later")
     return {"doubled": event["x"] * 2}
@@ -81,6 +85,8 @@ def test_the_context_of_an_execution(host: HostProcess, name: str) -> None:
         "id": "{% $states.context.Execution.Id %}",
         "name": "{% $states.context.Execution.Name %}",
         "input": "{% $states.context.Execution.Input %}",
+        "role": "{% $states.context.Execution.RoleArn %}",
+        "redrives": "{% $states.context.Execution.RedriveCount %}",
         "machine": "{% $states.context.StateMachine.Name %}",
         "state": "{% $states.context.State.Name %}",
         "retries": "{% $states.context.State.RetryCount %}",
@@ -90,6 +96,8 @@ def test_the_context_of_an_execution(host: HostProcess, name: str) -> None:
     assert found == {
         "name": name,
         "input": {"a": 1},
+        "role": ROLE,
+        "redrives": 0,
         "machine": name,
         "state": "Say",
         "retries": 0,
@@ -188,27 +196,18 @@ def test_a_state_machine_that_uses_it_all(host: HostProcess, name: str, function
 def test_variables_of_a_branch_stay_in_it(host: HostProcess, name: str) -> None:
     inner = branch({"Set": {"Type": "Pass", "Assign": {"inner": 1}, "End": True}})
     states = {
-        "Both": {"Type": "Parallel", "Branches": [inner, inner], "Next": "Look"},
+        "Both": {"Type": "Parallel", "Branches": [inner], "Next": "Look"},
         "Look": {"Type": "Pass", "Output": "{% $exists($inner) %}", "End": True},
     }
     assert output(host, name, machine(states)) is False
 
 
 def test_states_of_branches_keep_their_own_names(host: HostProcess, name: str) -> None:
-    def named(state: str, seconds: int) -> dict[str, Any]:
-        return branch(
-            {
-                f"Wait {state}": {"Type": "Wait", "Seconds": seconds, "Next": state},
-                state: {
-                    "Type": "Pass",
-                    "Output": "{% $states.context.State.Name %}",
-                    "End": True,
-                },
-            }
-        )
-
-    states = {"Both": {"Type": "Parallel", "Branches": [named("A", 1), named("B", 0)], "End": True}}
-    assert output(host, name, machine(states)) == ["A", "B"]
+    said = {"Output": "{% $states.context.State.Name %}", "End": True}
+    slow = branch({"Slow": {"Type": "Wait", "Seconds": 1, **said}})
+    fast = branch({"Fast": {"Type": "Pass", **said}})
+    states = {"Both": {"Type": "Parallel", "Branches": [slow, fast], "End": True}}
+    assert output(host, name, machine(states)) == ["Slow", "Fast"]
 
 
 def test_retries_back_off_no_further_than_told(host: HostProcess, name: str, function: str) -> None:
@@ -238,6 +237,18 @@ def test_a_stop_ends_the_wait_for_a_retry(host: HostProcess, name: str, function
     assert len(history(host, execution)) <= count + 1  # TaskFailed of what was under way
 
 
+def test_a_stopped_execution_stays_stopped_when_its_function_fails(
+    host: HostProcess, name: str, function: str
+) -> None:
+    arguments = {"FunctionName": function, "Payload": {"fail": True, "seconds": 1}}
+    execution = start(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments)}))
+    time.sleep(0.5)
+    host.client("stepfunctions").stop_execution(executionArn=execution)
+    until(lambda: "TaskFailed" in [event["type"] for event in history(host, execution)])
+    time.sleep(0.5)
+    assert end(host, execution)["status"] == "ABORTED"
+
+
 def test_a_condition_must_be_true_or_false(host: HostProcess, name: str) -> None:
     choices = [{"Condition": "{% 'yes' %}", "Next": "Done"}]
     states = {
@@ -263,9 +274,38 @@ def test_an_expression_without_a_result_can_be_caught(
     assert output(host, name, machine(states)) == "States.QueryEvaluationError"
 
 
-def test_a_definition_with_a_wrong_expression_is_refused(host: HostProcess, name: str) -> None:
+PASS = {"Type": "Pass", "End": True}
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        ("{", "INVALID_JSON_DESCRIPTION"),
+        ("[]", "SCHEMA_VALIDATION_FAILED.* at /"),
+        (one(Output="{% 1 + %}"), "INVALID_JSONATA_EXPRESSION.* at /States/Say/Output"),
+        (machine({"A": PASS}, StartAt="B"), "MISSING_TRANSITION_TARGET.*B at /StartAt"),
+        (
+            machine({"A": {"Type": "Pass", "Next": "B"}}),
+            "MISSING_TRANSITION_TARGET: Missing 'Next' target: B at /States/A/Next",
+        ),
+        (
+            machine({"A": {"Type": "Choice", "Choices": [{"Condition": True, "Next": "B"}]}}),
+            "MISSING_TRANSITION_TARGET.*B at /States/A/Choices/0/Next",
+        ),
+        (machine({"A": {"Type": "Pass"}}), "neither Next nor End at /States/A"),
+        (machine({"A": {"Type": "Pas", "End": True}}), "Type must be one of.*at /States/A"),
+        (machine({"A": {"Type": "Task", "End": True}}), "no Resource at /States/A"),
+        (
+            machine({"A": {"Type": "Parallel", "Branches": [branch({"A": PASS})], "End": True}}),
+            "DUPLICATE_STATE_NAME.*at /States/A/Branches/0/States/A",
+        ),
+    ],
+)
+def test_a_definition_that_cannot_run_is_refused(
+    host: HostProcess, name: str, definition: Any, told: str
+) -> None:
     states = host.client("stepfunctions")
-    with pytest.raises(states.exceptions.InvalidDefinition, match="/States/Say/Output"):
-        states.create_state_machine(
-            name=name, definition=json.dumps(one(Output="{% 1 + %}")), roleArn=ROLE
-        )
+    text = definition if isinstance(definition, str) else json.dumps(definition)
+    with pytest.raises(states.exceptions.InvalidDefinition) as caught:
+        states.create_state_machine(name=name, definition=text, roleArn=ROLE)
+    assert re.search(told, str(caught.value), re.DOTALL)

@@ -12,6 +12,7 @@ from host_process import ACCOUNT, ROLE, HostProcess
 from state_machines import (
     CREATE_PROCESSING_JOB,
     SLOW,
+    create,
     end,
     history,
     host,
@@ -206,9 +207,9 @@ def test_a_member_that_sagemaker_does_not_know_ends_the_execution(
 def test_a_resource_that_is_not_there_is_refused_by_name(
     host: HostProcess, name: str, action: str
 ) -> None:
-    described = run(host, name, machine({"Run": task(f"arn:aws:states:::{action}", {})}))
-    assert described["error"] == "States.Runtime"
-    assert action in described["cause"]
+    refused = host.client("stepfunctions").exceptions.InvalidDefinition
+    with pytest.raises(refused, match=rf"{action} is not recognized.* at /States/Run/Resource"):
+        create(host, name, machine({"Run": task(f"arn:aws:states:::{action}", {})}))
 
 
 # What ends jobs

@@ -90,6 +90,17 @@ def test_a_container_that_ends_fails_the_job_with_its_last_words(aws: Aws) -> No
     assert done["FailureReason"].endswith("I give up, exit code: 7")
 
 
+def test_a_container_that_does_not_start_fails_the_job(aws: Aws) -> None:
+    create_model(aws, TOY_EXIT="no model in there")
+    aws.put("in/a", "1")
+    done = transform(aws)
+    assert done["TransformJobStatus"] == "Failed"
+    assert done["FailureReason"].startswith(
+        "AlgorithmError: The primary container for transform job job did not pass the ping health"
+    )
+    assert done["FailureReason"].endswith("no model in there, exit code: 1")
+
+
 def test_a_record_larger_than_the_payload_fails(aws: Aws) -> None:
     create_model(aws)
     aws.put("in/a.csv", "1" * (1 << 20) + "1\n")
@@ -181,6 +192,17 @@ def test_a_stopped_job_ends_its_server_and_stores_nothing_more(aws: Aws) -> None
     assert "transform job is in status Stopped" in text
     statuses = [detail["TransformJobStatus"] for _, detail, _ in aws.wait_events(3)]
     assert statuses == ["InProgress", "Stopping", "Stopped"]
+
+
+def test_a_job_can_be_stopped_before_its_container_answers(aws: Aws) -> None:
+    create_model(aws, TOY_PING="500")
+    aws.put("in/a", "1")
+    aws.sagemaker.create_transform_job(**transform_request(aws.bucket))
+    log = aws.folder / "jobs" / "transform-job" / "log.txt"
+    until(lambda: log.exists() and "environment" in log.read_text())
+    aws.sagemaker.stop_transform_job(TransformJobName="job")
+    assert wait(aws)["TransformJobStatus"] == "Stopped"
+    assert bodies(aws) == []
 
 
 def test_a_model_is_needed_with_an_image_that_was_pushed(aws: Aws) -> None:

@@ -20,6 +20,8 @@ assert sys.argv[1:] == ["serve"]
 base = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
 said = {k: v for k, v in os.environ.items() if k.startswith(("SAGEMAKER_", "TOY_"))}
 print(json.dumps({"environment": said, "model": os.listdir(base + "/model")}), flush=True)
+if "TOY_EXIT" in os.environ:
+    sys.exit(os.environ["TOY_EXIT"])
 busy, most, seen, lock = 0, 0, 0, threading.Lock()
 
 

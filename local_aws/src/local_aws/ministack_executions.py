@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_aws import ministack_history
+from local_aws import ministack_history, state_definition
 from local_aws.ministack_internals import module
 from local_aws.scopes import EndedError, Scope, current, entered
 
@@ -42,6 +42,7 @@ def apply(put_event: PutEvent) -> None:
     _run_until_ended()
     _fail_only_what_runs()
     _describe_ends()
+    _refuse_what_cannot_run()
     _provision_as_the_api_does()
 
 
@@ -201,7 +202,7 @@ def _run_until_ended() -> None:
         states._emit_execution_status_event(execution)
 
     def limit(execution: Mapping[str, Any]) -> float | None:
-        machine = states._state_machines.get(execution["stateMachineArn"]) or {}
+        machine = states._state_machines.get(execution["stateMachineArn"], {})
         seconds: float | None = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
         return seconds
 
@@ -218,7 +219,7 @@ def _run_until_ended() -> None:
             timer.daemon = True
             timer.start()
         try:
-            with entered(Scope(execution, parent)), ministack_history.begun(execution):
+            with entered(Scope(execution, parent)), ministack_history.begun():
                 original(arn)
         except EndedError:
             if execution["status"] == "RUNNING":  # its parent has ended
@@ -266,6 +267,21 @@ def _describe_ends() -> None:
     states._describe_execution = describe
 
 
+def _refuse_what_cannot_run() -> None:
+    """Check more of a definition than its expressions when it is created or updated.
+
+    AWS: CreateStateMachine, InvalidDefinition.
+    """
+    states = module("services.stepfunctions")
+    original = states._validate_definition_jsonata
+
+    def validate(definition: str) -> str | None:
+        found = state_definition.problem(definition) or original(definition)
+        return f"Invalid State Machine Definition: '{found}'" if found else None
+
+    states._validate_definition_jsonata = validate
+
+
 def _provision_as_the_api_does() -> None:
     """Let CloudFormation check a definition, and keep what it sets of logging and tracing.
 
@@ -280,13 +296,8 @@ def _provision_as_the_api_does() -> None:
 
     def check(properties: Mapping[str, Any]) -> None:
         definition = provisioners._sfn_definition(properties)
-        try:
-            json.loads(definition)
-            problem = states._validate_definition_jsonata(definition)
-        except ValueError as error:
-            problem = f"INVALID_JSON_DESCRIPTION: {error}"
-        if problem:
-            raise ValueError(f"Invalid State Machine Definition: '{problem}'")
+        if problem := states._validate_definition_jsonata(definition):
+            raise ValueError(problem)
 
     def kept(properties: Mapping[str, Any], done: tuple[str, Any]) -> tuple[str, Any]:
         machine = states._state_machines[done[0]]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from local_aws.ministack_internals import module
+from local_aws.state_logs import StateLogs
 
 _TASKS = "arn:aws:states:::"
 
@@ -20,11 +21,12 @@ _TASKS = "arn:aws:states:::"
 _previous: contextvars.ContextVar[int] = contextvars.ContextVar("previous", default=0)
 
 
-def apply(changed: Callable[[], None]) -> None:
-    """Add events one at a time, each linked to the one before it in its branch.
+def apply(changed: Callable[[], None], logs: StateLogs) -> None:
+    """Add events one at a time, each linked to the one before it in its branch, and log them.
 
     Args:
         changed: Called when there is something to save.
+        logs: Writes events to CloudWatch Logs.
     """
     states = module("services.stepfunctions")
     original = states._add_event
@@ -42,15 +44,23 @@ def apply(changed: Callable[[], None]) -> None:
         event["previousEventId"] = _previous.get() or event["id"] - 1
         _previous.set(event["id"])
         changed()
+        if event["id"] == 2:  # the first, ExecutionStarted, is there from the start
+            execution["events"][0]["previousEventId"] = 0
+            write(execution, execution["events"][0])
+        write(execution, event)
         return event
+
+    def write(execution: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        machine = states._state_machines.get(execution["stateMachineArn"])
+        if machine:
+            logs.add(machine, execution, event)
 
     states._add_event = add
 
 
 @contextmanager
-def begun(execution: dict[str, Any]) -> Iterator[None]:
+def begun() -> Iterator[None]:
     """Link events from here on to the first of their execution, ExecutionStarted."""
-    execution["events"][0]["previousEventId"] = 0
     token = _previous.set(1)
     try:
         yield

@@ -34,6 +34,18 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "set_request_account_id": "(access_key_id: str) -> None",
         "set_request_region": "(region: str | None) -> None",
     },
+    "ministack.services.athena": {
+        "_data_format": "(table_data)",
+        "_duckdb_type": "(column)",
+        "_empty_relation": "(table_data)",
+        "_executions": None,
+        "_materialize_table_files": "(location, workdirs)",
+        "_run_duckdb": "(query, database, catalog=None)",
+        "_save_query_results": "(query_id)",
+        "_start_query_execution": "(data)",
+        "_table_relation": "(table_data, files)",
+        "_workgroups": None,
+    },
     "ministack.services.cloudformation": {"_stacks": None},
     "ministack.services.cloudformation.provisioners": {
         "_RESOURCE_HANDLERS": None,
@@ -51,11 +63,15 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_invoke_target": "(target, event, rule, view=None)",
         "_put_events": "(data, allow_aws_source=False)",
     },
+    "ministack.services.glue": {"_partitions": None},
     "ministack.services.lambda_svc": {
         "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
         "_execution_record_for_config": None,
         "_get_func_record_for_ref": None,
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
+    },
+    "ministack.services.s3": {
+        "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)"
     },
     "ministack.services.stepfunctions": {
         "_ExecutionError": None,
@@ -70,6 +86,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_describe_execution": "(data)",
         "_emit_execution_status_event": "(execution) -> None",
         "_error_matches": "(error_equals, error)",
+        "_evaluate_jsonata": "(expression, raw_input, ctx=None, result=None, error_output=None)",
         "_evaluate_jsonata_choice_rule": "(rule, raw_input, ctx)",
         "_execute_choice": "(state_def, raw_input, ctx=None)",
         "_execute_map": "(state_def, raw_input, execution, ctx)",

@@ -22,6 +22,7 @@ def apply() -> None:
     """Mend what is missing."""
     _end_branches_together()
     _show_the_states_of_branches()
+    _show_the_whole_context()
     _keep_the_output_of_succeed()
     _choose_in_jsonata()
 
@@ -153,6 +154,30 @@ def _show_the_states_of_branches() -> None:
             raise
 
     states._run_sub_machine = run
+
+
+def _show_the_whole_context() -> None:
+    """Let expressions see the role of their execution, and how often it was redriven: never.
+
+    AWS: "Accessing execution data from the Context object in Step Functions".
+    """
+    states = module("services.stepfunctions")
+    original = states._evaluate_jsonata
+
+    def evaluate(
+        expression: str,
+        data: object,
+        context: Mapping[str, Any] | None = None,
+        *results: object,
+    ) -> object:
+        scope = current()
+        if context and scope:
+            begun = scope.execution["events"][0]["executionStartedEventDetails"]
+            more = {"RoleArn": begun["roleArn"], "RedriveCount": 0}
+            context = {**context, "Execution": {**context["Execution"], **more}}
+        return original(expression, data, context, *results)
+
+    states._evaluate_jsonata = evaluate
 
 
 def _keep_the_output_of_succeed() -> None:

@@ -80,7 +80,8 @@ def _call_sagemaker_and_s3(service: Service) -> None:
                     result = {"ExecutedVersion": "$LATEST", **result}
         except sagemaker_tasks.TaskError as error:
             raise failed(error.error, error.cause) from None
-        if len(json.dumps(result, ensure_ascii=False).encode()) > MAX_PAYLOAD:
+        text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) > MAX_PAYLOAD:
             raise failed(
                 "States.DataLimitExceeded",
                 f"The task {resource} returned a result with a size exceeding the maximum number "

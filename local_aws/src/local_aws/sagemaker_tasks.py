@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_aws.sagemaker import events, resources
-from local_aws.sagemaker.protocol import ApiError, input_shape, operation_model, output_shape
+from local_aws.sagemaker.protocol import ApiError, input_shape, output_shape, service_model
 from local_aws.sagemaker.service import Service
 
 OPTIMIZED = "arn:aws:states:::sagemaker:"
@@ -83,39 +83,43 @@ def run(
     Raises:
         TaskError: The state fails.
     """
+    if wrong := problem(resource):
+        raise TaskError("States.Runtime", wrong)
+    operation, sync = _parts(resource)
     if resource.startswith(SDK):
-        operation = _operation(resource.removeprefix(SDK), resource)
         answer = _call(service, operation, arguments, _sdk_error)
         return events.times(output_shape(operation), answer, _iso)
-    action, dot, pattern = resource.removeprefix(OPTIMIZED).partition(".")
-    operation = _operation(action, resource)
-    if operation not in _OPTIMIZED_OPERATIONS or (
-        dot and (pattern != "sync" or operation not in _SYNC_OPERATIONS)
-    ):
-        raise _not_a_resource(resource)
     request = _tagged(operation, arguments, caller.execution)
     answer = _call(service, operation, request, _optimized_error)
-    if not dot:
+    if not sync:
         return answer
     caller.submitted(answer)
     return _job_end(service, operation.removeprefix("Create"), request, caller)
 
 
-def _operation(action: str, resource: str) -> str:
-    operation = action[:1].upper() + action[1:]
-    try:
-        operation_model(operation)
-    except ApiError:
-        raise _not_a_resource(resource) from None
-    return operation
-
-
-def _not_a_resource(resource: str) -> TaskError:
-    return TaskError(
-        "States.Runtime",
+def problem(resource: str) -> str | None:
+    """Return what is wrong with the Resource of a Task state, if it names SageMaker."""
+    if not resource.startswith((OPTIMIZED, SDK)):
+        return None
+    operation, pattern = _parts(resource)
+    if resource.startswith(SDK):
+        known = not pattern and operation in service_model().operation_names
+    elif pattern:
+        known = pattern == "sync" and operation in _SYNC_OPERATIONS
+    else:
+        known = operation in _OPTIMIZED_OPERATIONS
+    if known:
+        return None
+    return (
         f"The resource provided {resource} is not recognized. The value is not a valid resource "
-        "ARN, or the resource is not available in this region.",
+        "ARN, or the resource is not available in this region."
     )
+
+
+def _parts(resource: str) -> tuple[str, str]:
+    """Return the operation that a Resource names and the integration pattern, if it has one."""
+    action, _, pattern = resource.removeprefix(SDK).removeprefix(OPTIMIZED).partition(".")
+    return action[:1].upper() + action[1:], pattern
 
 
 def _call(

@@ -107,7 +107,7 @@ class LogShipper:
             logs = self._service.client("logs")
             if not self._made:
                 self._make_stream()
-            for batch in _batches(texts):
+            for batch in batches(texts):
                 logs.put_log_events(
                     logGroupName=self._group,
                     logStreamName=self._stream,
@@ -131,7 +131,7 @@ class LogShipper:
         self._made = True
 
 
-def _batches(texts: list[str]) -> list[list[str]]:
+def batches(texts: list[str]) -> list[list[str]]:
     """Cut lines into what one PutLogEvents call takes, and too long lines into several."""
     batches: list[list[str]] = [[]]
     size = 0

@@ -57,6 +57,7 @@ class TransformRun(jobs.Run):
             restart=False,
         )
         self._server = Server(service, hosted, self.folder)
+        self._ended = 0.0
 
     def work(self) -> dict[str, Any]:
         """Start the model server and send it the input, file by file."""
@@ -68,7 +69,6 @@ class TransformRun(jobs.Run):
         shipper = LogShipper(self.service, _LOG_GROUP, f"{self._stream}/data-log", data_log)
         try:
             self._server.start()
-            self._server.wait_healthy()
             with data_log.open("a", buffering=1) as log:
                 fields = self._transform(objects, started, lambda text: log.write(log_line(text)))
         except ServingError as error:
@@ -85,18 +85,21 @@ class TransformRun(jobs.Run):
         self._server.stop(grace_seconds)
 
     def final_fields(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - the same for all
-        """Return the end time."""
-        return {"TransformEndTime": time.time()}
+        """Return the end time, which is that of the last upload."""
+        return {"TransformEndTime": self._ended or time.time()}
 
     def _transform(
         self, objects: list[S3Object], started: float, log: Callable[[str], object]
     ) -> dict[str, Any]:
-        limits = _limits(self.body, self._server)
-        strategy = "SINGLE_RECORD" if limits.single else "MULTI_RECORD"
-        log(
-            f"MaxConcurrentTransforms={limits.concurrency}, MaxPayloadInMB={limits.payload_mb}, "
-            f"BatchStrategy={strategy}"
-        )
+        def limits() -> Limits:
+            found = _limits(self.body, self._server)
+            strategy = "SINGLE_RECORD" if found.single else "MULTI_RECORD"
+            log(
+                f"MaxConcurrentTransforms={found.concurrency}, MaxPayloadInMB={found.payload_mb}, "
+                f"BatchStrategy={strategy}"
+            )
+            return found
+
         capture = self.body.get("DataCaptureConfig", {})
         source, target = self.body["TransformInput"], self.body["TransformOutput"]
         headers = {"Accept": target.get("Accept", "*/*")}
@@ -116,6 +119,7 @@ class TransformRun(jobs.Run):
             self._stop,
         )
         transformer.run(objects)
+        self._ended = time.time()
         if self._server.exit_status is not None:
             reason = f"The container ended before the job did. {self._server.last_output()}"
             return {"FailureReason": f"AlgorithmError: {reason}"}

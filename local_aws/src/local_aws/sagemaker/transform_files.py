@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,20 +95,21 @@ class Transformer:
     """Transforms the files of one job.
 
     Attributes:
-        server: The model server; it answers.
+        server: The model server; it was started.
         records: How records are cut, filtered and joined.
-        limits: How requests are made.
+        limits: Tells how requests are made, once the server answers.
         headers: Headers of each request.
         storage: Where inputs come from and outputs go to.
         folder: Folder for the files under way; it is there.
         output: S3 URI of the outputs' folder.
         log: Takes a line for the job's data log.
         stop: Set when the job is to stop.
+        failures: Why objects were not transformed, as far as it has come.
     """
 
     server: Server
     records: Records
-    limits: Limits
+    limits: Callable[[], Limits]
     headers: Mapping[str, str]
     storage: Storage
     folder: Path
@@ -117,32 +118,52 @@ class Transformer:
     stop: threading.Event
     failures: list[Failure] = field(default_factory=list)
 
-    def run(self, objects: Iterable[S3Object]) -> None:
+    def run(self, objects: Sequence[S3Object]) -> None:
         """Transform objects, and store the output of each that succeeded as a whole.
 
         A failed one does not hold up the others; ``failures`` tells of it.
-        """
-        under_way: deque[_Batch] = deque()
-        with ThreadPoolExecutor(self.limits.concurrency, "transform") as pool:
-            for batch in self._batches(objects, pool):
-                under_way.append(batch)
-                # One request beyond those under way is ready whenever one of them ends.
-                if len(under_way) > self.limits.concurrency + 1:
-                    self._take(under_way.popleft())
-            while under_way:
-                self._take(under_way.popleft())
 
-    def _batches(self, objects: Iterable[S3Object], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
-        for number, source in enumerate(objects):
+        Raises:
+            ServingError: The server does not answer.
+        """
+        files = [
+            _File(source, self.folder / f"{number}.in", self.folder / f"{number}.out")
+            for number, source in enumerate(objects)
+        ]
+        with ThreadPoolExecutor(1, "fetch") as fetching:
+            inputs = _ahead(fetching, self._fetch, files)
+            self.server.wait_healthy()
+            limits = self.limits()
+            with ThreadPoolExecutor(limits.concurrency, "transform") as pool:
+                self._run(inputs, limits, pool)
+
+    def _run(
+        self, inputs: Iterator[tuple[_File, Future[None]]], limits: Limits, pool: ThreadPoolExecutor
+    ) -> None:
+        under_way: deque[_Batch] = deque()
+        for batch in self._batches(inputs, limits, pool):
+            under_way.append(batch)
+            # One request beyond those under way is ready whenever one of them ends.
+            if len(under_way) > limits.concurrency + 1:
+                self._take(under_way.popleft())
+        while under_way:
+            self._take(under_way.popleft())
+
+    def _fetch(self, file: _File) -> None:
+        self.storage.fetch(file.source, file.input)
+
+    def _batches(
+        self, inputs: Iterator[tuple[_File, Future[None]]], limits: Limits, pool: ThreadPoolExecutor
+    ) -> Iterator[_Batch]:
+        for file, fetched in inputs:
             if self.stop.is_set() or self.server.exit_status is not None:
                 return
-            file = _File(source, self.folder / f"{number}.in", self.folder / f"{number}.out")
             try:
-                self.storage.fetch(source, file.input)
-                limit = self.limits.payload_mb * _MB
-                for records in self.records.batches(file.input, limit, self.limits.single):
+                fetched.result()
+                size = limits.payload_mb * _MB
+                for records in self.records.batches(file.input, size, limits.single):
                     payload = self.records.payload(records)
-                    yield _Batch(file, records, pool.submit(self._invoke, payload))
+                    yield _Batch(file, records, pool.submit(self._invoke, payload, limits))
                     if file.failed:
                         break
             except (StorageError, OSError, ValueError) as error:
@@ -186,17 +207,17 @@ class Transformer:
         for line in f"{side}: {message}".splitlines():
             self.log(f"{failure.place}: {line}")
 
-    def _invoke(self, payload: bytes) -> bytes:
-        for attempt in range(self.limits.retries + 1):
+    def _invoke(self, payload: bytes, limits: Limits) -> bytes:
+        for attempt in range(limits.retries + 1):
             # A server that has ended does not come back.
             if attempt and (self.server.exit_status is not None or self._stopped_in(attempt)):
                 break
             try:
-                response = self.server.invoke(payload, self.headers, self.limits.timeout_seconds)
+                response = self.server.invoke(payload, self.headers, limits.timeout_seconds)
             except urllib3.exceptions.ReadTimeoutError:
                 message = (
                     "Model server did not respond to /invocations request within "
-                    f"{self.limits.timeout_seconds:g} seconds"
+                    f"{limits.timeout_seconds:g} seconds"
                 )
                 failure = InvocationError("AlgorithmError", message)
                 continue
@@ -217,6 +238,20 @@ class Transformer:
 
     def _stopped_in(self, attempt: int) -> bool:
         return self.stop.wait(_RETRY_SECONDS * 2 ** (attempt - 1))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, bring: Callable[[_File], None], files: Sequence[_File]
+) -> Iterator[tuple[_File, Future[None]]]:
+    """Bring each file while the one before it is worked on; the first one at once."""
+    fetched = [pool.submit(bring, files[0])]
+
+    def pairs() -> Iterator[tuple[_File, Future[None]]]:
+        for number, file in enumerate(files):
+            fetched.extend(pool.submit(bring, following) for following in files[number + 1 :][:1])
+            yield file, fetched[number]
+
+    return pairs()
 
 
 def log_line(text: str) -> str:

@@ -1,0 +1,158 @@
+"""What was measured, as Markdown."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from benchmarks.batch import Batch
+from benchmarks.generation import Generation
+from benchmarks.invoke import Invoke
+from benchmarks.lifecycle import Stage, Step
+from benchmarks.orchestrators import Orchestrator
+
+
+@dataclass(frozen=True)
+class Results:
+    """What has been measured, the stages and steps in so many lives."""
+
+    lives: int
+    generation: Generation
+    stages: Sequence[Stage]
+    steps: Sequence[Step]
+    invoke: Invoke
+    orchestrators: Sequence[Orchestrator]
+    batch: Batch
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}"
+
+
+def report(results: Results) -> str:
+    """The results as Markdown."""
+    copy, version = results.generation.copy, results.generation.version
+    local, plain = with_counterpart(results)
+    managed, jobs = sum(s.local for s in results.steps), sum(s.bare for s in results.steps)
+    ways = results.invoke
+    stages = "\n".join(
+        f"| {s.name} | {s.local:.1f} | {f'{s.bare:.1f}' if s.bare else '-'} | {s.jobs} |"
+        for s in results.stages
+    )
+    steps = "\n".join(
+        f"| {s.name} | {s.local:.2f} | {s.bare:.2f} | {s.local - s.bare:+.2f} |"
+        for s in results.steps
+    )
+    trainings = "\n".join(
+        f"| {o.name} | {o.execution:.2f} | {o.idle:.2f} | {o.bare:.2f} "
+        f"| {o.execution / o.bare - 1:+.0%} |"
+        for o in results.orchestrators
+    )
+    batch = results.batch
+    return f"""# What it costs in time
+
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Medians of runs in turn.
+
+## The life, by stage
+
+`poe local` after its first run has installed everything, against the same jobs as plain Python
+processes one after the other and the same requests sent to the server itself. The other stages are
+CDK, CloudFormation and EventBridge at work, which have no plain counterpart. {results.lives} lives.
+
+| stage | `poe local`, s | bare, s | what is bare |
+|---|---:|---:|---|
+{stages}
+
+The stages with a counterpart take {local:.1f} s, bare {plain:.1f} s: **{local / plain - 1:+.0%}**.
+
+## A job
+
+From its creation to its end in the local AWS (S3 transfer included), against its process alone.
+
+| step | local AWS, s | bare, s | difference, s |
+|---|---:|---:|---:|
+{steps}
+
+All steps once: {managed:.1f} s, bare {jobs:.1f} s: **{managed / jobs - 1:+.0%}**.
+
+## A training, by orchestrator
+
+From the start of an execution to its end, against its steps as plain Python processes one after the
+other. Without a job: the part of that time in which none of its jobs is there, so the orchestrator
+alone is at work.
+
+| orchestrator | execution, s | without a job, s | bare, s | |
+|---|---:|---:|---:|---:|
+{trainings}
+
+## Batch transform
+
+One file of {batch.rows:,} rows ({batch.size / 2**20:.0f} MiB) as a transform job, the features sent
+to the model and its answers joined to the rows, against one process that reads the same file, calls
+`Model.predict` once, and writes the same.
+
+| | s | rows/s |
+|---|---:|---:|
+| transform job | {batch.job:.2f} | {batch.rows / batch.job:,.0f} |
+| the same with one row: its container starts | {batch.start:.2f} | |
+| transform job, once its container answers | {batch.job - batch.start:.2f} | {batch.rate:,.0f} |
+| one call of `Model.predict` | {batch.predict:.2f} | {batch.rows / batch.predict:,.0f} |
+| reading, one call, writing | {batch.one_call:.2f} | {batch.rate_of_one_call:,.0f} |
+
+Rows a second, once the container answers: **{batch.rate / batch.rate_of_one_call:.0%}** of reading,
+one call and writing; {batch.rate * batch.predict / batch.rows:.0%} of the call alone.
+
+## Making a project
+
+| | s |
+|---|---:|
+| `copier copy --defaults` ({results.generation.files} files) | {copy:.2f} |
+| `copier --version` | {version:.2f} |
+
+Ratio: **{copy / version:.2f}**.
+
+## One prediction
+
+| | ms |
+|---|---:|
+| boto3 through the local AWS, with data capture | {ways.boto3 * 1000:.2f} |
+| boto3 to the server itself | {ways.boto3_direct * 1000:.2f} |
+| plain HTTP through the local AWS, with data capture | {ways.plain * 1000:.2f} |
+| plain HTTP to the server itself | {ways.direct * 1000:.2f} |
+"""
+
+
+def with_counterpart(results: Results) -> tuple[float, float]:
+    """Seconds of the stages that have a bare counterpart, and of that."""
+    alone = [stage for stage in results.stages if stage.bare is not None]
+    return sum(s.local for s in alone), sum(s.bare or 0 for s in alone)
+
+
+def figures(results: Results) -> str:
+    """The figures of the README; each stands in the report too."""
+    local, plain = with_counterpart(results)
+    total = next(stage.local for stage in results.stages if stage.name == "total")
+    copy, version = results.generation.copy, results.generation.version
+    trainings = "\n".join(
+        f"- A training under {o.name} takes {o.execution:.1f} s, its steps as plain Python "
+        f"{o.bare:.1f} s:\n  {o.execution / o.bare - 1:+.0%}."
+        for o in results.orchestrators
+    )
+    return f"""\
+- `poe local` takes {total:.1f} s once its first run has installed everything. The stages that run
+  jobs and predict take {local:.1f} s, their jobs and requests as plain Python {plain:.1f} s:
+  {local / plain - 1:+.0%}.
+{trainings}
+- Batch transform scores {results.batch.rate:,.0f} rows a second,
+  {results.batch.rate / results.batch.rate_of_one_call:.0%} of what one process does that reads the
+  same file, calls `Model.predict` once and writes.
+- Making a project takes {copy:.2f} s, {copy / version:.2f} times `copier --version`.
+- A prediction with boto3 takes {results.invoke.boto3 * 1000:.2f} ms through the local AWS, data
+  capture included, and {results.invoke.boto3_direct * 1000:.2f} ms from the server itself.
+
+Measured on {machine()}.
+"""
