@@ -134,7 +134,7 @@ class Run:
                 if catch is None:
                     raise
                 assert catch["ErrorEquals"] == ["States.ALL"]
-                told = {"Error": error.error, "Cause": error.cause}
+                told = {"Error": error.error} | ({"Cause": error.cause} if error.cause else {})
                 scope_of = self._scope(name, given, variables, errorOutput=told)
                 given, following = evaluate(catch["Output"], scope_of), catch["Next"]
             if following is None:
