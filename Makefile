@@ -20,7 +20,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # A shell's active environment is not the one of the projects here.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test test-all check docs bench pins clean
+.PHONY: help demo test test-all check docs bench pins questions clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ docs: $(UV) ## Check the links and the commands in every Markdown file, those of
 
 bench: $(UV) ## Measure, and write benchmarks/results.md
 	uv run --quiet python -m benchmarks
+
+questions: $(UV) ## Write cookiecutter.json, the questions of copier.yml for Cookiecutter
+	uv run --quiet python -m tools.cookiecutter
 
 pins: $(UV) ## Move the pins of every pyproject.toml to the newest versions
 	uv run --quiet python -m tools.pins
