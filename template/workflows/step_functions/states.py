@@ -27,7 +27,7 @@ def jsonata(expression: str) -> str:
     return f"{{% {expression} %}}"
 
 
-# An execution's name is that of its folders in S3; ten digits of its hash make the names of its jobs
+# An execution's name is that of its folders in S3; ten digits of its hash make its jobs' names
 # its own.
 EXECUTION_NAME = "$states.context.Execution.Name"
 EXECUTION_HASH = "$hash($states.context.Execution.Id, 'SHA-256')"
