@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ from usecase.problem import METRICS
 from workflows import names
 from workflows.jobs import Settings
 from workflows.monitors import MONITORS
-from workflows.step_functions import monitoring, training
 from workflows.step_functions.states import REASON
 
 ASL_VALIDATOR = "asl-validator@4.0.0"
@@ -35,10 +36,18 @@ SETTINGS = Settings(
 APPROVAL = SETTINGS.use_case.approval
 HIGHER_IS_BETTER = METRICS[APPROVAL.metric] == "LessThanThreshold"  # which would be a violation
 FUNCTION = f"arn:aws:lambda:{names.REGION}:{ACCOUNT}:function"
-DEFINITIONS = {
-    names.TRAINING: training.definition(SETTINGS),
-    names.MONITORING: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
-}
+
+
+def definition(workflow: str) -> dict[str, Any]:
+    """The definition of a workflow, made by the module of its name."""
+    name = workflow.removeprefix(f"{names.PROJECT}-")
+    make: Any = import_module(f"workflows.step_functions.{name}").definition
+    functions = list(signature(make).parameters)[1:]
+    made: dict[str, Any] = make(SETTINGS, *(f"{FUNCTION}:{name}" for name in functions))
+    return made
+
+
+DEFINITIONS = {workflow: definition(workflow) for workflow in names.WORKFLOWS}
 workflows = pytest.mark.parametrize("workflow", DEFINITIONS)
 
 
