@@ -229,3 +229,30 @@ def every_state(scope: Mapping[str, Json]) -> Iterator[tuple[str, dict[str, Json
         yield name, state
         for branch in state.get("Branches", []):
             yield from every_state(branch)
+
+
+def unguarded(definition: Json) -> list[str]:
+    """The tasks whose failures are not caught, that have no time limit or that are retried wrongly.
+
+    A job that has failed would fail again.
+    """
+    caught_outside = {
+        name
+        for _, state in every_state(definition)
+        if state["Type"] == "Parallel" and "Catch" in state
+        for branch in state["Branches"]
+        for name in branch["States"]
+    }
+    found = []
+    for name, state in every_state(definition):
+        if state["Type"] == "Task":
+            again = {error for retry in state["Retry"] for error in retry["ErrorEquals"]}
+            caught = [error for catch in state.get("Catch", []) for error in catch["ErrorEquals"]]
+            if (
+                not again
+                or again & {"States.ALL", "States.TaskFailed", "States.Timeout"}
+                or not state["TimeoutSeconds"]
+                or (name not in caught_outside and caught != ["States.ALL"])
+            ):
+                found.append(name)
+    return found

@@ -13,6 +13,7 @@ from simulated_step_functions import (
     Services,
     StateError,
     language_errors,
+    unguarded,
 )
 
 from workflows import names
@@ -50,6 +51,10 @@ def score(services: Services, **given: str) -> Run:
 
 def test_validator_of_the_language_finds_nothing(tmp_path: Path) -> None:
     assert language_errors(DEFINITION, tmp_path) == ""
+
+
+def test_what_can_pass_is_tried_again_and_every_failure_is_caught() -> None:
+    assert unguarded(DEFINITION) == []
 
 
 def test_records_are_selected_scored_collected_and_counted(services: Services) -> None:
