@@ -21,8 +21,10 @@ def test_task_of_the_project(project: Path, task: str) -> None:
 def test_tool_with_other_answers(
     project: Path, rendered: Render, answers: matrix.Answers, tool: str
 ) -> None:
-    """In the environment of the default answers: no answer changes what is installed."""
+    """In the environment of the default answers, with what these answers bring besides."""
     folder, environment = rendered(answers), project / ".venv" / "bin"
+    into = ["uv", "pip", "install", "--quiet", "--python", environment / "python"]
+    template.run([*into, "--group", "dev"], folder)
     own = {
         "MYPY_CACHE_DIR": str(project / ".mypy_cache"),  # reading the CDK's types takes a minute
         "PATH": f"{environment}:{os.environ['PATH']}",

@@ -67,7 +67,13 @@ def expected_files(answers: matrix.Answers) -> set[str]:
 
 
 def holds(condition: str, answers: matrix.Answers) -> bool:
-    """Whether `question: answer` was answered, or with `question: any` anything at all."""
+    """Whether `question: answer` was answered, or with `question: any` anything at all.
+
+    With several of them, separated by commas, all have to hold.
+    """
+    first, _, others = condition.partition(", ")
+    if others:
+        return holds(first, answers) and holds(others, answers)
     question, _, wanted = condition.partition(": ")
     given: Any = answers[question]
     given = given if isinstance(given, list) else [given]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import copier
 
+from tests import matrix
+
 ROOT = Path(__file__).parents[1]
 FILES = ("pyproject.toml", "local_aws/pyproject.toml", "template/pyproject.toml.jinja")
 PINS = re.compile(r"^constraint-dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
@@ -32,18 +34,25 @@ def newest(text: str) -> list[str]:
     return [re.sub(r" +", " ", line) for line in exported.splitlines()]
 
 
-def rendered(file: Path) -> str:
-    """A pyproject.toml, or what the template makes of it with default answers."""
+def rendered(file: Path) -> set[str]:
+    """A pyproject.toml, or all that the template makes of it: with each answer once."""
     if file.suffix != ".jinja":
-        return file.read_text()
-    with tempfile.TemporaryDirectory() as folder:
-        copier.run_copy(str(ROOT), folder, defaults=True, quiet=True, vcs_ref="HEAD")
-        return Path(folder, file.stem).read_text()
+        return {file.read_text()}
+    texts = set()
+    for question, options in matrix.choices().items():
+        for option in options:
+            with tempfile.TemporaryDirectory() as folder:
+                answers = {question: option}
+                copier.run_copy(
+                    str(ROOT), folder, answers, defaults=True, quiet=True, vcs_ref="HEAD"
+                )
+                texts.add(Path(folder, file.stem).read_text())
+    return texts
 
 
 def write(file: Path) -> int:
     """Replace the pins of a file; how many there are now."""
-    pins = newest(rendered(file))
+    pins = sorted({pin for text in rendered(file) for pin in newest(text)})
     block = "constraint-dependencies = [\n" + "".join(f'  "{pin}",\n' for pin in pins) + "]"
     text, replaced = PINS.subn(lambda _: block, file.read_text())
     if replaced != 1:

@@ -96,7 +96,7 @@ class Workflow(Construct):
                 *permissions,
             ],
         )
-        state_machine = stepfunctions.CfnStateMachine(
+        stepfunctions.CfnStateMachine(
             self,
             "StateMachine",
             state_machine_name=name,
@@ -111,7 +111,6 @@ class Workflow(Construct):
             },
             tracing_configuration={"enabled": True},
         )
-        state_machine.node.add_dependency(role)
         self.start = Allow(["states:StartExecution"], [state_machine_arn(arns, name)])
 
 

@@ -3,8 +3,8 @@
 import uuid
 from collections.abc import Mapping
 
+from ops import Execution, Status
 from ops.aws import sagemaker
-from ops.execution import Execution, Status
 
 ENDED: dict[str, Status] = {
     "Succeeded": "succeeded",

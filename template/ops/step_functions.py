@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from ops import Execution, Status
 from ops.aws import account
-from ops.execution import Execution, Status
 from workflows import names
 
 if TYPE_CHECKING:

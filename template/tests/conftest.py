@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,21 @@ def place(source: Path, destination: Path) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def write_lines(path: Path, lines: Iterable[object]) -> None:
+    """Write JSON Lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def label(inference_id: str, value: object) -> dict[str, Any]:
+    """A label, laid out as in model-monitor-model-quality-merge.html."""
+    return {
+        "groundTruthData": {"data": str(value), "encoding": "CSV"},
+        "eventMetadata": {"eventId": inference_id},
+        "eventVersion": "0",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,12 @@ class RefusalError(Exception):
 
 
 class FakeSageMaker:
-    """Models, endpoints and model packages.
+    """Models and model packages.
 
     Attributes:
         calls: The name and the request of each call.
         packages: Model packages by ARN.
         models: Models by name.
-        configs: Endpoint configurations by name.
-        endpoints: Endpoints by name, as DescribeEndpoint shows them.
         operations: What answers the requests of an operation.
     """
 
@@ -41,19 +39,11 @@ class FakeSageMaker:
         self.calls: list[tuple[str, Request]] = []
         self.packages: dict[str, Request] = {}
         self.models: dict[str, Request] = {}
-        self.configs: dict[str, Request] = {}
-        self.endpoints: dict[str, Request] = {}
         self._lock = threading.Lock()
         self.operations: dict[str, Callable[[Request], Request]] = {
-            "CreateEndpoint": self._create_endpoint,
-            "CreateEndpointConfig": self._create_endpoint_config,
             "CreateModel": self._create_model,
-            "DeleteEndpoint": self._delete_endpoint,
-            "DescribeEndpoint": self._describe_endpoint,
-            "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
             "DescribeModel": lambda r: find(self.models, r["ModelName"]),
             "DescribeModelPackage": lambda r: find(self.packages, r["ModelPackageName"]),
-            "UpdateEndpoint": self._update_endpoint,
         }
 
     def __call__(self, model: OperationModel, params: Request, **_: object) -> tuple[Any, Request]:
@@ -93,53 +83,14 @@ class FakeSageMaker:
         }
         return arn
 
-    def finish(self, status: str = "InService") -> None:
-        """Bring what the endpoint is doing to its end."""
-        endpoint = self.endpoints[names.ENDPOINT]
-        pending = endpoint.pop("PendingDeploymentSummary", None)
-        endpoint["EndpointStatus"] = status
-        if pending and status == "InService":
-            endpoint["EndpointConfigName"] = pending["EndpointConfigName"]
-
-    def serving(self) -> str:
-        """The ARN of the package that the endpoint serves."""
-        config = self.configs[self.endpoints[names.ENDPOINT]["EndpointConfigName"]]
-        model = self.models[config["ProductionVariants"][0]["ModelName"]]
-        return str(model["PrimaryContainer"]["ModelPackageName"])
-
     def _create_model(self, request: Request) -> Request:
-        return self._create("model", self.models, request["ModelName"], request)
+        return self.create("model", self.models, request["ModelName"], request)
 
-    def _create_endpoint_config(self, request: Request) -> Request:
-        name = request["EndpointConfigName"]
-        return self._create("endpoint configuration", self.configs, name, request)
-
-    def _create(self, kind: str, known: dict[str, Request], name: str, body: Request) -> Request:
+    def create(self, kind: str, known: dict[str, Request], name: str, body: Request) -> Request:
+        """Remember a resource, if there is none of its name."""
         if name in known:
             raise RefusalError(f'Cannot create already existing {kind} "{ARN}:{name}".')
         known[name] = body
-        return {}
-
-    def _create_endpoint(self, request: Request) -> Request:
-        find(self.configs, request["EndpointConfigName"])
-        body = {**request, "EndpointStatus": "Creating"}
-        return self._create("endpoint", self.endpoints, request["EndpointName"], body)
-
-    def _describe_endpoint(self, request: Request) -> Request:
-        return dict(find(self.endpoints, request["EndpointName"]))
-
-    def _update_endpoint(self, request: Request) -> Request:
-        endpoint = find(self.endpoints, request["EndpointName"])
-        find(self.configs, request["EndpointConfigName"])
-        if endpoint["EndpointStatus"] != "InService":
-            raise RefusalError(f'Cannot update in-progress endpoint "{request["EndpointName"]}".')
-        endpoint["EndpointStatus"] = "Updating"
-        endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
-        return {}
-
-    def _delete_endpoint(self, request: Request) -> Request:
-        find(self.endpoints, request["EndpointName"])
-        del self.endpoints[request["EndpointName"]]
         return {}
 
 
@@ -148,10 +99,3 @@ def find(known: dict[str, Request], name: str) -> Request:
     if name not in known:
         raise RefusalError(f'Could not find "{ARN}:{name}".')
     return known[name]
-
-
-class Endless:
-    """Lambda's context of a function with time left."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 10**6

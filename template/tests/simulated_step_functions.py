@@ -6,9 +6,10 @@ machines here are made of is known; anything else is an error.
 
 import hashlib
 import json
-import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jsonata import Jsonata  # type: ignore[import-untyped]  # it has no types
@@ -16,9 +17,22 @@ from request_shapes import errors
 
 from usecase import config
 from workflows import names
+from workflows.jobs import Settings
 
 Json = Any
 Answer = Callable[[str, str, dict[str, Json]], Json]
+
+ASL_VALIDATOR = "asl-validator@4.0.0"
+ACCOUNT = "123456789012"
+BUCKET = names.bucket(ACCOUNT)
+SETTINGS = Settings(
+    use_case=config.load(),
+    image=f"{ACCOUNT}.dkr.ecr.{names.REGION}.amazonaws.com/repository:tag",
+    role=f"arn:aws:iam::{ACCOUNT}:role/jobs",
+    bucket=BUCKET,
+    commit="0" * 40,
+)
+FUNCTION = f"arn:aws:lambda:{names.REGION}:{ACCOUNT}:function"
 
 FUNCTIONS: dict[str, Callable[..., Json]] = {
     "parse": json.loads,
@@ -43,41 +57,40 @@ class Services:
         metric: The metric that the evaluation finds.
         counts: How many files the monitors have to look at.
         failures: The error of each state that is to fail, until there is none left.
+        results: The result of each state that is to have another than these.
     """
 
     def __init__(self) -> None:
-        self.approval = config.load().approval
+        self.approval = SETTINGS.use_case.approval
         self.metric = self.approval.threshold
         self.counts = dict.fromkeys(("predictions_count", "labels_count"), 1)
         self.failures: dict[str, list[StateError]] = {}
+        self.results: dict[str, Json] = {}
 
     def __call__(self, state: str, resource: str, request: dict[str, Json]) -> Json:
         if self.failures.get(state):
             raise self.failures[state].pop(0)
-        integration = re.sub(r"^arn:aws[a-z-]*:states:::", "", resource)
-        match integration:
-            case "sagemaker:createProcessingJob.sync":
-                assert errors("sagemaker", "CreateProcessingJob", request) == []
-                return {**request, "ProcessingJobStatus": "Completed"}
-            case "sagemaker:createTrainingJob.sync":
-                assert errors("sagemaker", "CreateTrainingJob", request) == []
-                folder = (
-                    f"{request['OutputDataConfig']['S3OutputPath']}/{request['TrainingJobName']}"
-                )
+        service, action = resource.removesuffix(".sync").split(":")[-2:]
+        if service != "lambda":
+            assert errors(service, action[0].upper() + action[1:], request) == []
+        if state in self.results:
+            return self.results[state]
+        match action:
+            case "createTrainingJob":
+                folder = f"{request['OutputDataConfig']['S3OutputPath']}/job"
                 return {"ModelArtifacts": {"S3ModelArtifacts": f"{folder}/output/model.tar.gz"}}
-            case "aws-sdk:sagemaker:createModelPackage":
-                assert errors("sagemaker", "CreateModelPackage", request) == []
-                return {"ModelPackageArn": "arn"}
-            case "aws-sdk:s3:getObject":
-                assert errors("s3", "GetObject", request) == []
+            case "getObject":
                 evaluation = {names.QUALITY_METRICS: {self.approval.metric: {"value": self.metric}}}
                 return {"Body": json.dumps(evaluation)}
-        assert integration == "lambda:invoke"
-        if request["FunctionName"].endswith(":count"):
-            return {"StatusCode": 200, "Payload": {"violations": 0}}
-        found = {name: f"s3://bucket/{name}" for name in ("predictions", "labels", "baseline")}
-        window = {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02T00:00:00+00:00"}
-        return {"StatusCode": 200, "Payload": found | window | self.counts}
+            case "invoke" if request["FunctionName"].endswith(":count"):
+                return {"Payload": {"violations": 0}}
+            case "invoke":
+                found = {
+                    name: f"s3://{BUCKET}/{name}" for name in ("predictions", "labels", "baseline")
+                }
+                window = {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02T00:00:00+00:00"}
+                return {"Payload": found | window | self.counts}
+        return request  # the description of a job has what it was asked for
 
 
 @dataclass
@@ -121,7 +134,7 @@ class Run:
                 if catch is None:
                     raise
                 assert catch["ErrorEquals"] == ["States.ALL"]
-                told = {"Error": error.error, "Cause": error.cause}
+                told = {"Error": error.error} | ({"Cause": error.cause} if error.cause else {})
                 scope_of = self._scope(name, given, variables, errorOutput=told)
                 given, following = evaluate(catch["Output"], scope_of), catch["Next"]
             if following is None:
@@ -181,6 +194,15 @@ class Run:
         return {**variables, "states": {"input": given, "context": context, **more}}
 
 
+def language_errors(definition: Json, folder: Path) -> str:
+    """What asl-validator, run by Node, finds wrong with a definition; empty if nothing."""
+    file = folder / "definition.json"
+    file.write_text(json.dumps(definition))
+    command = ["npx", "--yes", ASL_VALIDATOR, "--json-path", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr if result.returncode else ""
+
+
 def evaluate(value: Json, scope: Mapping[str, Json]) -> Json:
     """Put values for the expressions in a JSON value."""
     if isinstance(value, dict):
@@ -207,3 +229,30 @@ def every_state(scope: Mapping[str, Json]) -> Iterator[tuple[str, dict[str, Json
         yield name, state
         for branch in state.get("Branches", []):
             yield from every_state(branch)
+
+
+def unguarded(definition: Json) -> list[str]:
+    """The tasks whose failures are not caught, that have no time limit or that are retried wrongly.
+
+    A job that has failed would fail again.
+    """
+    caught_outside = {
+        name
+        for _, state in every_state(definition)
+        if state["Type"] == "Parallel" and "Catch" in state
+        for branch in state["Branches"]
+        for name in branch["States"]
+    }
+    found = []
+    for name, state in every_state(definition):
+        if state["Type"] == "Task":
+            again = {error for retry in state["Retry"] for error in retry["ErrorEquals"]}
+            caught = [error for catch in state.get("Catch", []) for error in catch["ErrorEquals"]]
+            if (
+                not again
+                or again & {"States.ALL", "States.TaskFailed", "States.Timeout"}
+                or not state["TimeoutSeconds"]
+                or (name not in caught_outside and caught != ["States.ALL"])
+            ):
+                found.append(name)
+    return found

@@ -24,6 +24,14 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def alarm_event(name: str, state: str) -> dict[str, Any]:
+    return {
+        "source": "aws.cloudwatch",
+        "detail-type": "CloudWatch Alarm State Change",
+        "detail": {"alarmName": name, "state": {"value": state}},
+    }
+
+
 def matching(resources: list[dict[str, Any]], event: dict[str, Any]) -> set[str]:
     """The rules that an event matches, without the project's name; moto does the matching."""
     found, message = set(), cast("Any", event)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import FakeSageMaker
+from fake_sagemaker import ARN
+from inference_endpoint import SageMaker, serve
 
-from lambdas import deploy
+from lambdas import deploy, endpoint
 from workflows import names
 
 pytest_plugins = ["lambda_account"]
@@ -37,13 +38,13 @@ def handle(package: str, time: datetime = NOON) -> str:
     return deploy.handler(approval(package, time), Context())["outcome"]
 
 
-def approved(fake: FakeSageMaker, version: int, time: datetime) -> str:
+def approved(fake: SageMaker, version: int, time: datetime) -> str:
     """A version that `ops models approve` has approved."""
     return fake.add_package(version, ApprovedAt=time.isoformat())
 
 
 def test_first_version_creates_an_endpoint_that_captures_all_data(
-    sagemaker: FakeSageMaker,
+    sagemaker: SageMaker,
 ) -> None:
     package = approved(sagemaker, 1, NOON)
     assert handle(package) == "created the endpoint"
@@ -62,7 +63,7 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
 
 
 def test_next_version_updates_the_endpoint_and_can_be_turned_back(
-    sagemaker: FakeSageMaker,
+    sagemaker: SageMaker,
 ) -> None:
     handle(approved(sagemaker, 1, NOON))
     sagemaker.finish()
@@ -78,7 +79,7 @@ def test_next_version_updates_the_endpoint_and_can_be_turned_back(
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("finished", [True, False])
 def test_same_approval_again_changes_nothing(
-    sagemaker: FakeSageMaker, recorded: bool, finished: bool
+    sagemaker: SageMaker, recorded: bool, finished: bool
 ) -> None:
     package = approved(sagemaker, 1, NOON) if recorded else sagemaker.add_package(1)
     handle(package)
@@ -91,7 +92,7 @@ def test_same_approval_again_changes_nothing(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_three_events_at_once_deploy_once(sagemaker: FakeSageMaker, version: int) -> None:
+def test_three_events_at_once_deploy_once(sagemaker: SageMaker, version: int) -> None:
     if version == 2:
         handle(approved(sagemaker, 1, NOON - timedelta(hours=1)))
         sagemaker.finish()
@@ -115,9 +116,7 @@ def test_three_events_at_once_deploy_once(sagemaker: FakeSageMaker, version: int
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_older_approval_that_comes_late_is_ignored(
-    sagemaker: FakeSageMaker, finished: bool
-) -> None:
+def test_older_approval_that_comes_late_is_ignored(sagemaker: SageMaker, finished: bool) -> None:
     older = approved(sagemaker, 1, NOON)
     newer = approved(sagemaker, 2, NOON + timedelta(hours=1))
     handle(newer)
@@ -126,7 +125,7 @@ def test_older_approval_that_comes_late_is_ignored(
     assert handle(older, NOON + timedelta(hours=2)) == f"ignored, {newer} was approved later"
 
 
-def test_older_version_that_is_approved_again_is_deployed(sagemaker: FakeSageMaker) -> None:
+def test_older_version_that_is_approved_again_is_deployed(sagemaker: SageMaker) -> None:
     old = approved(sagemaker, 1, NOON)
     for package in (old, approved(sagemaker, 2, NOON + timedelta(hours=1))):
         handle(package)
@@ -138,7 +137,7 @@ def test_older_version_that_is_approved_again_is_deployed(sagemaker: FakeSageMak
 
 
 def test_other_deployment_is_waited_for(
-    sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle(approved(sagemaker, 1, NOON))
     second = approved(sagemaker, 2, NOON + timedelta(hours=1))
@@ -148,7 +147,7 @@ def test_other_deployment_is_waited_for(
 
 
 def test_other_deployment_that_does_not_end_in_time_is_left_to_a_retry(
-    sagemaker: FakeSageMaker,
+    sagemaker: SageMaker,
 ) -> None:
     handle(approved(sagemaker, 1, NOON))
     second = approved(sagemaker, 2, NOON + timedelta(hours=1))
@@ -158,7 +157,7 @@ def test_other_deployment_that_does_not_end_in_time_is_left_to_a_retry(
     assert handle(second) == "updated the endpoint"
 
 
-def test_failed_endpoint_is_replaced_by_the_next_version_only(sagemaker: FakeSageMaker) -> None:
+def test_failed_endpoint_is_replaced_by_the_next_version_only(sagemaker: SageMaker) -> None:
     first = approved(sagemaker, 1, NOON)
     handle(first)
     sagemaker.finish("Failed")
@@ -170,13 +169,13 @@ def test_failed_endpoint_is_replaced_by_the_next_version_only(sagemaker: FakeSag
     assert sagemaker.serving() == second
 
 
-def test_version_that_was_rejected_meanwhile_is_not_deployed(sagemaker: FakeSageMaker) -> None:
+def test_version_that_was_rejected_meanwhile_is_not_deployed(sagemaker: SageMaker) -> None:
     assert handle(sagemaker.add_package(1, "Rejected")) == "ignored, it is not approved any more"
     assert not sagemaker.endpoints
 
 
 def test_crash_between_the_steps_is_made_good_by_the_retry(
-    sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = approved(sagemaker, 1, NOON)
     with monkeypatch.context() as crash:
@@ -189,7 +188,7 @@ def test_crash_between_the_steps_is_made_good_by_the_retry(
 
 
 def test_refusal_for_another_reason_is_an_error(
-    sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = approved(sagemaker, 1, NOON)
     monkeypatch.setitem(
@@ -199,3 +198,34 @@ def test_refusal_for_another_reason_is_an_error(
     )
     with pytest.raises(ClientError, match="Could not find"):
         handle(package)
+
+
+def test_model_from_elsewhere_is_named(sagemaker: SageMaker) -> None:
+    serve(sagemaker, sagemaker.add_package(7), NOON)
+    for model in sagemaker.models.values():
+        model["PrimaryContainer"] = {"Image": "image"}
+    with pytest.raises(ValueError, match="not serve a version of the model registry"):
+        endpoint.serving_package()
+
+
+@pytest.mark.parametrize(
+    ("status", "subject"),
+    [("IN_SERVICE", "version 3 serves"), ("FAILED", "deployment failed")],
+)
+def test_end_of_a_deployment_names_the_version(
+    sagemaker: SageMaker, status: str, subject: str
+) -> None:
+    serve(sagemaker, sagemaker.add_package(3), NOON)
+    sagemaker.endpoints[names.ENDPOINT]["FailureReason"] = "no answer to ping"
+    mail = endpoint.MAILS["SageMaker Endpoint State Change"](
+        {
+            "EndpointName": names.ENDPOINT,
+            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
+            "EndpointStatus": status,
+            "LastModifiedTime": 1592411994287.0,
+        }
+    )
+    assert mail.subject == f"{names.ENDPOINT}: {subject}"
+    assert "version 3" in mail.text
+    assert ("no answer to ping" in mail.text) == (status == "FAILED")

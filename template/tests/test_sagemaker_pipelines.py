@@ -1,5 +1,7 @@
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -11,7 +13,6 @@ from workflows import names
 from workflows.jobs import Settings
 from workflows.monitors import MONITORS
 from workflows.placeholders import fill, output
-from workflows.sagemaker_pipelines import monitoring, training
 
 ACCOUNT = "123456789012"
 BUCKET = names.bucket(ACCOUNT)
@@ -23,17 +24,27 @@ SETTINGS = Settings(
     commit="0" * 40,
 )
 FUNCTION = f"arn:aws:lambda:{names.REGION}:{ACCOUNT}:function"
-DEFINITIONS = {
-    names.TRAINING: training.definition(SETTINGS),
-    names.MONITORING: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
-}
+
+
+def definition(workflow: str) -> dict[str, Any]:
+    """The definition of a workflow, made by the module of its name."""
+    name = workflow.removeprefix(f"{names.PROJECT}-")
+    make: Any = import_module(f"workflows.sagemaker_pipelines.{name}").definition
+    functions = list(signature(make).parameters)[1:]
+    made: dict[str, Any] = make(SETTINGS, *(f"{FUNCTION}:{name}" for name in functions))
+    return made
+
+
+DEFINITIONS = {workflow: definition(workflow) for workflow in names.WORKFLOWS}
 OPERATIONS = {
     "Processing": ("CreateProcessingJob", "ProcessingJobName"),
     "Training": ("CreateTrainingJob", "TrainingJobName"),
+    "Transform": ("CreateTransformJob", "TransformJobName"),
     "RegisterModel": ("CreateModelPackage", None),
 }
 OUTPUT = "ProcessingOutputConfig.Outputs['{}'].S3Output.S3Uri"
 SAMPLES = {"String": f"s3://{BUCKET}/result", "Integer": 1}
+NAMES = {"model": f"{names.PROJECT}-1-20260131120000000"}
 
 
 class Execution:
@@ -68,14 +79,16 @@ class Execution:
             return self.value(uris[found[1]])
         if found := re.fullmatch(r"OutputParameters\['(\w+)'\]", rest):
             kinds = {o["OutputName"]: o["OutputType"] for o in step["OutputParameters"]}
-            return SAMPLES[kinds[found[1]]]
+            return NAMES.get(found[1], SAMPLES[kinds[found[1]]])
         if found := re.fullmatch(r"PropertyFiles\.(\w+)", rest):
             (file,) = step["PropertyFiles"]
             assert file["PropertyFileName"] == found[1]
             return self.get(f"Steps.{name}.{OUTPUT.format(file['OutputName'])}")
-        assert rest == "ModelArtifacts.S3ModelArtifacts"
-        folder = self.value(step["Arguments"]["OutputDataConfig"]["S3OutputPath"])
-        return f"{folder}/job/output/model.tar.gz"
+        member, behind = {
+            "ModelArtifacts.S3ModelArtifacts": ("OutputDataConfig", "/job/output/model.tar.gz"),
+            "TransformOutput.S3OutputPath": ("TransformOutput", ""),
+        }[rest]
+        return self.value(step["Arguments"][member]["S3OutputPath"]) + behind
 
 
 def every_step(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

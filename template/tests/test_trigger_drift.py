@@ -40,4 +40,4 @@ def test_alarm_of_each_monitor_counts(resources: list[dict[str, Any]], monitor: 
 
 
 def test_other_alarms_do_not_count(resources: list[dict[str, Any]]) -> None:
-    assert "drift" not in matching(resources, event(names.ENDPOINT_ALARM, "ALARM"))
+    assert "drift" not in matching(resources, event(names.DEAD_LETTERS, "ALARM"))

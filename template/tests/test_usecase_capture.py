@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from captures import event, write
+from conftest import write_lines as write
 from examples import CSV, PREDICTIONS, TARGET
 from examples import JSON as ANSWERS
+from inference_endpoint import event
 
 from usecase.config import Approval, Data, Features, UseCase
 from usecase.predictions import capture

@@ -44,5 +44,5 @@ def test_values_are_measured_as_they_are() -> None:
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_answers_lose_nothing_at_any_size(size: float) -> None:
     output = np.linspace(-1, 1, 7, dtype=np.float32) * np.float32(size)
-    found = [value for (value,) in TARGET.answers(output)]
+    (found,) = TARGET.answers(output).values()
     assert found == pytest.approx(output.tolist(), rel=1e-6)

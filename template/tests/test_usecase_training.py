@@ -11,7 +11,7 @@ import pytest
 from conftest import fail, place, read_json, run, succeed
 from examples import LABELS, OUTPUT
 
-from usecase import config, features, model, payload, prepare, tables, train
+from usecase import config, features, model, prepare, tables, train
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.evaluate import evaluate_model
@@ -196,10 +196,10 @@ def test_a_loaded_model_predicts_the_same(
     assert predictions.shape == (len(rows["hour"]), *OUTPUT.shape[1:])
     assert len(set(predictions.ravel().tolist())) > 100
     assert (model.Model.load(again).predict(rows) == predictions).all()
-    one: payload.Columns = {name: values[:1] for name, values in rows.items()}
+    one: model.Rows = {name: values[:1] for name, values in rows.items()}
     assert (loaded.predict(one)[0] == predictions[0]).all()
-    missing: payload.Columns = {**one, "carrier": [None]}
-    unknown: payload.Columns = {**one, "carrier": ["no such carrier"]}
+    missing: model.Rows = {**one, "carrier": [None]}
+    unknown: model.Rows = {**one, "carrier": ["no such carrier"]}
     assert (loaded.predict(unknown) == loaded.predict(missing)).all()
 
 

@@ -12,6 +12,7 @@ from workflows.step_functions.states import (
     TRANSFORMED,
     function,
     job,
+    jsonata,
     machine,
     read,
 )
@@ -33,20 +34,20 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
             | {"Assign": {INPUTS: PAYLOAD}, "Next": "Approved", "Catch": CATCH},
             "Approved": {
                 "Type": "Choice",
-                "Choices": [{"Condition": f"{{% ${INPUTS}.approved > 0 %}}", "Next": SELECT}],
+                "Choices": [{"Condition": jsonata(f"${INPUTS}.approved > 0"), "Next": SELECT}],
                 "Default": "NothingToDo",
             },
             SELECT: job("Processing", batch.select(settings))
             | {"Assign": {SELECT: OUTPUTS}, "Next": "ReadSelection", "Catch": CATCH},
             "ReadSelection": read(settings, f"${SELECT}.selection", "selection.json")
             | {
-                "Assign": {"records": f"{{% {DOCUMENT}.records %}}"},
+                "Assign": {"records": jsonata(f"{DOCUMENT}.records")},
                 "Next": "AnyRecords",
                 "Catch": CATCH,
             },
             "AnyRecords": {
                 "Type": "Choice",
-                "Choices": [{"Condition": "{% $records > 0 %}", "Next": TRANSFORM}],
+                "Choices": [{"Condition": jsonata("$records > 0"), "Next": TRANSFORM}],
                 "Default": "Rejections",
             },
             TRANSFORM: job("Transform", batch.transform(settings))

@@ -11,6 +11,7 @@ from workflows.step_functions.states import (
     branch,
     function,
     job,
+    jsonata,
     machine,
 )
 
@@ -35,13 +36,13 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
                     branch(_states(settings, monitor, inputs_function, violations_function))
                     for monitor in MONITORS
                 ],
-                "Output": {"failed": "{% [$states.result.failed] %}"},
+                "Output": {"failed": jsonata("[$states.result.failed]")},
                 "Next": "AllCameToTheirEnd",
             },
             "AllCameToTheirEnd": {
                 "Type": "Choice",
                 "Choices": [
-                    {"Condition": "{% $count($states.input.failed) > 0 %}", "Next": "Failed"}
+                    {"Condition": jsonata("$count($states.input.failed) > 0"), "Next": "Failed"}
                 ],
                 "Default": "Done",
             },
@@ -49,7 +50,7 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
             "Failed": {
                 "Type": "Fail",
                 "Error": "MonitorFailed",
-                "Cause": "{% $join($states.input.failed, '; ') %}",
+                "Cause": jsonata("$join($states.input.failed, '; ')"),
             },
         },
     )
@@ -71,7 +72,7 @@ def _states(
         },
         f"{monitor.step}Due": {
             "Type": "Choice",
-            "Choices": [{"Condition": f"{{% {' and '.join(counts)} %}}", "Next": monitor.step}],
+            "Choices": [{"Condition": jsonata(" and ".join(counts)), "Next": monitor.step}],
             "Default": f"{monitor.step}NothingToDo",
         },
         monitor.step: job("Processing", jobs.monitor(settings, monitor))

@@ -21,23 +21,29 @@ JobKind = Literal["Processing", "Training", "Transform"]
 PARTITION = botocore.session.get_session().get_partition_for_region(names.REGION)
 INTEGRATION = f"arn:{PARTITION}:states:::"
 
-EXECUTION_NAME = "$states.context.Execution.Name"
-# Ten digits of it make the names of an execution's jobs its own.
-EXECUTION_HASH = "$hash($states.context.Execution.Id, 'SHA-256')"
 
+def jsonata(expression: str) -> str:
+    """An expression, as it stands in a state."""
+    return f"{{% {expression} %}}"
+
+
+# An execution's name is that of its folders in S3; ten digits of its hash make its jobs' names
+# its own.
+EXECUTION_NAME = "$states.context.Execution.Name"
+EXECUTION_HASH = "$hash($states.context.Execution.Id, 'SHA-256')"
 # A name may be used once in an account: a state that is tried again, or redriven, takes another.
-JOB_NAME = (
-    "{% $join([$jobs, $states.context.State.Name, $string($states.context.Execution.RedriveCount), "
-    "$string($states.context.State.RetryCount)], '-') %}"
+JOB_NAME = jsonata(
+    "$join([$jobs, $states.context.State.Name, $string($states.context.Execution.RedriveCount), "
+    "$string($states.context.State.RetryCount)], '-')"
 )
 # The job stops itself first, and says so; this is for the case that its end is never heard of.
 JOB_TIMEOUT_SECONDS = jobs.MAX_RUNTIME_SECONDS + 1800
 
-# What the result of a `.sync` state, the description of its job, has for the states after it.
-OUTPUTS = "{% $states.result.ProcessingOutputConfig.Outputs{OutputName: S3Output.S3Uri} %}"
-MODEL = {"model": "{% $states.result.ModelArtifacts.S3ModelArtifacts %}"}
-TRANSFORMED = {"folder": "{% $states.result.TransformOutput.S3OutputPath %}"}
-PAYLOAD = "{% $states.result.Payload %}"
+# What the result of a state has for those after it. That of `.sync` is the description of its job.
+OUTPUTS = jsonata("$states.result.ProcessingOutputConfig.Outputs{OutputName: S3Output.S3Uri}")
+MODEL = {"model": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts")}
+TRANSFORMED = {"folder": jsonata("$states.result.TransformOutput.S3OutputPath")}
+PAYLOAD = jsonata("$states.result.Payload")
 DOCUMENT = "$parse($states.result.Body)"
 
 
@@ -51,8 +57,9 @@ def _retry(errors: Sequence[str], seconds: int) -> Body:
     }
 
 
-# Jobs that SageMaker does not take are tried again; a job that fails (States.TaskFailed) is not.
-# A service fault and throttling have the service's general exception in common.
+# Jobs that SageMaker does not take are tried again. A job that fails is not: it would fail again,
+# and States.TaskFailed is all that Retry sees of the reason. A service fault and throttling have
+# the service's general exception in common.
 RETRY_JOB = [
     _retry(["SageMaker.AmazonSageMakerException"], 10),
     _retry(["SageMaker.ResourceLimitExceededException"], 60),
@@ -73,13 +80,13 @@ RETRY_FUNCTION = [
 CATCH = [
     {
         "ErrorEquals": ["States.ALL"],
-        "Output": "{% $merge([$states.errorOutput, {'State': $states.context.State.Name}]) %}",
+        "Output": jsonata("$merge([$states.errorOutput, {'State': $states.context.State.Name}])"),
         "Next": "Failed",
     }
 ]
 # The cause of a failed job is its description, that of a failed function an object, both as JSON.
-REASON = (
-    "{% ($error := $states.input; "
+REASON = jsonata(
+    "($error := $states.input; "
     "$told := $substring($error.Cause, 0, 1) = '{' ? $parse($error.Cause)"
     " : {'errorMessage': $error.Cause}; "
     "$more := $told.ExitMessage ? $contains($told.FailureReason, $told.ExitMessage)"
@@ -87,7 +94,7 @@ REASON = (
     "$why := $told.FailureReason ? $told.FailureReason & $more"
     " : $told.errorMessage ? $told.errorMessage : $error.Error; "
     "$job := [$told.ProcessingJobName, $told.TrainingJobName, $told.TransformJobName][0]; "
-    "$error.State & ': ' & $why & ($job ? ' (' & $job & ')')) %}"
+    "$error.State & ': ' & $why & ($job ? ' (' & $job & ')'))"
 )
 FAILED: State = {"Type": "Fail", "Error": "StateFailed", "Cause": REASON}
 
@@ -103,7 +110,7 @@ def machine(comment: str, parameters: Mapping[str, str | float], states: Body) -
     first: State = {
         "Type": "Pass",
         "Assign": {name: _given(name, default) for name, default in parameters.items()}
-        | {"jobs": f"{{% '{names.PROJECT}-' & $substring({EXECUTION_HASH}, 0, 10) %}}"},
+        | {"jobs": jsonata(f"'{names.PROJECT}-' & $substring({EXECUTION_HASH}, 0, 10)")},
         "Next": next(iter(states)),
     }
     filled: Body = fill(
@@ -155,7 +162,7 @@ def read(settings: Settings, folder: str, file: str) -> State:
         file: The file's name.
     """
     key = f"$substringAfter({folder}, '{settings.uri('')}') & '/{file}'"
-    return request("S3", "getObject", {"Bucket": settings.bucket, "Key": f"{{% {key} %}}"})
+    return request("S3", "getObject", {"Bucket": settings.bucket, "Key": jsonata(key)})
 
 
 def request(service: str, operation: str, arguments: Body) -> State:
@@ -179,29 +186,29 @@ def _given(name: str, default: str | float) -> str:
     """A parameter of the execution; numbers may come as text, as command lines have them."""
     given = f"$states.input.{name}"
     if isinstance(default, str):
-        return f"{{% $exists({given}) ? {given} : {_text(default)} %}}"
-    return f"{{% $exists({given}) ? $number({given}) : {default} %}}"
+        return jsonata(f"$exists({given}) ? {given} : {_text(default)}")
+    return jsonata(f"$exists({given}) ? $number({given}) : {default}")
 
 
 def _expression(placeholder: str) -> str:
     """A placeholder in JSONata."""
     match placeholder.split("."):
         case ["execution"]:
-            return f"{{% {EXECUTION_NAME} %}}"
+            return jsonata(EXECUTION_NAME)
         case ["parameter", name]:
-            return f"{{% ${name} %}}"
+            return jsonata(f"${name}")
         case ["output" | "result", state, name]:
-            return f"{{% ${state}.{name} %}}"
+            return jsonata(f"${state}.{name}")
         case ["model", state]:
-            return f"{{% ${state}.model %}}"
+            return jsonata(f"${state}.model")
         case ["transformed", state]:
-            return f"{{% ${state}.folder %}}"
+            return jsonata(f"${state}.folder")
     raise ValueError(f"@{{{placeholder}}} means nothing to Step Functions")
 
 
 def _join(parts: Sequence[str]) -> str:
     """Put together text and expressions."""
-    return f"{{% {' & '.join(_term(part) for part in parts)} %}}"
+    return jsonata(" & ".join(_term(part) for part in parts))
 
 
 def _term(part: str) -> str:
@@ -210,6 +217,6 @@ def _term(part: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A string of JSONata; it is put between double quotes only where there are none to escape."""
+    """A string of JSONata; single quotes leave the JSON around it readable."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

@@ -11,6 +11,7 @@ from workflows.step_functions.states import (
     OUTPUTS,
     branch,
     job,
+    jsonata,
     machine,
     read,
     request,
@@ -47,22 +48,22 @@ def definition(settings: Settings) -> Body:
                     ),
                 ],
                 "Assign": {
-                    "Evaluate": "{% $states.result[0] %}",
-                    "Baseline": "{% $states.result[1] %}",
+                    "Evaluate": jsonata("$states.result[0]"),
+                    "Baseline": jsonata("$states.result[1]"),
                 },
                 "Next": "ReadMetric",
                 "Catch": CATCH,
             },
             "ReadMetric": read(settings, "$Evaluate.evaluation", "statistics.json")
             | {
-                "Assign": {"metric": f"{{% {DOCUMENT}.{metric} %}}"},
+                "Assign": {"metric": jsonata(f"{DOCUMENT}.{metric}")},
                 "Next": "Gate",
                 "Catch": CATCH,
             },
             "Gate": {
                 "Type": "Choice",
                 "Choices": [
-                    {"Condition": f"{{% $metric {passes} $Threshold %}}", "Next": "Register"}
+                    {"Condition": jsonata(f"$metric {passes} $Threshold"), "Next": "Register"}
                 ],
                 "Default": "NotGoodEnough",
             },
@@ -71,14 +72,16 @@ def definition(settings: Settings) -> Body:
                 "createModelPackage",
                 jobs.register(settings)
                 # However often the request is sent, the execution registers one version.
-                | {"ClientToken": f"{{% $substring({EXECUTION_HASH}, 0, 36) %}}"},
+                | {"ClientToken": jsonata(f"$substring({EXECUTION_HASH}, 0, 36)")},
             )
             | {"End": True, "Catch": CATCH},
             "NotGoodEnough": {
                 "Type": "Fail",
                 "Error": "NotGoodEnough",
-                "Cause": f"{{% '{approval.metric} on the test data is ' & $string($metric) & "
-                f"', {misses} the threshold ' & $string($Threshold) %}}",
+                "Cause": jsonata(
+                    f"'{approval.metric} on the test data is ' & $string($metric) & "
+                    f"', {misses} the threshold ' & $string($Threshold)"
+                ),
             },
             "Failed": FAILED,
         },

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from usecase import container, jsonlines, metrics, predictions
+from usecase import container, metrics, predictions, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import window
@@ -71,7 +71,7 @@ def read_labels(use_case: UseCase) -> pl.DataFrame:
     Raises:
         UseCaseError: When a label is not what the target can be.
     """
-    lines = jsonlines.read(container.processing_input("labels"), _LABEL)
+    lines = tables.read_lines(container.processing_input("labels"), _LABEL)
     labels = (
         lines.select(
             inference_id=pl.col("eventMetadata").struct.field("eventId"),

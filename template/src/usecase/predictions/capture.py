@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from usecase import jsonlines
+from usecase import tables
 from usecase.config import UseCase
 from usecase.problem import PREDICTION, VALUE
 
@@ -47,7 +47,7 @@ def read(
         none), `time` (UTC), `row` (its place in the request, from 0), the features as they were
         sent, as text (null where missing), and `prediction`.
     """
-    lines = jsonlines.read(folder, _EVENT)
+    lines = tables.read_lines(folder, _EVENT)
     sent, answered = (
         pl.col("captureData").struct.field(name) for name in ("endpointInput", "endpointOutput")
     )

@@ -1,23 +1,30 @@
-"""`select`: the records of some days, as the lines that batch transform sends to the model."""
+"""The commands of the batch workflow.
+
+`select`: the records of some days, as the lines that batch transform sends to the model.
+`collect`: what it has answered becomes the predictions of each day.
+"""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from math import ceil
+from pathlib import Path
 
 import polars as pl
 
-from usecase import collect, container, prepare, tables
+from usecase import container, prepare, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.predictions import parquet
+from usecase.predictions.parquet import PREDICTIONS, REJECTED
 
 NEWEST = "newest"
 ROWS_PER_FILE = 500_000
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6f"
 _DAY, _REASON = "_day", "_reason"
+SHOWN = 20  # so many rejected records are in the log; all of them are in the table
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Selection:
     Attributes:
         days: The days, without a gap.
         records: The id, the time and the features of their records, as they are to be sent.
-        rejected: `collect.REJECTED` of the records that cannot be sent.
+        rejected: The id, the time and the reason of the records that cannot be sent.
     """
 
     days: Sequence[date]
@@ -35,7 +42,7 @@ class Selection:
     rejected: pl.DataFrame
 
 
-def run(use_case: UseCase) -> None:
+def select(use_case: UseCase) -> None:
     """Select the records of the days from DAYS_START to DAYS_END, both included.
 
     Each is an ISO date or `newest`, the day of the newest record. Where no record can be sent, the
@@ -45,7 +52,7 @@ def run(use_case: UseCase) -> None:
         UseCaseError: When a day is none, or the data is not what usecase.toml says it is.
     """
     mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
-    found = select(prepare.build(mart), use_case, day("DAYS_START"), day("DAYS_END"))
+    found = selection(prepare.build(mart), use_case, day("DAYS_START"), day("DAYS_END"))
     records = found.records
     files = max(use_case.instances.inference_count, ceil(records.height / ROWS_PER_FILE))
     # SageMaker gives whole files to instances.
@@ -61,8 +68,8 @@ def run(use_case: UseCase) -> None:
     print(message)
     container.exit_message(message)
     if records.is_empty():
-        none = parquet.nothing(parquet.columns(use_case)[parquet.PREDICTIONS])
-        collect.publish(none, found.rejected, found.days, use_case)
+        none = parquet.nothing(parquet.columns(use_case)[PREDICTIONS])
+        publish(none, found.rejected, found.days, use_case)
 
 
 def day(variable: str) -> date | None:
@@ -80,7 +87,7 @@ def day(variable: str) -> date | None:
         raise UseCaseError(f"{variable}: {text!r} is no day; write one like 2026-01-31") from None
 
 
-def select(
+def selection(
     records: pl.DataFrame, use_case: UseCase, start: date | None, end: date | None
 ) -> Selection:
     """Select the records of some days.
@@ -158,3 +165,80 @@ def plain(values: pl.Series) -> pl.Series:
     if values.dtype.is_numeric():
         return values.cast(pl.Float64).fill_nan(None)
     return values.cast(pl.String)
+
+
+def collect(use_case: UseCase) -> None:
+    """Collect the answers to the records that `select` has selected.
+
+    Raises:
+        UseCaseError: When an answer is missing or has another form.
+    """
+    folder = container.processing_input("selection")
+    sent = container.read_json(folder / "selection.json")
+    answered = answers(container.processing_input("transformed"), use_case)
+    if answered.height != sent["records"]:
+        raise UseCaseError(
+            f"{sent['records']} records were sent, {answered.height} came back; run the days again"
+        )
+    time = use_case.data.time
+    answered = answered.with_columns(pl.col(time).str.to_datetime(TIME_FORMAT))
+    right = pl.col("error").is_null()
+    refused = answered.filter(~right).select(use_case.data.id, time, reason="error")
+    rejected = pl.concat([pl.read_parquet(folder / "rejected.parquet"), refused])
+    days = [date.fromisoformat(day) for day in sent["days"]]
+    publish(answered.filter(right), rejected, days, use_case)
+
+
+def answers(folder: Path, use_case: UseCase) -> pl.DataFrame:
+    """Read the output of batch transform: each record that was sent, followed by its answer.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform-data-processing.html
+
+    Returns:
+        The id, the time, the features, the fields of an answer and `error`, all as text.
+
+    Raises:
+        UseCaseError: When a file has other columns.
+    """
+    data = use_case.data
+    names = [data.id, data.time, *use_case.features.names, *use_case.target.answer, "error"]
+    schema = dict.fromkeys(names, pl.String())
+    parts = [pl.DataFrame(schema=schema)]
+    for file in sorted(folder.rglob("*.out")):
+        try:
+            parts.append(pl.read_csv(file, has_header=False, schema=schema))
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise UseCaseError(
+                f"{file.name}: its columns are not {', '.join(names)}: {reason}"
+            ) from None
+    return pl.concat(parts)
+
+
+def publish(
+    predictions: pl.DataFrame, rejected: pl.DataFrame, days: Sequence[date], use_case: UseCase
+) -> None:
+    """Write the results of some days, and a report that counts them.
+
+    Args:
+        predictions: The id, the time, the features and the fields of an answer.
+        rejected: The id, the time and the reason.
+        days: The days that are replaced.
+        use_case: Names the columns.
+    """
+    kinds = parquet.columns(use_case)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    origin = {"model_version": int(os.environ["MODEL_VERSION"]), "scored_at": now}
+    for name, table in {PREDICTIONS: predictions, REJECTED: rejected}.items():
+        if days:
+            stamped = table.with_columns(pl.lit(value).alias(key) for key, value in origin.items())
+            rows = parquet.typed(stamped, kinds[name])
+            parquet.write(container.processing_output(name), rows, days, use_case.data.time)
+    counts = {PREDICTIONS: predictions.height, REJECTED: rejected.height}
+    report = {"days": [str(day) for day in days], **counts}
+    container.write_json(container.processing_output("report") / "report.json", report)
+    for row in rejected[:SHOWN].iter_rows(named=True):
+        print(f"rejected {row[use_case.data.id]}: {row['reason']}")
+    message = f"{len(days)} days: {predictions.height} predictions, {rejected.height} rejected"
+    print(message)
+    container.exit_message(message)

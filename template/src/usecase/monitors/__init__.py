@@ -1,1 +1,0 @@
-"""The monitors: what has changed since the training."""

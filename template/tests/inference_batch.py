@@ -1,0 +1,111 @@
+"""What the shared tests need to know of batch inference: how a version comes to predict."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from fake_sagemaker import ACCOUNT, FakeSageMaker, Request
+from templates import alarm_event
+
+from lambdas import batch
+from ops import aws
+from usecase import config
+from workflows import names
+
+#: What the stacks tell the functions.
+ENVIRONMENT = {
+    "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
+    "PROJECT": names.PROJECT,
+}
+
+#: What AWS does not let one limit to a resource.
+EVERYWHERE = {"sagemaker:ListModels"}
+
+#: Events, and the rules that they match.
+EVENTS: list[tuple[dict[str, Any], set[str]]] = [
+    (alarm_event(names.REJECTED_ALARM, "ALARM"), {"alarm"}),
+    (alarm_event(names.REJECTED_ALARM, "OK"), set()),
+]
+
+COMMANDS = ("batch", "rejected", "delete-models")
+
+#: Where predictions are, and keys from before, within and after 2026-01-31T23:00 to 02-01T01:30.
+PREFIX = "predictions/"
+BEFORE = ["day=2026-01-30/predictions.parquet"]
+WITHIN = ["day=2026-01-31/predictions.parquet", "day=2026-02-01/predictions.parquet"]
+AFTER = ["day=2026-02-02/predictions.parquet"]
+
+#: What a text in place of a number breaks: it is rejected, and no prediction is made of it.
+NO_NUMBER = {"completeness_check"}
+
+
+class SageMaker(FakeSageMaker):
+    """With lists of models, and versions that have an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations["ListModels"] = self._list_models
+        self.operations["DeleteModel"] = lambda request: self.models.pop(request["ModelName"])
+
+    def add_package(self, version: int, approval: str = "Approved", **properties: str) -> str:
+        arn = super().add_package(version, approval, **properties)
+        container = {"Image": f"image-of-{version}"}
+        self.packages[arn]["InferenceSpecification"] = {"Containers": [container]}
+        return arn
+
+    def _list_models(self, request: Request) -> Request:
+        found = [name for name in self.models if request["NameContains"] in name]
+        return {"Models": [{"ModelName": name} for name in found]}
+
+
+def serve(_fake: SageMaker, package: str, time: datetime) -> None:
+    """Let a version predict."""
+    batch.deploy({"time": time.isoformat(), "detail": {"ModelPackageArn": package}}, None)
+
+
+def keep(
+    folder: Path,
+    features: pl.DataFrame,
+    answers: Sequence[str],
+    ids: Sequence[str],
+    time: str = "2026-01-15T12:00:00Z",
+) -> None:
+    """Write predictions as they are kept.
+
+    Args:
+        folder: Where to.
+        features: A row per prediction.
+        answers: The server's answer to each row, a line of CSV.
+        ids: The ids of the records.
+        time: The time of the records.
+    """
+    use_case = config.load()
+    fields = pl.DataFrame(
+        [answer.split(",")[: len(use_case.target.answer)] for answer in answers],
+        schema=dict.fromkeys(use_case.target.answer, pl.String()),
+        orient="row",
+    )
+    numbers = [*use_case.features.numeric]
+    numbers += [name for name, kind in use_case.target.answer.items() if kind is float]
+    at = datetime.fromisoformat(time).replace(tzinfo=None)
+    table = pl.DataFrame(
+        {use_case.data.id: ids, use_case.data.time: [at] * len(ids)},
+        schema={use_case.data.id: pl.String, use_case.data.time: pl.Datetime("us")},
+    )
+    table = pl.concat([table, features, fields], how="horizontal").with_columns(
+        pl.col(numbers).cast(pl.Float64, strict=False),
+        model_version=pl.lit(1, pl.Int64),
+        scored_at=pl.lit(at, pl.Datetime("us")),
+    )
+    path = folder / f"day={at:%Y-%m-%d}" / "predictions.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.write_parquet(path)
+
+
+def upload(folder: Path) -> None:
+    """Bring predictions that `keep` has written to the data bucket."""
+    for path in folder.rglob("*.parquet"):
+        key = PREFIX + path.relative_to(folder).as_posix()
+        aws.s3().upload_file(str(path), aws.bucket(), key)

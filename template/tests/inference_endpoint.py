@@ -1,0 +1,198 @@
+"""What the shared tests need to know of the endpoint: how it is asked, what it leaves behind."""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from conftest import write_lines
+from fake_sagemaker import ACCOUNT, BUCKET, FakeSageMaker, RefusalError, Request, find
+from templates import alarm_event
+
+from lambdas import deploy
+from ops import aws
+from workflows import names
+
+#: What the stacks tell the functions.
+ENVIRONMENT = {
+    "ALARM": names.ENDPOINT_ALARM,
+    "BAKE_SECONDS": "300",
+    "CAPTURE_URI": f"s3://{BUCKET}/capture",
+    "ENDPOINT": names.ENDPOINT,
+    "INSTANCE_COUNT": "1",
+    "INSTANCE_TYPE": "ml.m5.large",
+    "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
+    "VARIANT": names.VARIANT,
+}
+
+#: What AWS does not let one limit to a resource.
+EVERYWHERE: set[str] = set()
+
+
+def endpoint_event(name: str, status: str) -> dict[str, Any]:
+    return {
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Endpoint State Change",
+        "detail": {"EndpointName": name, "EndpointStatus": status},
+    }
+
+
+#: Events, and the rules that they match.
+EVENTS: list[tuple[dict[str, Any], set[str]]] = [
+    (endpoint_event(names.ENDPOINT, "IN_SERVICE"), {"endpoint-deployed"}),
+    (endpoint_event(names.ENDPOINT, "UPDATING"), set()),
+    (endpoint_event("another", "IN_SERVICE"), set()),
+    (alarm_event(names.ENDPOINT_ALARM, "ALARM"), {"alarm"}),
+    (alarm_event(names.ENDPOINT_ALARM, "OK"), set()),
+]
+
+COMMANDS = ("endpoint", "invoke", "traffic")
+
+#: Where predictions are, and keys from before, within and after 2026-01-31T23:00 to 02-01T01:30.
+PREFIX = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
+BEFORE = ["2026/01/31/22/a.jsonl"]
+# An hour more than the window, as captures can be filed late.
+WITHIN = ["2026/01/31/23/a.jsonl", "2026/02/01/00/a.jsonl", "2026/02/01/02/a.jsonl"]
+AFTER = ["2026/02/01/03/a.jsonl"]
+
+#: What a text in place of a number breaks: the endpoint refuses it, others may not.
+NO_NUMBER = {"data_type_check", "completeness_check"}
+
+
+class SageMaker(FakeSageMaker):
+    """With endpoints.
+
+    Attributes:
+        configs: Endpoint configurations by name.
+        endpoints: Endpoints by name, as DescribeEndpoint shows them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configs: dict[str, Request] = {}
+        self.endpoints: dict[str, Request] = {}
+        self.operations |= {
+            "CreateEndpoint": self._create_endpoint,
+            "CreateEndpointConfig": self._create_endpoint_config,
+            "DeleteEndpoint": self._delete_endpoint,
+            "DescribeEndpoint": self._describe_endpoint,
+            "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
+            "UpdateEndpoint": self._update_endpoint,
+        }
+
+    def finish(self, status: str = "InService") -> None:
+        """Bring what the endpoint is doing to its end."""
+        endpoint = self.endpoints[names.ENDPOINT]
+        pending = endpoint.pop("PendingDeploymentSummary", None)
+        endpoint["EndpointStatus"] = status
+        if pending and status == "InService":
+            endpoint["EndpointConfigName"] = pending["EndpointConfigName"]
+
+    def serving(self) -> str:
+        """The ARN of the package that the endpoint serves."""
+        config = self.configs[self.endpoints[names.ENDPOINT]["EndpointConfigName"]]
+        model = self.models[config["ProductionVariants"][0]["ModelName"]]
+        return str(model["PrimaryContainer"]["ModelPackageName"])
+
+    def _create_endpoint_config(self, request: Request) -> Request:
+        name = request["EndpointConfigName"]
+        return self.create("endpoint configuration", self.configs, name, request)
+
+    def _create_endpoint(self, request: Request) -> Request:
+        find(self.configs, request["EndpointConfigName"])
+        body = {**request, "EndpointStatus": "Creating"}
+        return self.create("endpoint", self.endpoints, request["EndpointName"], body)
+
+    def _describe_endpoint(self, request: Request) -> Request:
+        return dict(find(self.endpoints, request["EndpointName"]))
+
+    def _update_endpoint(self, request: Request) -> Request:
+        endpoint = find(self.endpoints, request["EndpointName"])
+        find(self.configs, request["EndpointConfigName"])
+        if endpoint["EndpointStatus"] != "InService":
+            raise RefusalError(f'Cannot update in-progress endpoint "{request["EndpointName"]}".')
+        endpoint["EndpointStatus"] = "Updating"
+        endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
+        return {}
+
+    def _delete_endpoint(self, request: Request) -> Request:
+        find(self.endpoints, request["EndpointName"])
+        del self.endpoints[request["EndpointName"]]
+        return {}
+
+
+class Endless:
+    """Lambda's context of a function with time left."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10**6
+
+
+def serve(fake: SageMaker, package: str, time: datetime) -> None:
+    """Let a version serve."""
+    deploy.run(package, time, Endless())
+    fake.finish()
+
+
+def keep(
+    folder: Path,
+    features: pl.DataFrame,
+    answers: Sequence[str],
+    ids: Sequence[str],
+    time: str = "2026-01-15T12:00:00Z",
+) -> None:
+    """Write predictions as they are kept.
+
+    Args:
+        folder: Where to.
+        features: A row per prediction.
+        answers: The server's answer to each row, a line of CSV.
+        ids: The inference ids.
+        time: When they were made.
+    """
+    lines = features.write_csv(include_header=False).splitlines()
+    rows = zip(lines, answers, ids, strict=True)
+    events = [event(f"{sent}\n", f"{answer}\n", name, time=time) for sent, answer, name in rows]
+    write_lines(folder / "1.jsonl", events)
+
+
+def upload(folder: Path) -> None:
+    """Bring predictions that `keep` has written, made just now, to the data bucket."""
+    key = f"{PREFIX}{aws.utc_now():%Y/%m/%d/%H}/1.jsonl"
+    aws.s3().upload_file(str(folder / "1.jsonl"), aws.bucket(), key)
+
+
+def event(
+    sent: str,
+    answered: str,
+    inference_id: str | None = None,
+    *,
+    time: str = "2026-01-15T12:00:00Z",
+    content_type: str = "text/csv",
+    encoding: str = "CSV",
+) -> dict[str, Any]:
+    """An event, laid out as in model-monitor-data-capture-endpoint.html."""
+
+    def payload(mode: str, data: str) -> dict[str, str]:
+        if encoding == "BASE64":
+            data = base64.b64encode(data.encode()).decode()
+        return {
+            "observedContentType": content_type,
+            "mode": mode,
+            "data": data,
+            "encoding": encoding,
+        }
+
+    metadata = {"eventId": f"event-of-{inference_id}", "inferenceTime": time}
+    if inference_id:
+        metadata["inferenceId"] = inference_id
+    return {
+        "captureData": {
+            "endpointInput": payload("INPUT", sent),
+            "endpointOutput": payload("OUTPUT", answered),
+        },
+        "eventMetadata": metadata,
+        "eventVersion": "0",
+    }

@@ -1,0 +1,286 @@
+"""select and collect, as the processes that the jobs run, with the real server in between."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import Server, fail, place, read_json, succeed
+
+from usecase import batch, features, prepare, tables
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.predictions import parquet
+from usecase.problem import PREDICTION, VALUE
+
+VERSION = {"MODEL_VERSION": "7"}
+JUNE = {"DAYS_START": "2013-06-29", "DAYS_END": "2013-06-30"}
+
+
+@pytest.fixture(scope="module")
+def records(mart: Path, use_case: UseCase) -> pl.DataFrame:
+    """What features.build makes of the data mart."""
+    return features.build({name: tables.read(mart / name) for name in use_case.data.tables})
+
+
+def transform(source: Path, destination: Path, server: Server) -> None:
+    """What batch transform does: InputFilter $[2:], JoinSource Input, SplitType Line."""
+    destination.mkdir(parents=True)
+    for file in sorted(source.iterdir()):
+        lines = file.read_text().splitlines()
+        status, _, answer = server.invoke("\n".join(line.split(",", 2)[2] for line in lines))
+        assert status == 200
+        joined = [f"{a},{b}\n" for a, b in zip(lines, answer.splitlines(), strict=True)]
+        (destination / f"{file.name}.out").write_text("".join(joined))
+
+
+@pytest.fixture
+def score(tmp_path: Path, mart: Path, server: Server) -> Callable[..., Path]:
+    """Lets the records of some days be scored; returns the folder with the results."""
+
+    def run(**environment: str) -> Path:
+        base = tmp_path / "select"
+        place(mart, base / "processing" / "input")
+        for path in (tmp_path / "broken").glob("*"):
+            place(path, base / "processing" / "input" / path.name)
+        succeed("select", base, **VERSION, **environment)
+        selected = base / "processing" / "output"
+        if read_json(selected / "selection" / "selection.json")["records"] == 0:
+            return selected
+        base = tmp_path / "collect"
+        place(selected / "selection", base / "processing" / "input" / "selection")
+        transform(selected / "records", base / "processing" / "input" / "transformed", server)
+        succeed("collect", base, **VERSION)
+        return base / "processing" / "output"
+
+    return run
+
+
+def results(folder: Path, name: str) -> dict[str, pl.DataFrame]:
+    """The files of a table by their day."""
+    files = sorted((folder / name).rglob("*.parquet"))
+    assert {file.name for file in files} == {f"{name}.parquet"}
+    return {file.parent.name.removeprefix("day="): pl.read_parquet(file) for file in files}
+
+
+def test_each_day_has_its_predictions(
+    score: Callable[..., Path], records: pl.DataFrame, use_case: UseCase, server: Server
+) -> None:
+    found = score(**JUNE)
+    days = results(found, "predictions")
+    assert list(days) == ["2013-06-29", "2013-06-30"]
+    day = pl.col(use_case.data.time).dt.date()
+    asked = records.filter(day == date(2013, 6, 30)).sort(use_case.data.time, use_case.data.id)
+    table = days["2013-06-30"]
+    assert table.columns == list(parquet.columns(use_case)["predictions"])
+    for name in (use_case.data.id, use_case.data.time, *use_case.features.categorical):
+        assert table[name].to_list() == asked[name].to_list()
+    for name in use_case.features.numeric:
+        assert table[name].to_list() == asked[name].cast(pl.Float64).to_list()
+    # Flights that have not arrived are scored as well.
+    assert asked[use_case.target.column].null_count() > 0
+    # The very same answers as the server's.
+    lines = asked.select(use_case.features.names).write_csv(include_header=False)
+    answers = [line.split(",")[0] for line in server.invoke(lines)[2].splitlines()]
+    assert table[PREDICTION].to_list() == [VALUE(answer) for answer in answers]
+    assert table["model_version"].unique().to_list() == [7]
+    assert {frame.height for frame in results(found, "rejected").values()} == {0}
+    assert read_json(found / "report" / "report.json") == {
+        "days": list(days),
+        "predictions": sum(frame.height for frame in days.values()),
+        "rejected": 0,
+    }
+
+
+def test_rejected_records_are_reported_one_by_one(
+    score: Callable[..., Path], mart: Path, tmp_path: Path, use_case: UseCase
+) -> None:
+    flights = pl.read_parquet(mart / "flights" / "2013-06.parquet")
+    june = flights.filter(pl.col("day") == 30)
+    nameless = june[5:6].with_columns(pl.lit(None, pl.String).alias("flight_id"))
+    split = june[6:7].with_columns(
+        pl.lit("one\ntwo").alias("dest"), pl.lit("with a line break").alias("flight_id")
+    )
+    endless = june[7:8].with_columns(
+        pl.lit("endless").alias("flight_id"),
+        pl.lit(float("inf")).alias("distance"),
+    )
+    broken = tmp_path / "broken" / "flights"
+    broken.mkdir(parents=True)
+    parts = [june[:1], june[1:2], nameless, split, endless]
+    pl.concat(parts, how="vertical_relaxed").write_parquet(broken / "broken.parquet")
+    found = score(**JUNE)
+    (first, second) = results(found, "rejected").values()
+    assert first.height == 0
+    twice = f"{use_case.data.id}: 2 records have it"
+    assert sorted(second.select(use_case.data.id, "reason").rows(), key=str) == sorted(
+        [
+            *[(june["flight_id"][i], twice) for i in (0, 0, 1, 1)],
+            (None, f"{use_case.data.id}: is empty"),
+            ("with a line break", "dest: has a line break"),
+            (
+                "endless",
+                'field distance: "inf" is no number; leave it empty when it is not known',
+            ),
+        ],
+        key=str,
+    )
+    scored = results(found, "predictions")["2013-06-30"]
+    assert scored.height == june.height - 2
+    report = read_json(found / "report" / "report.json")
+    assert report["rejected"] == second.height == 7
+
+
+def test_days_on_which_nothing_can_be_scored_are_replaced_too(
+    score: Callable[..., Path], mart: Path, tmp_path: Path
+) -> None:
+    june = pl.read_parquet(mart / "flights" / "2013-06.parquet").filter(pl.col("day") == 30)
+    place(mart, tmp_path / "mart")
+    (tmp_path / "broken" / "flights").mkdir(parents=True)
+    june.write_parquet(tmp_path / "broken" / "flights" / "again.parquet")
+    found = score(DAYS_START="2013-06-30", DAYS_END="2013-06-30")
+    assert results(found, "predictions")["2013-06-30"].height == 0
+    assert results(found, "rejected")["2013-06-30"].height == 2 * june.height
+    report = read_json(found / "report" / "report.json")
+    assert report == {"days": ["2013-06-30"], "predictions": 0, "rejected": 2 * june.height}
+
+
+def test_nothing_new(score: Callable[..., Path]) -> None:
+    found = score(DAYS_START="2013-07-01")
+    assert read_json(found / "report" / "report.json")["days"] == []
+    assert not (found / "records").exists()
+    assert not (found / "predictions").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "days"),
+    [
+        (None, None, ["2013-06-30"]),
+        (date(2013, 6, 29), None, ["2013-06-29", "2013-06-30"]),
+        (date(2013, 6, 29), date(2013, 6, 29), ["2013-06-29"]),
+        (date(1999, 1, 1), date(2013, 1, 1), ["2013-01-01"]),
+        (date(2013, 6, 30), date(2099, 1, 1), ["2013-06-30"]),
+        (date(2013, 7, 1), None, []),
+    ],
+)
+def test_days(
+    records: pl.DataFrame,
+    use_case: UseCase,
+    start: date | None,
+    end: date | None,
+    days: list[str],
+) -> None:
+    found = batch.selection(records, use_case, start, end)
+    assert [str(day) for day in found.days] == days
+    times = found.records[use_case.data.time].str.head(10).unique().sort().to_list()
+    assert times == days
+    assert found.rejected.height == 0
+
+
+def test_times_of_other_kinds(records: pl.DataFrame, use_case: UseCase) -> None:
+    time = use_case.data.time
+    last = datetime(2013, 6, 30, 23, 59, tzinfo=UTC).replace(tzinfo=None)
+    few = records.sort(time)[-3:].with_columns(pl.lit(last).alias(time))
+    tokyo = few.with_columns(
+        pl.col(time).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+    )
+    for table in (few, tokyo):
+        found = batch.selection(table, use_case, None, None)
+        assert found.days == [date(2013, 6, 30)]
+        assert found.records[time].unique().to_list() == ["2013-06-30T23:59:00.000000"]
+    dates = batch.selection(few.with_columns(pl.col(time).dt.date()), use_case, None, None)
+    assert dates.records[time].unique().to_list() == ["2013-06-30T00:00:00.000000"]
+
+
+def test_a_record_without_a_time_is_reported_with_the_newest_day(
+    records: pl.DataFrame, use_case: UseCase
+) -> None:
+    time = use_case.data.time
+    lost = records.with_columns(pl.when(pl.int_range(pl.len()) > 0).then(time).alias(time))
+    found = batch.selection(lost, use_case, None, None)
+    assert found.rejected["reason"].to_list() == [f"{time}: is empty"]
+    assert found.rejected[time].to_list() == [None]
+    none = records.with_columns(pl.lit(None, pl.Datetime).alias(time))
+    with pytest.raises(UseCaseError, match=f"{time}: is empty in all"):
+        batch.selection(none, use_case, None, None)
+
+
+def test_missing_numbers_are_sent_as_empty_fields(records: pl.DataFrame, use_case: UseCase) -> None:
+    odd = records.with_columns(
+        pl.lit(float("nan")).alias("distance"), (pl.col("hour") > 12).alias("hour")
+    )
+    found = batch.selection(odd, use_case, None, None).records
+    assert found["distance"].null_count() == found.height
+    assert set(found["hour"].unique()) == {0, 1}
+
+
+def test_lines_are_spread_over_all_instances(
+    mart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_case: UseCase
+) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(batch, "ROWS_PER_FILE", 20)
+    batch.select(use_case)
+    files = sorted((tmp_path / "processing" / "output" / "records").iterdir())
+    lines = [file.read_text().splitlines() for file in files]
+    assert len(files) > 1
+    assert max(map(len, lines)) <= 20
+    records = read_json(tmp_path / "processing" / "output" / "selection" / "selection.json")
+    assert sum(map(len, lines)) == records["records"]
+
+
+def test_what_cannot_be_selected(mart: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    assert "DAYS_START: 'noon' is no day" in fail("select", tmp_path, DAYS_START="noon", **VERSION)
+
+
+def test_a_column_that_is_not_built(records: pl.DataFrame, use_case: UseCase) -> None:
+    with pytest.raises(UseCaseError, match=r"features\.build returns no column 'hour'"):
+        batch.selection(records.drop("hour"), use_case, None, None)
+    prepare.check_columns(records.drop(use_case.target.column), use_case, {})
+
+
+def test_answers_that_are_missing_or_of_another_form(
+    mart: Path, tmp_path: Path, server: Server
+) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    succeed("select", tmp_path, **VERSION)
+    selected = tmp_path / "processing" / "output"
+    inputs = tmp_path / "processing" / "input"
+    place(selected / "selection", inputs / "selection")
+    transform(selected / "records", inputs / "transformed", server)
+    (file,) = (inputs / "transformed").iterdir()
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[1:]) + "\n")
+    expected = f"{len(lines)} records were sent, {len(lines) - 1} came back"
+    assert expected in fail("collect", tmp_path, **VERSION)
+    file.write_text("1,2\n")
+    assert "part-00000.csv.out: its columns are not flight_id" in fail(
+        "collect", tmp_path, **VERSION
+    )
+
+
+def test_predictions_are_read_by_the_time_of_the_record(
+    score: Callable[..., Path], use_case: UseCase
+) -> None:
+    folder = score(**JUNE) / "predictions"
+    found = parquet.read(folder, use_case)
+    first: dict[str, Any] = found.row(0, named=True)
+    assert first["time"].isoformat()[:10] == "2013-06-29"
+    assert str(first["time"].tzinfo) == "UTC"
+    assert first["row"] == 0
+    assert found["time"].is_sorted()
+    expected = ["inference_id", "time", "row", *use_case.features.names, "prediction"]
+    assert found.columns == expected
+    assert {found.schema[name] for name in use_case.features.names} == {pl.String()}
+    middle = first["time"].replace(day=30, hour=0, minute=0)
+    parts = [
+        parquet.read(folder, use_case, end=middle),
+        parquet.read(folder, use_case, start=middle),
+    ]
+    assert pl.concat(parts).equals(found)
+    assert set(parts[1]["time"].dt.date()) == {date(2013, 6, 30)}
+    empty = parquet.read(folder / "none", use_case)
+    assert (empty.height, empty.schema) == (0, found.schema)

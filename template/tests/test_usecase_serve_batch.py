@@ -1,0 +1,177 @@
+"""The server as batch transform uses it, over HTTP."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import Server
+
+from usecase import serve_batch, tables
+from usecase.config import Features, UseCase
+from usecase.errors import BadRequest
+from usecase.model import Model
+
+
+@pytest.fixture(scope="module")
+def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:
+    """Some features, with a missing number and a missing category."""
+    table = tables.read(prepared / "test").select(use_case.features.names)[:500]
+    first = pl.int_range(pl.len()) == 0
+    return table.with_columns(
+        pl.when(~first).then(pl.col("distance")).alias("distance"),
+        pl.when(~first).then(pl.col("carrier")).alias("carrier"),
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(rows: pl.DataFrame, trained: Path, use_case: UseCase) -> list[list[str]]:
+    """The answers to them, of the model's own predictions, row by row."""
+    columns: dict[str, list[Any]] = rows.to_dict(as_series=False)
+    answers = use_case.target.answers(Model.load(trained / "model").predict(columns))
+    return [[str(value) for value in row] for row in zip(*answers.values(), strict=True)]
+
+
+def lines(rows: pl.DataFrame) -> str:
+    return rows.write_csv(include_header=False)
+
+
+def answers(server: Server, body: str | bytes) -> list[list[str]]:
+    """The fields of each line of the answer."""
+    status, content_type, answer = server.invoke(body)
+    assert (status, content_type) == (200, "text/csv; charset=utf-8")
+    return list(csv.reader(io.StringIO(answer)))
+
+
+def same(found: list[str], expected: list[str]) -> bool:
+    """Whether an answer is the expected one, with no error behind it."""
+    *values, error = found
+    return error == "" and all(
+        a == b or float(a) == float(b) for a, b in zip(values, expected, strict=True)
+    )
+
+
+def test_a_line_for_each_row(server: Server, rows: pl.DataFrame, expected: list[list[str]]) -> None:
+    found = answers(server, lines(rows))
+    assert all(map(same, found, expected))
+    assert len(found) == rows.height
+    # Without the line break at the end, and a row alone.
+    assert answers(server, lines(rows).rstrip("\n")) == found
+    assert answers(server, lines(rows[:1])) == found[:1]
+
+
+def test_many_rows(server: Server, rows: pl.DataFrame) -> None:
+    found = answers(server, lines(rows) * 200)
+    assert found == answers(server, lines(rows)) * 200
+
+
+def row(use_case: UseCase, values: Mapping[str, object]) -> str:
+    fields: dict[str, object] = {**dict.fromkeys(use_case.features.names, ""), **values}
+    return ",".join(str(value) for value in fields.values())
+
+
+NUMBER = 'field distance: "{}" is no number; leave it empty when it is not known'
+WRONG = [
+    ({"distance": "far"}, NUMBER.format("far")),
+    ({"distance": "nan"}, NUMBER.format("nan")),
+    ({"distance": "-inf"}, NUMBER.format("-inf")),
+    ({"distance": "1e39"}, NUMBER.format("1e39")),
+    ({"distance": "1_000"}, NUMBER.format("1_000")),
+    ({"distance": "x" * 1000}, NUMBER.format("x" * 40)),
+    ({"distance": "far", "hour": "noon"}, 'field hour: "noon" is no number'),
+    ({"distance": "1,2"}, "has 10 fields, must have 9: hour,weekday,distance"),
+    ({"dest": '"'}, "is not CSV: unexpected end of data"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_row_that_is_wrong_does_not_stop_the_others(
+    server: Server,
+    use_case: UseCase,
+    rows: pl.DataFrame,
+    expected: list[list[str]],
+    wrong: tuple[dict[str, object], str],
+) -> None:
+    values, message = wrong
+    good = lines(rows[:3]).splitlines()
+    bad = row(use_case, values)
+    found = answers(server, "\n".join([*good[:2], bad, good[2], bad]) + "\n")
+    assert all(map(same, [found[0], found[1], found[3]], expected))
+    for *prediction, error in (found[2], found[4]):
+        assert set(prediction) == {""}
+        assert error.startswith(message)
+
+
+def test_all_rows_wrong_at_once(server: Server, use_case: UseCase) -> None:
+    found = answers(server, "\n".join(row(use_case, values) for values, _ in WRONG))
+    for (*prediction, error), (_, message) in zip(found, WRONG, strict=True):
+        assert set(prediction) == {""}
+        assert error.startswith(message)
+
+
+def test_quotes_spaces_and_line_ends_of_other_systems(
+    server: Server, rows: pl.DataFrame, expected: list[list[str]]
+) -> None:
+    plain = lines(rows[:3]).splitlines()
+    quoted = [
+        ",".join(f'"{field}"' for field in plain[0].split(",")),
+        plain[1].replace(",", ", ", 1),
+        plain[2],
+    ]
+    found = answers(server, "\n".join(quoted))
+    assert all(map(same, found, expected))
+    assert answers(server, lines(rows[:3]).replace("\n", "\r\n")) == found
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+def test_a_row_in_which_all_is_missing(names: tuple[str, ...]) -> None:
+    separators = "," * (len(names) - 1)
+    body = f"1{separators}\n{separators}\n2{separators}"
+    rows = serve_batch.parse(body.encode(), Features(names))
+    assert rows["a"].to_list() == [1, None, 2]
+    assert rows["error"].null_count() == 3
+
+
+def test_what_is_read_at_once_and_line_by_line_is_the_same(
+    rows: pl.DataFrame, use_case: UseCase
+) -> None:
+    whole = serve_batch.whole(lines(rows).encode(), use_case.features)
+    assert whole is not None
+    one = lines(rows).splitlines()
+    quoted = ",".join(f'"{field}"' for field in one[0].split(","))
+    by_line = serve_batch.parse("\n".join([quoted, *one[1:]]).encode(), use_case.features)
+    assert by_line.select(use_case.features.names).equals(whole)
+
+
+def test_columns_are_encoded_as_lists_are(rows: pl.DataFrame, trained: Path) -> None:
+    unknown = rows.with_columns(
+        pl.when(pl.int_range(pl.len()) == 1)
+        .then(pl.lit("no such carrier"))
+        .otherwise("carrier")
+        .alias("carrier")
+    )
+    model = Model.load(trained / "model")
+    lists = model.predict(unknown.to_dict(as_series=False))
+    assert (model.predict(unknown.to_dict(as_series=True)) == lists).all()
+
+
+def test_a_request_that_is_wrong_as_a_whole(server: Server, use_case: UseCase) -> None:
+    assert server.invoke(b"")[0] == 400
+    assert server.invoke("{}", "application/json")[0] == 415
+    assert server.invoke("1", Accept="application/json")[0] == 406
+    with pytest.raises(BadRequest, match="the body is not UTF-8 text: byte 1"):
+        serve_batch.parse(b"1\xff", use_case.features)
+    assert server.request("GET", "/ping")[0] == 200
+
+
+def test_the_container_knows_its_processors(server: Server) -> None:
+    status, _, body = server.request("GET", "/execution-parameters")
+    parameters = json.loads(body)
+    assert status == 200
+    assert parameters["BatchStrategy"] == "MULTI_RECORD"
+    assert parameters["MaxConcurrentTransforms"] == min(os.cpu_count() or 1, 16)

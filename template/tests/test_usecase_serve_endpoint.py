@@ -1,0 +1,208 @@
+"""The server as the endpoint uses it, over HTTP."""
+
+import http.client
+import json
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import Server
+from examples import CSV, OUTPUT, TARGET
+from examples import JSON as ANSWERS
+
+from usecase import serve_endpoint, tables
+from usecase.config import UseCase
+from usecase.model import Model
+
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:
+    """Some features, with a missing number and a missing category."""
+    table = tables.read(prepared / "test").select(use_case.features.names)[:20]
+    first = pl.int_range(pl.len()) == 0
+    return table.with_columns(
+        pl.when(~first).then(pl.col("distance")).alias("distance"),
+        pl.when(~first).then(pl.col("carrier")).alias("carrier"),
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(rows: pl.DataFrame, trained: Path, use_case: UseCase) -> Sequence[Sequence[object]]:
+    """What the server has to answer to them, with the model's own predictions."""
+    rows_as_columns: dict[str, list[Any]] = rows.to_dict(as_series=False)
+    answers = use_case.target.answers(Model.load(trained / "model").predict(rows_as_columns))
+    return list(zip(*answers.values(), strict=True))
+
+
+def lines(rows: pl.DataFrame) -> str:
+    return rows.write_csv(include_header=False)
+
+
+def error(answer: tuple[int, str, str]) -> str:
+    """The message of a refused request."""
+    status, content_type, body = answer
+    assert 400 <= status < 500
+    assert content_type == JSON
+    message: str = json.loads(body)["error"]
+    return message
+
+
+def test_answers_in_both_forms() -> None:
+    assert serve_endpoint.render(TARGET, OUTPUT, "text/csv").decode().splitlines() == CSV
+    assert json.loads(serve_endpoint.render(TARGET, OUTPUT, JSON)) == {"predictions": ANSWERS}
+
+
+def test_csv(server: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]]) -> None:
+    for content_type in ("text/csv", "text/csv; charset=utf-8", 'Text/CSV;charset="UTF-8"'):
+        status, answered, body = server.invoke(lines(rows), content_type)
+        assert (status, answered) == (200, "text/csv; charset=utf-8")
+        assert [line.split(",") for line in body.splitlines()] == [
+            [str(value) for value in row] for row in expected
+        ]
+    # As other clients write it.
+    body = "\ufeff" + lines(rows).rstrip("\n").replace("\n", "\r\n")
+    assert server.invoke(body)[2] == server.invoke(lines(rows))[2]
+
+
+def test_json(
+    server: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]], use_case: UseCase
+) -> None:
+    status, answered, body = server.invoke(json.dumps({"instances": rows.to_dicts()}), JSON)
+    assert (status, answered) == (200, JSON)
+    names = use_case.target.answer
+    assert json.loads(body)["predictions"] == [
+        dict(zip(names, row, strict=True)) for row in expected
+    ]
+
+
+def test_the_answers_type_can_be_chosen(server: Server, rows: pl.DataFrame) -> None:
+    assert server.invoke(lines(rows), Accept=JSON)[1] == JSON
+    assert server.invoke(lines(rows), Accept="text/html, */*;q=0.5")[1].startswith("text/csv")
+    assert server.invoke(lines(rows), Accept="image/png")[0] == 406
+
+
+def test_many_rows_and_many_clients(server: Server, rows: pl.DataFrame) -> None:
+    """A large request does not keep the health check waiting."""
+    body = lines(rows) * 3000
+    with ThreadPoolExecutor(6) as pool:
+        large = pool.submit(server.invoke, body)
+        small = [pool.submit(server.invoke, lines(rows)) for _ in range(50)]
+        assert pool.submit(server.request, "GET", "/ping").result()[0] == 200
+        answers = {future.result()[2] for future in small}
+    assert len(answers) == 1
+    assert large.result()[2] == answers.pop() * 3000
+
+
+def row(use_case: UseCase, **values: object) -> str:
+    """A row of CSV with some fields set."""
+    fields: dict[str, object] = {**dict.fromkeys(use_case.features.names, ""), **values}
+    return ",".join(str(value) for value in fields.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"distance": "far"}, 'row 2, field distance: "far" is no number; send an empty field'),
+        ({"distance": "nan"}, 'field distance: "nan" is no number'),
+        ({"distance": "-inf"}, "field distance"),
+        ({"distance": "1e39"}, "field distance"),
+        ({"distance": "1_000"}, "field distance"),
+        ({"distance": "x" * 1000}, f'field distance: "{"x" * 38}… is no number'),
+        ({"distance": "1,2"}, "row 2: has 10 fields, must have 9: hour,weekday,distance"),
+        ({"dest": '"'}, "the body is not CSV"),
+    ],
+)
+def test_csv_that_is_wrong(
+    server: Server, use_case: UseCase, values: dict[str, object], message: str
+) -> None:
+    body = f"{row(use_case)}\n{row(use_case, **values)}\n{row(use_case)}\n"
+    assert message in error(server.invoke(body))
+
+
+def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
+    good = row(use_case)
+    names = ",".join(use_case.features.names)
+    assert "row 1: is a header" in error(server.invoke(f"{names}\n{good}\n"))
+    assert "row 2: has 0 fields" in error(server.invoke(f"{good}\n\n{good}\n"))
+    assert "row 1: has 1 fields" in error(server.invoke("1\n"))
+    for empty in (b"", b"\n", b"  \r\n"):
+        assert "the body is empty" in error(server.invoke(empty))
+        assert "the body is empty" in error(server.invoke(empty, JSON))
+    assert "is not UTF-8 text: byte 1" in error(server.invoke(b"1\xff"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distance": "1"}, 'row 2, field distance: "1" is no number'),
+        ({"distance": True}, "field distance: true is no number"),
+        ({"distance": [1]}, "field distance: [1] is no number"),
+        ({"distance": 10**400}, "field distance"),
+        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
+        ({"carrier": False}, "row 2, field carrier: false is no text"),
+        ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
+        ({"\ud800": 1}, "row 2, field ?: unknown"),
+    ],
+)
+def test_json_that_is_wrong(
+    server: Server, use_case: UseCase, change: dict[str, object], message: str
+) -> None:
+    good: dict[str, object] = dict.fromkeys(use_case.features.names)
+    body = json.dumps({"instances": [good, good | change]})
+    assert message in error(server.invoke(body, JSON))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "the body is not JSON"),
+        ("[" * 100_000, "the body is not JSON"),
+        ('{"instances": [{"distance": NaN}]}', "NaN is no JSON number; send null"),
+        ("[]", 'the body must be {"instances"'),
+        ('{"instances": {}}', 'the body must be {"instances"'),
+        ('{"instances": [], "parameters": 1}', 'the body must be {"instances"'),
+        ('{"instances": []}', "instances: is empty"),
+        ('{"instances": [1]}', "row 1: must be an object"),
+        ('{"instances": [{}]}', "row 1, field hour: is not there; send null"),
+    ],
+)
+def test_json_of_another_form(server: Server, body: str, message: str) -> None:
+    assert message in error(server.invoke(body, JSON))
+
+
+def test_whole_numbers_can_be_categories(server: Server, use_case: UseCase) -> None:
+    instance: dict[str, object] = dict.fromkeys(use_case.features.names)
+    for carrier in (12, "", "unheard of"):
+        body = json.dumps({"instances": [instance | {"carrier": carrier}]})
+        assert server.invoke(body, JSON)[0] == 200
+
+
+def test_content_types_that_are_not_understood(server: Server, rows: pl.DataFrame) -> None:
+    for content_type in ("text/plain", "", "text/csv; charset=shift_jis"):
+        assert "Content-Type must be" in error(server.invoke(lines(rows), content_type))
+        assert server.invoke(lines(rows), content_type)[0] == 415
+
+
+def test_bodies_that_are_too_large(server: Server) -> None:
+    """By the announced length, and as they come when there is none."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+            b"Content-Length: 6291457\r\n\r\n"
+        )
+        assert b" 413 " in connection.recv(4096).splitlines()[0]
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    chunks = (b"1," * 2**19 for _ in range(7))
+    try:
+        client.request("POST", "/invocations", chunks, {"Content-Type": "text/csv"})
+        status = client.getresponse().status
+    except (BrokenPipeError, ConnectionResetError):
+        status = 413  # the server hung up before it had all
+    assert status == 413
+    client.close()
