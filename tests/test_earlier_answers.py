@@ -22,7 +22,8 @@ LONGEST: matrix.Answers = {
 def earlier() -> dict[str, str]:
     """The different questionnaires that projects were made with, by the commit they came with."""
     found: dict[str, str] = {}
-    for version in versions.landed():
+    first, *later = versions.landed()
+    for version in (first, *versions.tags(), *later):
         name = f"{version}:{versions.QUESTIONS}"
         text = template.run(["git", "show", name], template.ROOT)
         if text not in found.values():
@@ -69,7 +70,14 @@ def lost(old: str, new: str, folder: Path) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-@pytest.mark.parametrize("version", earlier())
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=[] if version in usual else [pytest.mark.exhaustive])
+        for usual in [{versions.landed()[0], *versions.tags()}]
+        for version in earlier()
+    ],
+)
 def test_every_earlier_answer_stays(tmp_path: Path, version: str) -> None:
     assert not lost(earlier()[version], QUESTIONS, tmp_path)
 
