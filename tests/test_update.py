@@ -14,9 +14,11 @@ from tests import matrix, template, versions
 from tests.versions import Versions
 
 FIRST, *LATER = versions.landed()
+RELEASED = [FIRST, *versions.tags()]
 
 # As owners edit: the model, a feature, the use case, a threshold, the README, a dependency, a step.
-EDITS = [
+# Text and what replaces it; nothing is replaced at the end of a file, and by nothing a whole file.
+EDITS: list[tuple[str, str, str | None]] = [
     ("src/usecase/model.py", "", "\n\ndef tuned() -> bool:\n    return True\n"),
     ("src/usecase/features.py", ".fill_null(0.0)", ".fill_null(5.0)"),
     ("usecase.toml", "max_depth = 5\n", "max_depth = 7\n"),
@@ -26,7 +28,8 @@ EDITS = [
     ("README.md", "", "\n## Who to ask\n\nThe team.\n"),
     ("pyproject.toml", '"xgboost-cpu"]', '"xgboost-cpu", "holidays"]'),
     ("workflows/jobs.py", "", "\n\ndef report() -> str:\n    return 'report'\n"),
-    ("workflows/report.py", None, '"""A step of our own."""\n'),
+    ("workflows/report.py", "", '"""A step of our own."""\n'),
+    ("docs/architecture.md", "", None),
 ]
 
 
@@ -36,11 +39,14 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Versions:
 
 
 def edit(project: Path) -> None:
-    """Do the edits; one of nothing appends, and one of no file makes it."""
+    """Do the edits."""
     for name, old, new in EDITS:
         file = project / name
-        text = "" if old is None else file.read_text()
-        assert old is None or old in text, f"{name} has no {old!r}"
+        if new is None:
+            file.unlink()
+            continue
+        text = file.read_text() if file.exists() else ""
+        assert old in text, f"{name} has no {old!r}"
         file.write_text(text.replace(old, new, 1) if old else text + new)
 
 
@@ -59,16 +65,9 @@ def merged(project: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def earlier() -> Iterator[ParameterSet]:
-    """The versions to start from; all but the first and the tagged ones only in test-all."""
-    yield pytest.param(FIRST)
-    for tag in versions.tags():
-        yield pytest.param(tag)
-    for version in LATER:
-        yield pytest.param(version, marks=pytest.mark.exhaustive)
-
-
-@pytest.mark.parametrize("version", [*earlier()])
+@pytest.mark.parametrize(
+    "version", [*RELEASED, *(pytest.param(one, marks=pytest.mark.exhaustive) for one in LATER)]
+)
 def test_untouched_project_becomes_a_fresh_one(
     history: Versions, tmp_path: Path, version: str
 ) -> None:
@@ -80,7 +79,7 @@ def test_untouched_project_becomes_a_fresh_one(
     assert merged(project).returncode == 0
 
 
-@pytest.mark.parametrize("version", [*earlier()])
+@pytest.mark.parametrize("version", RELEASED)
 def test_edits_stay_when_version_and_answers_change(
     history: Versions, tmp_path: Path, version: str
 ) -> None:
@@ -107,10 +106,11 @@ def changes() -> Iterator[ParameterSet]:
 
 
 @pytest.mark.parametrize("answers", [*changes()])
+@pytest.mark.parametrize("version", [FIRST, pytest.param("HEAD", marks=pytest.mark.exhaustive)])
 def test_changed_answer_makes_the_project_of_that_answer(
-    history: Versions, tmp_path: Path, answers: matrix.Answers
+    history: Versions, tmp_path: Path, version: str, answers: matrix.Answers
 ) -> None:
-    project = history.committed(tmp_path / "project", "HEAD", {})
+    project = history.committed(tmp_path / "project", version, {})
     versions.update(project, answers)
     assert versions.answers_of(project).items() >= answers.items()
     assert template.contents(project) == template.contents(history.newest(project))
@@ -146,6 +146,26 @@ def test_conflict_where_both_changed_a_line_is_found(
     assert merged(project).returncode, "found as well when it has been committed"
 
 
+def test_conflict_with_another_answer_is_where_both_changed_a_line(
+    history: Versions, tmp_path: Path
+) -> None:
+    project = history.committed(tmp_path / "project", "HEAD", {})
+    edit(project)
+    template.commit(project, "Our work")
+    before = (project / "usecase.toml").read_text()
+    versions.update(project, {"problem_type": "regression"})
+    found = merged(project)
+    assert {line.partition(":")[0] for line in found.stdout.splitlines()[1:]} == {"usecase.toml"}
+    text = (project / "usecase.toml").read_text()
+    yours, _, theirs = text.partition("<<<<<<< before updating\n")[2].partition("=======\n")
+    assert "threshold = 0.65" in yours
+    assert "threshold = 57.0" in theirs
+    assert "max_depth = 7" in text.partition("<<<<<<<")[0]
+    template.run(["git", "checkout", "--ours", "usecase.toml"], project)
+    assert (project / "usecase.toml").read_text() == before
+    assert merged(project).returncode == 0
+
+
 def test_edits_in_a_file_that_the_template_removes_are_named(
     history: Versions, tmp_path: Path
 ) -> None:
@@ -170,6 +190,8 @@ def test_command_line_updates_without_trust(repository: Path, tmp_path: Path) ->
     copier = Path(sys.executable).with_name("copier")
     template.run([copier, "copy", *given, repository, project], tmp_path)
     template.commit(project, "Start from Kakehashi")
-    template.run([copier, "update", *given, "-d", "triggers=[schedule]", "."], project)
+    template.run(
+        [copier, "update", *given, "-d", "triggers=[schedule]", "-r", ":current:", "."], project
+    )
     assert versions.answers_of(project)["triggers"] == ["schedule"]
     assert not (project / "infra" / "triggers" / "drift.py").exists()
