@@ -162,7 +162,7 @@ def test_list_of_a_program_is_taken(cookies: Cookies, source: Path) -> None:
 
 
 def test_prompts_show_the_help_and_take_what_is_typed(source: Path, tmp_path: Path) -> None:
-    answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "[drift]"}
+    answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "drift"}
     lines = [answers.get(name, "") for name in ASKED if name in ANSWERED]
     shown = run(tmp_path, source, typed="\n".join([*lines, ""]))
     assert shown.returncode == 0, shown.stderr
