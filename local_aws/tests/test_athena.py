@@ -15,7 +15,7 @@ import pytest
 from host_process import HostProcess
 
 BUCKET = "lake"
-COLUMNS = {"id": "string", "score": "double", "flights": "int", "at": "timestamp", "on": "date"}
+COLUMNS = {"id": "string", "score": "double", "flights": "int", "moment": "timestamp", "on": "date"}
 PARQUET = "org.apache.hadoop.hive.ql.io.parquet"
 PROJECTED = {
     "projection.enabled": "true",
@@ -28,7 +28,9 @@ PROJECTED = {
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
     host = HostProcess(tmp_path_factory.mktemp("athena"))
-    host.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")  # Athena's time is UTC
+        host.start()
     s3 = host.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     template = {
@@ -92,7 +94,7 @@ def table(name: str, parameters: dict[str, str], day: str = "string") -> dict[st
 
 ROWS = """
     SELECT 'a' AS id, 0.5::DOUBLE AS score, 3::INTEGER AS flights,
-        TIMESTAMP '2013-07-01 10:00:00' AS at, DATE '2013-07-01' AS "on"
+        TIMESTAMP '2013-07-01 10:00:00' AS moment, DATE '2013-07-01' AS "on"
     UNION ALL SELECT 'b', NULL, 4, NULL, NULL
 """
 
@@ -194,7 +196,7 @@ def test_columns_and_results_are_typed_and_written_as_athena_does(days: HostProc
         ("id", "varchar"),
         ("score", "double"),
         ("flights", "integer"),
-        ("at", "timestamp"),
+        ("moment", "timestamp"),
         ("on", "date"),
         ("day", "varchar"),
     ]
@@ -202,7 +204,7 @@ def test_columns_and_results_are_typed_and_written_as_athena_does(days: HostProc
         [cell.get("VarCharValue") for cell in row["Data"]] for row in answer["ResultSet"]["Rows"]
     ]
     assert rows == [
-        ["id", "score", "flights", "at", "on", "day"],
+        ["id", "score", "flights", "moment", "on", "day"],
         ["a", "0.5", "3", "2013-07-01 10:00:00.000", "2013-07-01", "2013-07-01"],
         ["b", None, "4", None, None, "2013-07-01"],
     ]
@@ -212,6 +214,16 @@ def test_columns_and_results_are_typed_and_written_as_athena_does(days: HostProc
     text = days.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
     assert list(csv.reader(io.StringIO(text)))[1] == rows[1]
     assert text.splitlines()[2] == '"b",,"4",,,"2013-07-01"'
+
+
+def test_a_time_with_a_zone_is_told_in_utc(host: HostProcess, tmp_path: Path) -> None:
+    key = "templated/d/2013-07-05/part.parquet"
+    write(host, tmp_path, key, "SELECT TIMESTAMPTZ '2013-07-05 08:30:00+09' AS moment")
+    assert ask(host, "SELECT moment FROM templated") == [["2013-07-04 23:30:00.000"]]
+    assert ask(host, "SELECT 1 FROM templated WHERE moment < TIMESTAMP '2013-07-05 00:00:00'") == [
+        ["1"]
+    ]
+    host.client("s3").delete_object(Bucket=BUCKET, Key=key)
 
 
 def test_numbers_that_are_none_have_athenas_names(host: HostProcess) -> None:

@@ -138,7 +138,7 @@ def test_help_tells_of_every_command_and_option() -> None:
 
 
 def test_commands_do_not_wait_for_what_only_the_process_needs(tmp_path: Path) -> None:
-    heavy = "{'boto3', 'botocore', 'ministack', 'hypercorn', 'urllib3'}"
+    heavy = "{'boto3', 'botocore', 'ministack', 'duckdb', 'hypercorn', 'urllib3'}"
     code = f"import sys, local_aws.cli; print({heavy} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "set()\n"

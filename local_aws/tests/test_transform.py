@@ -23,7 +23,8 @@ def test_each_file_becomes_a_file_of_predictions(aws: Aws) -> None:
     create_model(aws)
     for key, text in {"in/a.csv": "1,2\n3,4\n", "in/deep/b.csv": "5,6", "inside.csv": "x"}.items():
         aws.put(key, text)
-    done = transform(aws, **csv_lines())
+    instances = {"InstanceType": "ml.m5.large", "InstanceCount": 2}
+    done = transform(aws, **csv_lines(), TransformResources=instances)
     assert done["TransformJobStatus"] == "Completed", done
     assert aws.keys("out/") == ["out/a.csv.out", "out/deep/b.csv.out"]
     assert aws.get("out/a.csv.out") == "3.0\n7.0\n"

@@ -127,7 +127,6 @@ def test_no_input_fails_in_aws_words(aws: Aws) -> None:
         (csv_lines(InputFilter="$.a"), "DataProcessing.InputFilter: only index based"),
         (csv_lines(OutputFilter="$[0:2,5:]"), "only single range filters"),
         (csv_lines(OutputFilter="[0]"), "DataProcessing.OutputFilter: Invalid JsonPath"),
-        ({"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}, "instance"),
         ({"ModelName": "other"}, 'Could not find model "arn:'),
     ],
 )

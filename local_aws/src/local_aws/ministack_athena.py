@@ -130,17 +130,22 @@ def _parquet_relation(table: Mapping[str, Any], read: Mapping[str, tuple[str, ..
         f"({', '.join(map(_literal, (path, *values)))})" for path, values in read.items()
     )
     names = ", ".join(_quoted(name) for name in ("$path", *(key["Name"] for key in keys)))
-    taken = [
-        f"CAST({side}.{_quoted(column['Name'])} AS {kind(column)}) AS {_quoted(column['Name'])}"
-        for side, given in (("f", columns), ("p", keys))
-        for column in given
-    ]
+    taken = [_as_declared("f", column, kind(column)) for column in columns]
+    taken += [_as_declared("p", key, kind(key)) for key in keys]
     options = "union_by_name = true, hive_partitioning = false, filename = '$path'"
     return (
         f"(SELECT {', '.join(taken)} FROM ("  # noqa: S608 - all names and values are quoted
         f"FROM read_parquet([{paths}], {options}) UNION ALL BY NAME SELECT {absent} WHERE false) f "
         f'JOIN (VALUES {rows}) p({names}) ON f."$path" = p."$path")'
     )
+
+
+def _as_declared(side: str, column: Mapping[str, Any], kind: str) -> str:
+    name = _quoted(column["Name"])
+    if kind == "TIMESTAMP":
+        # A cast would turn what is in UTC into this machine's time.
+        return f"make_timestamp(epoch_us({side}.{name})) AS {name}"
+    return f"CAST({side}.{name} AS {kind}) AS {name}"
 
 
 def _in_athena_texts(

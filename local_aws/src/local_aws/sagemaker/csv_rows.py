@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain, pairwise, repeat
 from operator import itemgetter
@@ -68,6 +69,9 @@ def take(path: JsonPath, *tables: Table) -> Rows:
         )
     if path.is_root:
         return _side_by_side(sides)
+    if len(tables) == 1 and path.rest is not None and b'"' not in tables[0].text:
+        with suppress(IndexError):  # a row that is too short is told of below
+            return _from(sides[0], path.rest)
     widths = [table.width for table in tables]
     if None in widths:
         return _take_parsed(path, sides)
@@ -99,12 +103,21 @@ def _cut(rows: Rows, width: int, first: int, last: int) -> Rows:
     """Columns `first` to `last` of rows that have `width` columns and no quotes."""
     comma, front, behind = repeat(b","), itemgetter(0), width - 1 - last
     if first:
-        rows = list(map(itemgetter(first), map(bytes.split, rows, comma, repeat(first))))
+        rows = _from(rows, first)
     if behind and first == last:
         rows = list(map(front, map(bytes.partition, rows, comma)))
     elif behind:
         rows = list(map(front, map(bytes.rsplit, rows, comma, repeat(behind))))
     return rows
+
+
+def _from(rows: Rows, first: int) -> Rows:
+    """Columns of rows without quotes from one on.
+
+    Raises:
+        IndexError: A row has not as many.
+    """
+    return list(map(itemgetter(first), map(bytes.split, rows, repeat(b","), repeat(first))))
 
 
 def _take_parsed(path: JsonPath, tables: Sequence[Rows]) -> Rows:

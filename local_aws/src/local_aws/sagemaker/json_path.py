@@ -119,6 +119,14 @@ class JsonPath:
             len(self.steps) == 1 and isinstance(self.steps[0], _Elements | _Every)
         )
 
+    @property
+    def rest(self) -> int | None:
+        """The N of ``$[N:]``, which takes a CSV row from that column on; None for other paths."""
+        step = self.steps[0] if len(self.steps) == 1 else None
+        if not isinstance(step, _Elements) or step.indexes is not None or step.last is not None:
+            return None
+        return step.first if step.first is not None and step.first >= 0 else None
+
     def columns(self, width: int) -> list[int]:
         """Return the columns that it takes of a CSV row, counted from 0.
 

@@ -194,7 +194,13 @@ class Service:
                     endpoint_url=self.settings.endpoint_url,
                     aws_access_key_id="test",
                     aws_secret_access_key="test",  # noqa: S106 - any key is accepted locally
-                    config=Config(max_pool_connections=50, retries={"mode": "standard"}),
+                    config=Config(
+                        max_pool_connections=50,
+                        retries={"mode": "standard"},
+                        # Nothing leaves this machine: they would only cost time.
+                        request_checksum_calculation="when_required",
+                        response_checksum_validation="when_required",
+                    ),
                 )
             return self._clients[name]
 

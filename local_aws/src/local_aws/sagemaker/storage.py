@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
 _CHUNK = 1 << 20
-# Without threads: everything runs in one process on this machine, where they only cost.
-_TRANSFER = TransferConfig(use_threads=False)
+# Without threads, and in parts only what is huge: everything runs in one process on this machine,
+# where both only cost.
+_TRANSFER = TransferConfig(use_threads=False, multipart_threshold=1 << 30)
 
 
 class StorageError(Exception):
