@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Iterator
-from itertools import chain, combinations, cycle
+from itertools import chain, combinations, cycle, product
 from typing import Any
 
 import yaml
 from allpairspy import AllPairs
+from jinja2 import StrictUndefined, Template, UndefinedError
 
 from tests.template import ROOT
 
@@ -36,8 +37,18 @@ TEXTS: list[Answers] = [
 OPPOSITES: list[Answers] = [
     {},
     {"orchestrator": "step_functions", "monitors": ["data_quality"], "triggers": []},
-    {"problem_type": "regression", "monitors": ["model_quality"], "triggers": ["new_data"]},
-    {"problem_type": "multiclass_classification", "orchestrator": "step_functions"},
+    {
+        "problem_type": "regression",
+        "inference_mode": "batch",
+        "monitors": ["model_quality"],
+        "triggers": ["new_data"],
+    },
+    {
+        "problem_type": "multiclass_classification",
+        "inference_mode": "batch",
+        "batch_start": "schedule",
+        "orchestrator": "step_functions",
+    },
 ]
 
 
@@ -66,14 +77,51 @@ def choices() -> dict[str, list[Any]]:
     return {name: options(q) for name, q in questions().items() if "choices" in q}
 
 
+def possible(answers: Answers) -> bool:
+    """Whether some answers can be given together: what is not asked then has its default."""
+    asked = questions()
+    return all(
+        answers[name] == question["default"]
+        for name, question in asked.items()
+        if name in answers and "when" in question and not is_asked(question["when"], answers)
+    )
+
+
+def is_asked(when: str, answers: Answers) -> bool:
+    """Whether a question is asked on a condition; if that is about other questions, it may be."""
+    condition = Template(when, undefined=StrictUndefined)
+    try:
+        return bool(condition.render(answers) == "True")
+    except UndefinedError:
+        return True
+
+
 def all_answers() -> Iterator[Answers]:
     """Combinations in which every two answers meet, each with one of the texts in turn.
 
     All combinations would be hundreds. The first is that of the defaults.
     """
-    names, texts = list(choices()), cycle(TEXTS)
-    for values in AllPairs(list(choices().values())):
-        yield dict(zip(names, values, strict=True)) | next(texts)
+    together, texts = groups(), cycle(TEXTS)
+    for numbers in AllPairs([range(len(group)) for group in together]):
+        values = (group[number] for group, number in zip(together, numbers, strict=True))
+        answers = {name: answer for value in values for name, answer in value.items()}
+        yield answers | next(texts)
+
+
+def groups() -> list[list[Answers]]:
+    """What can be answered to each question, together with those that are asked because of it."""
+    found: list[list[Answers]] = []
+    asked = questions()
+    for name, values in choices().items():
+        answers = [{name: value} for value in values]
+        if "when" in asked[name]:
+            group = next(g for g in found if any(other in asked[name]["when"] for other in g[0]))
+            group[:] = [
+                one | other for one, other in product(group, answers) if possible(one | other)
+            ]
+        else:
+            found.append(answers)
+    return found
 
 
 def name(answers: Answers) -> str:

@@ -33,7 +33,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("notification_email", "ml-team", "Give one address such as ml-team@example.com"),
     ("notification_email", "a@example.com, b@example.com", "Give one address"),
     ("problem_type", "clustering", "is not in \\['binary_classification', 'multiclass"),
-    ("inference_mode", "carrier_pigeon", "is not in \\['realtime'"),
+    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'batch'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
@@ -88,7 +88,10 @@ def test_every_question_has_help_and_a_default_that_is_valid(source: Path, tmp_p
     questions = matrix.questions()
     assert all(question["help"] and "default" in question for question in questions.values())
     answers = answers_of(template.render(source, tmp_path / "project", {}))
-    assert {key for key in answers if not key.startswith("_")} == set(questions)
+    asked = {
+        name for name, q in questions.items() if matrix.is_asked(q.get("when", "True"), answers)
+    }
+    assert {key for key in answers if not key.startswith("_")} == asked
 
 
 def test_command_line_needs_no_trust_and_records_its_origin(

@@ -46,6 +46,16 @@ TRACES = {
         "monitors",
         "data_quality",
     ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|DataQuality(Inputs|Due)",
+    (
+        "inference_mode",
+        "realtime",
+    ): r"[Rr]eal-?time|\b(endpoint|ENDPOINT|[Cc]aptured)\b|capture/|inference ?[Ii]d\b",
+    (
+        "inference_mode",
+        "batch",
+    ): r"[\"'`/_.]batch\b|[Bb]atch (transform|inference)|Athena|ops rejected",
+    ("batch_start", "new_data"): r"batch-new-data|Predictions are made whenever",
+    ("batch_start", "schedule"): r"Predictions are made every day|EXPRESSION = \"cron\(0 0 \*",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",
     ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
@@ -112,10 +122,16 @@ def test_every_file_is_whole(rendered: Render, answers: matrix.Answers) -> None:
         assert not LEFTOVER.search(text), f"Jinja left in {name}"
 
 
+def predicts_on(answers: matrix.Answers) -> str | None:
+    """What batch inference starts on."""
+    return answers["batch_start"] if answers["inference_mode"] == "batch" else None
+
+
 @every_combination
 def test_no_trace_of_what_was_not_chosen(rendered: Render, answers: matrix.Answers) -> None:
     for (question, answer), words in TRACES.items():
-        if answer in answers[question]:
+        # What starts a training and what starts a prediction are told in the same words.
+        if answer in answers[question] or answer == predicts_on(answers):
             continue
         traces = [
             f"{name}:{number}: {line.strip()}"
@@ -138,6 +154,8 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
     assert several == set(TRACES)
     for (question, answer), words in TRACES.items():
         chosen = {} if questions[question].get("multiselect") else {question: answer}
+        if "when" in questions[question]:
+            chosen["inference_mode"] = "batch"
         project = rendered(next(matrix.all_answers()) | chosen)
         everything = "\n".join(files(project).values())
         assert re.search(words, everything), f"{words} is never written"
@@ -169,4 +187,8 @@ def test_every_two_answers_meet_in_the_matrix() -> None:
     assert names[0] == "defaults"
     for (one, ones), (other, others) in combinations(matrix.choices().items(), 2):
         met = [(answers[one], answers[other]) for answers in tested]
-        assert all(pair in met for pair in product(ones, others)), f"{one} and {other}"
+        assert all(
+            pair in met
+            for pair in product(ones, others)
+            if matrix.possible(dict(zip((one, other), pair, strict=True)))
+        ), f"{one} and {other}"

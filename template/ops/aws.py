@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ops.errors import OpsError
@@ -17,7 +16,6 @@ from workflows import names
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sagemaker import SageMakerClient
-    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 T = TypeVar("T")
 
@@ -32,13 +30,6 @@ def s3() -> "S3Client":
 def sagemaker() -> "SageMakerClient":
     """The SageMaker client."""
     return boto3.client("sagemaker", region_name=names.REGION)
-
-
-@cache
-def runtime() -> "SageMakerRuntimeClient":
-    """The client that invokes the endpoint; it holds a connection for each concurrent caller."""
-    config = Config(max_pool_connections=32, retries={"mode": "standard"})
-    return boto3.client("sagemaker-runtime", region_name=names.REGION, config=config)
 
 
 @cache
@@ -124,5 +115,5 @@ def wait_for(
 
 
 def utc_now() -> datetime:
-    """The time now, to the second, as AWS writes it in captured data."""
+    """The time now, to the second."""
     return datetime.now(UTC).replace(microsecond=0)

@@ -149,12 +149,9 @@ def wait_until_serving(package: str) -> None:
     )
 
 
-def predicted_ids(use_case: UseCase) -> set[str]:
-    """The ids of the records that the model-quality monitor can still look at.
-
-    Their time, or that of their prediction, is within its window.
-    """
-    since = datetime.now(UTC) - timedelta(hours=use_case.monitors.model_quality.window_hours)
+def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
+    """The ids of the records whose time, or that of their prediction, is within the last hours."""
+    since = datetime.now(UTC) - timedelta(hours=hours)
     with tempfile.TemporaryDirectory() as folder:
         for i, (key, written) in enumerate(aws.written("predictions/")):
             day = key.partition("day=")[2].partition("/")[0]

@@ -86,10 +86,9 @@ def wait_until_serving(package: str) -> None:
     aws.wait_for(f"deployment of {package}", probe, timeout=1800, interval=0.2)
 
 
-def predicted_ids(use_case: UseCase) -> set[str]:
-    """The inference ids of the predictions captured within the model-quality monitor's window."""
-    end = aws.utc_now()
-    start = end - timedelta(hours=use_case.monitors.model_quality.window_hours)
+def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
+    """The inference ids of the predictions captured within the last hours."""
+    start = aws.utc_now() - timedelta(hours=hours)
     prefix = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
     with tempfile.TemporaryDirectory() as folder:
         for i, key in enumerate(aws.keys(prefix)):

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
+import boto3
 import polars as pl
 import typer
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import track
@@ -19,8 +22,18 @@ from usecase import config
 from usecase.config import UseCase
 from workflows import names
 
+if TYPE_CHECKING:
+    from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
 CONTENT_TYPES = {".csv": "text/csv", ".json": "application/json"}
 console = Console()
+
+
+@cache
+def runtime() -> "SageMakerRuntimeClient":
+    """The client that invokes the endpoint; it holds a connection for each concurrent caller."""
+    config = Config(max_pool_connections=32, retries={"mode": "standard"})
+    return boto3.client("sagemaker-runtime", region_name=names.REGION, config=config)
 
 
 def invoke(file: DataFile) -> None:
@@ -28,7 +41,7 @@ def invoke(file: DataFile) -> None:
     content_type = CONTENT_TYPES.get(file.suffix)
     if content_type is None:
         raise OpsError(f"{file}: its name must end in {' or '.join(CONTENT_TYPES)}")
-    response = aws.runtime().invoke_endpoint(
+    response = runtime().invoke_endpoint(
         EndpointName=names.ENDPOINT, ContentType=content_type, Body=file.read_bytes()
     )
     print(response["Body"].read().decode(), end="")
@@ -94,7 +107,7 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
 def send(inference_id: str, body: bytes) -> str | None:
     """Send one request; return the error's message when it failed."""
     try:
-        aws.runtime().invoke_endpoint(
+        runtime().invoke_endpoint(
             EndpointName=names.ENDPOINT,
             ContentType="text/csv",
             InferenceId=inference_id,

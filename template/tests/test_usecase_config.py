@@ -80,7 +80,7 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ("[target]", "[split]\ntest = 0.9\n[target]", "split.validation and test: leave nothing"),
         ('"returned"', '"shop"', "features: shop is target.column, so it cannot be a feature"),
         ('["shop"]', '["shop", "shop"]', "features.shop: named more than once"),
-        ('["shop"]', '["time"]', "features: time: reserved for captured predictions"),
+        ('["shop"]', '["time"]', "features: time: reserved for predictions"),
         ('["shop"]', "[]", "features.numeric, categorical: both are empty"),
         ('"ordered"', '"order"', "must be three different columns"),
         ("[target]", "[instances]\ntraining = 'm5'\n[target]", "instances.training: 'm5' is no"),

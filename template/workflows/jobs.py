@@ -161,7 +161,7 @@ def register(settings: Settings) -> Body:
 
 
 def monitor(settings: Settings, kind: Monitor) -> Body:
-    """Compare captured predictions with the baseline of the version that serves."""
+    """Compare predictions with the baseline of the version that serves."""
     manifests = [
         _input(name, result(kind.inputs_step, name), "ManifestFile") for name in kind.inputs
     ]

@@ -17,7 +17,7 @@ from usecase.problem import METRICS, Target
 
 Scalar = str | int | float | bool
 
-#: Columns that `usecase.monitors.capture` adds to the features.
+#: Columns that predictions have besides the features.
 RESERVED = frozenset({"inference_id", "time", "row", "prediction"})
 
 
@@ -36,7 +36,7 @@ class Data:
 
     Attributes:
         tables: The folders of the data mart to read.
-        id: The column that identifies a record; the inference id of its prediction.
+        id: The column that identifies a record; its prediction and its label have it too.
         time: The column with the time of the record, by which the data is split.
         history_months: Training takes the newest so many months.
     """
@@ -261,7 +261,7 @@ class UseCase:
                 f"features: {column} is {key}, so it cannot be a feature; take it out",
             )
         taken = ", ".join(sorted(RESERVED & set(self.features.names)))
-        _require(not taken, f"features: {taken}: reserved for captured predictions; rename it")
+        _require(not taken, f"features: {taken}: reserved for predictions; rename it")
         _require(
             len(set(special.values())) == len(special),
             f"{', '.join(special)}: must be three different columns",

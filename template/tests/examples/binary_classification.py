@@ -7,7 +7,7 @@ from usecase.problem import Target
 TARGET = Target("y")
 TARGET_TOML = 'column = "returned"'
 
-# Four rows: what the model returns, what the endpoint makes of it, what is captured.
+# Four rows: what the model returns, what is answered, what is read of it.
 OUTPUT = np.array([0.25, 0.1, 1e-6, 1.0])
 CSV = ["0.25", "0.1", "1e-06", "1.0"]
 JSON = [{"probability": 0.25}, {"probability": 0.1}, {"probability": 1e-06}, {"probability": 1.0}]

@@ -10,7 +10,7 @@ CLASSES = config.load().target.classes  # those of usecase.toml
 TARGET = Target("y", ("good", "so, so", "bad"))
 TARGET_TOML = 'column = "returned"\nclasses = ["never", "once"]'
 
-# Four rows: what the model returns, what the endpoint makes of it, what is captured.
+# Four rows: what the model returns, what is answered, what is read of it.
 OUTPUT = np.array([[0.75, 0.25, 0], [0.1, 0.8, 0.1], [0, 1e-6, 1], [0.4, 0.3, 0.3]])
 CSV = ["good,0.75,0.25,0.0", '"so, so",0.1,0.8,0.1', "bad,0.0,1e-06,1.0", "good,0.4,0.3,0.3"]
 NAMES = ("predicted_label", "probability_good", "probability_so, so", "probability_bad")

@@ -7,7 +7,7 @@ from usecase.problem import Target
 TARGET = Target("y")
 TARGET_TOML = 'column = "returned"'
 
-# Four rows: what the model returns, what the endpoint makes of it, what is captured.
+# Four rows: what the model returns, what is answered, what is read of it.
 OUTPUT = np.array([12.5, -0.1, 1.25e-6, 123456.78], np.float32)
 CSV = ["12.5", "-0.1", "1.25e-06", "123456.8"]
 JSON = [{"value": 12.5}, {"value": -0.1}, {"value": 1.25e-06}, {"value": 123456.8}]

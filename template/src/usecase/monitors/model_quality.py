@@ -90,7 +90,7 @@ def read_labels(use_case: UseCase) -> pl.DataFrame:
 
 
 def merge(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Match predictions with labels by inference id.
+    """Match predictions with labels by their id.
 
     A label belongs to a request, so requests of several records cannot be matched. Of several
     predictions with one id the last counts: a client that repeats a request is counted once.

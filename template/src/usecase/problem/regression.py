@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: The field of an answer that holds the prediction.
 PREDICTION = "value"
 
-#: The type of predictions and labels, which are captured and stored as text.
+#: The type of predictions and labels, which are stored as text.
 VALUE = float
 
 #: The metrics that can be watched, named as in Model Monitor's model-quality report, and the
