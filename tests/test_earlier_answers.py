@@ -32,13 +32,15 @@ def earlier() -> dict[str, str]:
 
 
 def samples(questionnaire: str) -> Iterator[matrix.Answers]:
-    """Answers to a questionnaire: the defaults, each other choice once, and what people type."""
+    """Answers to a questionnaire: texts, each choice by itself, and all the last ones together."""
     yield from (*matrix.TEXTS, LONGEST)
+    last: matrix.Answers = {}  # which questions on a condition may need
     for name, question in yaml.safe_load(questionnaire).items():
         if not name.startswith("_") and "choices" in question:
-            for value in matrix.options(question):
-                if value != question["default"]:
-                    yield {name: value}
+            options = matrix.options(question)
+            last[name] = options[-1]
+            yield from ({name: value} for value in options if value != question["default"])
+    yield last
 
 
 def answered(questionnaire: str, project: Path, answers: matrix.Answers) -> matrix.Answers:
