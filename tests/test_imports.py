@@ -65,9 +65,11 @@ def imports(module: ast.Module) -> Iterator[tuple[str, str | None]]:
 
 @every_combination
 def test_every_import_leads_somewhere(rendered: Render, answers: matrix.Answers) -> None:
-    known = modules(rendered(answers))
+    project = rendered(answers)
+    known = modules(project)
     lost = [
-        f"{file}: {source}{f' has no {name}' if source in known else ' is not there'}"
+        f"{file.relative_to(project)}: "
+        + (f"{source} has no {name}" if source in known else f"{source} is not there")
         for file in known.values()
         for source, name in imports(tree(file))
         if source.partition(".")[0] in PACKAGES
@@ -76,7 +78,7 @@ def test_every_import_leads_somewhere(rendered: Render, answers: matrix.Answers)
         # A folder without __init__.py is a package too.
         and not (name is None and any(other.startswith(f"{source}.") for other in known))
     ]
-    assert not lost
+    assert not lost, "\n".join(lost)
 
 
 @every_combination
@@ -101,4 +103,4 @@ def test_no_module_is_idle(rendered: Render, answers: matrix.Answers) -> None:
         and name not in used
         and name not in quoted
     ]
-    assert not idle
+    assert not idle, "\n".join(idle)
