@@ -42,7 +42,7 @@ test: check ## Everything but the exhaustive tests (under 20 minutes on two core
 	uv run --quiet pytest -m "not exhaustive"
 	cd local_aws && uv run --quiet pytest
 
-test-all: check ## Everything, life killed at every stage included
+test-all: check ## Everything: every pair of orchestrator and mode, life killed at every stage
 	uv run --quiet pytest
 	cd local_aws && uv run --quiet pytest
 

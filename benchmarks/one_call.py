@@ -1,7 +1,7 @@
-"""Runs inside a generated project: predicts a file in one call, and prints how long that takes.
+"""Runs inside a generated project: predicts files in one call, and prints how long that takes.
 
-`python one_call.py FILE RESULT`: FILE is CSV without header, the id and the time of each record
-before its features; RESULT gets each line with its answer.
+`python one_call.py FOLDER RESULT`: the folder's files are CSV without header, the id and the time
+of each record before its features; RESULT gets each line with its answer.
 """
 
 import json
@@ -14,7 +14,7 @@ from usecase import config, container
 from usecase.evaluate import load_model
 
 
-def main(file: str, result: str) -> None:
+def main(folder: str, result: str) -> None:
     """Read, predict and write."""
     use_case = config.load()
     features = use_case.features
@@ -26,7 +26,7 @@ def main(file: str, result: str) -> None:
     schema |= dict.fromkeys(features.numeric, pl.Float64)
     schema |= dict.fromkeys(features.categorical, pl.String)
     moments = [time.perf_counter()]
-    rows = pl.read_csv(file, has_header=False, schema=schema)
+    rows = pl.read_csv(f"{folder}/*.csv", has_header=False, schema=schema)
     moments.append(time.perf_counter())
     output = model.predict({name: rows[name] for name in features.names})
     moments.append(time.perf_counter())

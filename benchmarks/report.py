@@ -91,9 +91,9 @@ alone is at work.
 
 ## Batch transform
 
-One file of {batch.rows:,} rows ({batch.size / 2**20:.0f} MiB) as a transform job, the features sent
-to the model and its answers joined to the rows, against one process that reads the same file, calls
-`Model.predict` once, and writes the same.
+{batch.rows:,} rows ({batch.size / 2**20:.0f} MiB of CSV) as a transform job, which sends the
+features to the model and joins its answers to the rows, against one process that reads the same
+files, calls `Model.predict` once, and writes the same.
 
 | | s | rows/s |
 |---|---:|---:|
@@ -149,7 +149,7 @@ def figures(results: Results) -> str:
 {trainings}
 - Batch transform scores {results.batch.rate:,.0f} rows a second,
   {results.batch.rate / results.batch.rate_of_one_call:.0%} of what one process does that reads the
-  same file, calls `Model.predict` once and writes.
+  same files, calls `Model.predict` once and writes.
 - Making a project takes {copy:.2f} s, {copy / version:.2f} times `copier --version`.
 - A prediction with boto3 takes {results.invoke.boto3 * 1000:.2f} ms through the local AWS, data
   capture included, and {results.invoke.boto3_direct * 1000:.2f} ms from the server itself.

@@ -73,8 +73,8 @@ def answers() -> dict[str, str]:
     asked = {name: value for name, value in COOKIECUTTER.items() if not name.startswith("_")}
     for name in COOKIECUTTER["_multiselect"]:
         # Cookiecutter takes a list that a program gives for choices, and the first for the answer.
-        if isinstance(GIVEN.get(name), list):
-            asked[name] = GIVEN[name]
+        given = GIVEN.get(name)
+        asked[name] = given if isinstance(given, list) else f"[{asked[name].strip('[] ')}]"
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in asked.items()

@@ -78,3 +78,14 @@ def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
     """Make a project as `copier copy --defaults` does, in this process and without `--trust`."""
     copier.run_copy(str(template), folder, dict(answers), defaults=True, quiet=True)
     return folder
+
+
+def contents(project: Path) -> dict[str, tuple[int, bytes]]:
+    """Mode and bytes of every file of a project but those of git."""
+    files = sorted(path for path in project.rglob("*") if path.is_file())
+    named = {file.relative_to(project).as_posix(): file for file in files}
+    return {
+        name: (file.stat().st_mode, file.read_bytes())
+        for name, file in named.items()
+        if not name.startswith(".git/")
+    }

@@ -26,15 +26,6 @@ ASKED = json.loads((template.ROOT / "cookiecutter.json").read_text())
 ANSWERED = {name for name in ASKED if not name.startswith("_")}
 
 
-def contents(project: Path) -> dict[str, tuple[int, bytes]]:
-    """Mode and bytes of every file."""
-    files = sorted(path for path in project.rglob("*") if path.is_file())
-    return {
-        file.relative_to(project).as_posix(): (file.stat().st_mode, file.read_bytes())
-        for file in files
-    }
-
-
 def typed(answers: Mapping[str, Any]) -> dict[str, str]:
     """Answers as people type them for Cookiecutter; what it does not ask is left out.
 
@@ -134,7 +125,7 @@ def test_project_is_copiers(
     baked = cookies.bake(extra_context=typed(answers), template=str(source))
     assert baked.exception is None
     assert baked.project_path.name == answers.get("project_slug", "flight-delays")
-    assert contents(baked.project_path) == contents(rendered(answers))
+    assert template.contents(baked.project_path) == template.contents(rendered(answers))
 
 
 def once(rows: list[tuple[str, Any, str]]) -> Iterator[ParameterSet]:
@@ -171,7 +162,7 @@ def test_list_of_a_program_is_taken(cookies: Cookies, source: Path) -> None:
 
 
 def test_prompts_show_the_help_and_take_what_is_typed(source: Path, tmp_path: Path) -> None:
-    answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "[drift]"}
+    answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "drift"}
     lines = [answers.get(name, "") for name in ASKED if name in ANSWERED]
     shown = run(tmp_path, source, typed="\n".join([*lines, ""]))
     assert shown.returncode == 0, shown.stderr
@@ -207,7 +198,7 @@ def test_origin_of_a_git_url_is_recorded(
     options = ["--defaults", "--quiet", "-d", "triggers=[]", *(f"-r{ref}" for ref in checkout[1:])]
     url, copied = f"{prefix}file://{origin}", tmp_path / "copied"
     template.run([COPIER, "copy", *options, url, copied], tmp_path, own)
-    assert contents(tmp_path / "flight-delays") == contents(copied)
+    assert template.contents(tmp_path / "flight-delays") == template.contents(copied)
     recorded = yaml.safe_load((copied / ".copier-answers.yml").read_text())
     assert (recorded["_src_path"], recorded["_commit"]) == (url, "v0.1.0")
 

@@ -1,6 +1,7 @@
 """Rules of this repository that a machine can check."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,13 @@ def test_every_command_of_the_makefile_is_listed() -> None:
 def test_ci_runs_make_test() -> None:
     assert "make test" in (template.ROOT / ".ci/run").read_text()
     assert Path(template.ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+def test_every_release_is_in_the_changelog() -> None:
+    changelog = (template.ROOT / "CHANGELOG.md").read_text()
+    first, *releases = re.findall(r"^## (\S+)$", changelog, re.MULTILINE)
+    tags = template.run(["git", "tag", "--merged"], template.ROOT).split()
+    version = tomllib.loads((template.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert first == "Unreleased"
+    assert releases[:1] in ([], [f"v{version}"])
+    assert set(tags) in (set(releases), set(releases[1:])), "the newest may be about to be tagged"

@@ -23,8 +23,8 @@ def test_tool_with_other_answers(
 ) -> None:
     """In the environment of the default answers, with what these answers bring besides."""
     folder, environment = rendered(answers), project / ".venv" / "bin"
-    install = ["uv", "pip", "install", "--quiet", "--group", "dev"]
-    template.run([*install, "--python", str(environment / "python")], folder)
+    into: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", environment / "python"]
+    template.run([*into, "--group", "dev"], folder)
     own = {
         "MYPY_CACHE_DIR": str(project / ".mypy_cache"),  # reading the CDK's types takes a minute
         "PATH": f"{environment}:{os.environ['PATH']}",

@@ -113,18 +113,6 @@ def test_template_runs_no_code() -> None:
     assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(document)
 
 
-def test_update_keeps_what_the_owner_has_written(repository: Path, tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    template.run([COPIER, "copy", "--defaults", repository, project], tmp_path)
-    owned = [project / file for file in ("usecase.toml", "src/usecase/features.py")]
-    for file in owned:
-        file.write_text("# the owner's\n")
-    template.commit(project, "The owner's work")
-    template.run([COPIER, "update", "--defaults", "-d", "triggers=[schedule]", project], tmp_path)
-    assert answers_of(project)["triggers"] == ["schedule"]
-    assert [file.read_text() for file in owned] == ["# the owner's\n"] * 2
-
-
 def answers_of(project: Path) -> dict[str, Any]:
     """The answers that a project has recorded."""
     found: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text())

@@ -121,7 +121,8 @@ def prompt(question: Mapping[str, Any]) -> str | dict[str, str]:
     labels = {value: escaped(label) for label, value in question.get("choices", {}).items()}
     if question.get("multiselect"):
         lines = [f"    [bold magenta]{value}[/] - {label}" for value, label in labels.items()]
-        return "\n".join([escaped(text), *lines, "    A list, or \\[] for none"])
+        none = "" if "validator" in question else ", or \\[] for none"
+        return "\n".join([escaped(text), *lines, f"    A list{none}"])
     return {"__prompt__": escaped(text), **labels} if labels else escaped(text)
 
 

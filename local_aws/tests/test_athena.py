@@ -259,6 +259,15 @@ def test_a_projection_that_is_not_here_is_refused_by_name(
     assert "projection.day.type is 'injected'" in found["Status"]["StateChangeReason"]
 
 
+def test_columns_without_a_name_are_numbered(host: HostProcess) -> None:
+    query = 'SELECT 1, count(*) AS n, max(2), 3 AS "a b", id FROM templated GROUP BY id'
+    found = start(host, query)
+    answer = host.client("athena").get_query_results(QueryExecutionId=found["QueryExecutionId"])
+    (header,) = answer["ResultSet"]["Rows"]
+    names = [cell["VarCharValue"] for cell in header["Data"]]
+    assert names == ["_col0", "n", "_col2", "a b", "id"]
+
+
 def test_the_workgroup_says_where_results_go(host: HostProcess) -> None:
     elsewhere = {"OutputLocation": f"s3://{BUCKET}/elsewhere/"}
     found = start(host, "SELECT 1", ResultConfiguration=elsewhere)

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import importlib
 import math
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from local_aws.athena_partitions import partition_values
 from local_aws.ministack_internals import module
 
+_NAME = re.compile(r"[^\W\d]\w*")
 _PARQUET = {
     "tinyint": {"INT32"},
     "smallint": {"INT32"},
@@ -156,10 +158,19 @@ def _in_athena_texts(
         # Its import takes a third of a second, in which this process would answer nobody.
         await asyncio.to_thread(_duckdb)
         results = await original(query, database, catalog)
+        names = [_name(at, name, query) for at, name in enumerate(results["columns"])]
         rows = [[_text(value) for value in row] for row in results["rows"]]
-        return {**results, "rows": rows}
+        return {**results, "columns": names, "rows": rows}
 
     return run
+
+
+def _name(at: int, name: str, query: str) -> str:
+    """Name a column of a result: what is neither a column nor has an alias is _col0 and so on.
+
+    DuckDB calls it by its expression, which is no name unless the query has it in quotes.
+    """
+    return name if _NAME.fullmatch(name) or _quoted(name) in query else f"_col{at}"
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,97 @@
+"""What earlier projects have answered is still a question, still valid, and stays answered so."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import yaml
+
+from tests import matrix, template, versions
+
+QUESTIONS = (template.ROOT / versions.QUESTIONS).read_text()
+LONGEST: matrix.Answers = {
+    "project_name": "x" * 60,
+    "project_slug": "a" * 32,
+    "description": "x" * 200,
+}
+
+
+def earlier() -> dict[str, str]:
+    """The different questionnaires that projects were made with, by the commit they came with."""
+    found: dict[str, str] = {}
+    first, *later = versions.landed()
+    for version in (first, *versions.tags(), *later):
+        name = f"{version}:{versions.QUESTIONS}"
+        text = template.run(["git", "show", name], template.ROOT)
+        if text not in found.values():
+            found[version] = text
+    return found
+
+
+def samples(questionnaire: str) -> Iterator[matrix.Answers]:
+    """Answers to a questionnaire: texts, each choice by itself, and all the last ones together."""
+    yield from (*matrix.TEXTS, LONGEST)
+    last: matrix.Answers = {}  # which questions on a condition may need
+    for name, question in yaml.safe_load(questionnaire).items():
+        if not name.startswith("_") and "choices" in question:
+            options = matrix.options(question)
+            last[name] = options[-1]
+            yield from ({name: value} for value in options if value != question["default"])
+    yield last
+
+
+def answered(questionnaire: str, project: Path, answers: matrix.Answers) -> matrix.Answers:
+    """What a project records that answers a questionnaire, with its earlier answers if it has any.
+
+    The template is nothing but the questionnaire, which takes a hundredth of the time.
+    """
+    stub = project.with_name("stub")
+    file = stub / "template" / ".copier-answers.yml.jinja"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text((template.ROOT / "template" / file.name).read_text())
+    (stub / versions.QUESTIONS).write_text(questionnaire)
+    copier.run_copy(str(stub), project, answers, defaults=True, overwrite=True, quiet=True)
+    return versions.answers_of(project)
+
+
+def lost(old: str, new: str, folder: Path) -> dict[str, tuple[Any, Any]]:
+    """The answers that a project would lose from one questionnaire to another, before and after."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for number, answers in enumerate(samples(old)):
+        project = folder / f"{number}" / "project"
+        before = answered(old, project, answers)
+        after = answered(new, project, {})
+        found |= {
+            name: (answer, after.get(name))
+            for name, answer in before.items()
+            if after.get(name) != answer
+        }
+    return found
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=[] if version in usual else [pytest.mark.exhaustive])
+        for usual in [{versions.landed()[0], *versions.tags()}]
+        for version in earlier()
+    ],
+)
+def test_every_earlier_answer_stays(tmp_path: Path, version: str) -> None:
+    assert not lost(earlier()[version], QUESTIONS, tmp_path)
+
+
+def test_changes_that_lose_an_answer_are_noticed(tmp_path: Path) -> None:
+    changed = QUESTIONS
+    for old, new in {
+        r"\bnotification_email\b": "email",
+        r"\bregression\b": "numbers",
+        r"\bdrift\b": "alarm",
+        "length > 200": "length > 100",
+    }.items():
+        changed = re.sub(old, new, changed)
+    names = {"notification_email", "problem_type", "triggers", "description"}
+    assert lost(QUESTIONS, changed, tmp_path).keys() == names
