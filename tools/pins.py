@@ -55,7 +55,8 @@ def rendered(file: Path) -> set[str]:
 
 def write(file: Path) -> int:
     """Replace the pins of a file; how many there are now."""
-    found = sorted({pin for text in rendered(file) for pin in newest(text)})
+    unordered = {pin for text in rendered(file) for pin in newest(text)}
+    found = sorted(unordered, key=lambda pin: pin.split("==", 1))
     before, after = split(file)
     at_their_place = set(ONE_PIN.findall(before + after))
     pins = [pin for pin in found if pin.partition("==")[0] not in at_their_place]
