@@ -133,7 +133,7 @@ def test_model_is_registered_if_its_metric_reaches_the_threshold(
         assert train(services).names[-1] == "Register"
         return
     side = "below" if HIGHER_IS_BETTER else "above"
-    message = f"{services.metric}, {side} the threshold {APPROVAL.threshold}"
+    message = f"{services.metric}, {side} the threshold {APPROVAL.threshold:g}"
     with pytest.raises(StateError, match=f"NotGoodEnough: {APPROVAL.metric} .* is {message}"):
         train(services)
 
