@@ -38,7 +38,7 @@ demo: $(UV) ## Make a project with default answers in build/demo and run its who
 	cd $(DEMO) && $(WHO) git commit --quiet --message "Start from Kakehashi"
 	cd $(DEMO) && uv run poe local $(LOCAL)
 
-test: check ## Everything but the exhaustive tests (under 20 minutes on two cores)
+test: check ## Everything but the exhaustive tests (under 25 minutes on two cores)
 	uv run --quiet pytest -m "not exhaustive"
 	cd local_aws && uv run --quiet pytest
 

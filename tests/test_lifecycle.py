@@ -40,7 +40,7 @@ def test_second_version_serves(lived: life.Life) -> None:
 
 def test_drift_has_started_the_retraining_once(lived: life.Life) -> None:
     assert lived.result["retraining"]["started_by"] == "drift"
-    assert lived.result["retraining"]["status"] == "Succeeded"
+    assert lived.result["retraining"]["status"] == "succeeded"
     sagemaker = lived.client("sagemaker")
     executions = sagemaker.list_pipeline_executions(PipelineName=f"{lived.slug}-training")
     started = [
