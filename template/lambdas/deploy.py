@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import boto3
 from botocore.exceptions import ClientError
 
+from lambdas.endpoint import package_of
+
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
     from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
@@ -131,22 +133,13 @@ def superseded(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef"
     name = pending["EndpointConfigName"] if pending else endpoint.get("EndpointConfigName", "")
     if name == deployment.name:
         return "this approval is deployed"
-    package, failed = package_of(name), endpoint["EndpointStatus"] == "Failed"
+    package, failed = found(lambda: package_of(name)), endpoint["EndpointStatus"] == "Failed"
     if package == deployment.package and not deployment.exact and not failed:
         return "this version is deployed"
     known = (time_of(name), approval_time(package) if package else None)
     if any(time and time > deployment.approved for time in known):
         return f"{package} was approved later"
     return None
-
-
-def package_of(config_name: str) -> str | None:
-    """The ARN of the model package that an endpoint configuration serves."""
-    config = found(lambda: sagemaker().describe_endpoint_config(EndpointConfigName=config_name))
-    if config is None:
-        return None
-    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    return model.get("PrimaryContainer", {}).get("ModelPackageName")
 
 
 def time_of(config_name: str) -> datetime | None:
