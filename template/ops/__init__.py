@@ -6,6 +6,10 @@ from typing import Literal
 Status = Literal["running", "succeeded", "failed", "stopped"]
 
 
+class OpsError(Exception):
+    """Something the person at the terminal can mend; the message says what and how."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """One execution of a workflow.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.errors import OpsError
+from ops import OpsError
 from workflows import names
 
 if TYPE_CHECKING:

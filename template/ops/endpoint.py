@@ -8,8 +8,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from ops import aws
-from ops.errors import OpsError
+from ops import OpsError, aws
 from usecase import predictions
 from usecase.config import UseCase
 from workflows import names

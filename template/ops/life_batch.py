@@ -1,4 +1,4 @@
-"""The part of the life that is about batch inference: the flights of a month are scored at once."""
+"""The part of the life that is about batch inference: a part of the data is scored at once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,16 +7,14 @@ from io import BytesIO
 
 import polars as pl
 
-from ops import aws, batch, sample_data
-from ops.errors import OpsError
+from ops import OpsError, aws, batch, sample_data
 from usecase.config import UseCase
 
 Progress = Callable[[str], None]
-BROKEN = "mart/flights/broken.parquet"
 
 
 class Traffic:
-    """Has flights scored.
+    """Has records scored.
 
     Attributes:
         predictions: Records that were scored.
@@ -31,7 +29,7 @@ class Traffic:
         self._first = True
 
     def sample(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Which of a month's records are scored: all."""
+        """Which records are scored: all."""
         return rows
 
     def predict(self, rows: pl.DataFrame) -> tuple[datetime, datetime]:
@@ -48,12 +46,12 @@ class Traffic:
         """
         if self._first:
             self._first = False
-            expected = self._break()
+            key, expected = self._break()
             found = self._score(rows).rejected
             if found.height != expected:
                 raise OpsError(f"{found.height} records were rejected, expected {expected}")
             self._progress(f"{expected} broken records are rejected, and loaded again")
-            aws.s3().delete_object(Bucket=aws.bucket(), Key=BROKEN)
+            aws.s3().delete_object(Bucket=aws.bucket(), Key=key)
         result = self._score(rows)
         self.predictions += result.predictions
         self.failures += result.rejected.height
@@ -80,11 +78,18 @@ class Traffic:
             raise OpsError("there are no records to score")
         return first, last
 
-    def _break(self) -> int:
-        """Load two flights of July a second time and one without its id; how many that breaks."""
-        flights = pl.read_parquet(sample_data.FOLDER / "flights" / "2013-07.parquet")
-        nameless = flights[2:3].with_columns(pl.lit(None, pl.String).alias("flight_id"))
+    def _break(self) -> tuple[str, int]:
+        """Load two records a second time and one without its id.
+
+        Returns:
+            The key of the file with them, and how many records that breaks.
+        """
+        table = self._use_case.data.tables[0]
+        parts = sample_data.parts(self._use_case.data.tables)
+        records = pl.read_parquet(sample_data.FOLDER / table / f"{parts.traffic[0]}.parquet")
+        nameless = records[2:3].with_columns(pl.lit(None, pl.String).alias(parts.id))
         content = BytesIO()
-        pl.concat([flights[:2], nameless]).write_parquet(content)
-        aws.s3().put_object(Bucket=aws.bucket(), Key=BROKEN, Body=content.getvalue())
-        return 2 * 2 + 1
+        pl.concat([records[:2], nameless]).write_parquet(content)
+        key = f"mart/{table}/broken.parquet"
+        aws.s3().put_object(Bucket=aws.bucket(), Key=key, Body=content.getvalue())
+        return key, 2 * 2 + 1

@@ -1,4 +1,4 @@
-"""The part of the life that is about the endpoint: the flights of a month are requests."""
+"""The part of the life that is about the endpoint: records are requests."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from ops.tables import spread
 from usecase.config import UseCase
 
 Progress = Callable[[str], None]
-REQUESTS = 1500  # of each month
+REQUESTS = 1500  # of each part of the data
 
 
 class Traffic:
@@ -30,7 +30,7 @@ class Traffic:
         self._progress = progress
 
     def sample(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Which of a month's records are asked about: some, whose true value is known."""
+        """Which records are asked about: some, whose true value is known."""
         return spread(rows.filter(pl.col(self._use_case.target.column).is_not_null()), REQUESTS)
 
     def predict(self, rows: pl.DataFrame) -> tuple[datetime, datetime]:

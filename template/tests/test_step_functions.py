@@ -22,8 +22,7 @@ from simulated_step_functions import (
     unguarded,
 )
 
-from ops import aws, step_functions, workflow
-from ops.errors import OpsError
+from ops import OpsError, aws, step_functions, workflow
 from usecase.problem import METRICS
 from workflows import names
 from workflows.monitors import MONITORS

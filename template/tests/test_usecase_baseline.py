@@ -1,7 +1,7 @@
 """The baseline of the data's quality: statistics, constraints, and the distances between."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -119,6 +119,28 @@ def test_what_has_been_missing_may_be_missing_again() -> None:
     assert constraints.least_completeness({"num_present": 900, "num_missing": 100}) == 0.88
     assert constraints.least_completeness({"num_present": 1000, "num_missing": 0}) == 1
     assert constraints.least_completeness({"num_present": 1, "num_missing": 99}) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "least", "missing", "found"),
+    [
+        ("Robust", 0.75, 260, False),  # three standard deviations of 1000 rows are 0.0416
+        ("Robust", 0.75, 300, True),
+        ("Simple", 0.75, 260, True),
+        ("Robust", 1.0, 1, True),
+    ],
+)
+def test_what_is_missing_by_chance_is_no_violation(
+    method: Literal["Robust", "Simple"], least: float, missing: int, found: bool
+) -> None:
+    values = pl.Series("x", [None] * missing + [1] * (1000 - missing), dtype=pl.Int64)
+    statistics = profile.statistics(pl.DataFrame([values]))
+    suggested = constraints.suggest(statistics, DataQuality(comparison_method=method))
+    suggested["features"][0]["completeness"] = least
+    checks = constraints.check(suggested, statistics, statistics, {"x": 1.0})
+    assert [violation.constraint_check_type for violation in checks] == (
+        ["completeness_check"] if found else []
+    )
 
 
 def test_the_baseline_has_model_monitors_form(

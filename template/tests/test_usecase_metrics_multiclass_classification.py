@@ -10,14 +10,17 @@ import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
+from examples import OUTPUT, PREDICTIONS, TARGET, WRONG_TARGETS
 
 from usecase import metrics
+from usecase.errors import UseCaseError
 from usecase.problem.multiclass_classification import METRICS, Target
 
 SECTION = "multiclass_classification_metrics"
 CLASSES = ("red", "green", "blue", "grey")
-TARGET = Target("y", CLASSES)
+METRIC_TARGET = Target("y", CLASSES)
 Case = tuple[int, float, tuple[float, ...]]
 
 # (rows, agreement, shares) -> confusion matrix, values
@@ -83,7 +86,7 @@ def rows(count: int, agreement: float, shares: tuple[float, ...]) -> tuple[np.nd
 @pytest.mark.parametrize("case", SCIKIT_LEARN)
 def test_values_are_scikit_learns(case: Case) -> None:
     matrix, expected = SCIKIT_LEARN[case]
-    found = metrics.statistics(*rows(*case), TARGET)[SECTION]
+    found = metrics.statistics(*rows(*case), METRIC_TARGET)[SECTION]
     assert list(found["confusion_matrix"]) == list(CLASSES)
     for name, row in zip(CLASSES, matrix, strict=True):
         assert found["confusion_matrix"][name] == dict(zip(CLASSES, row, strict=True))
@@ -112,8 +115,8 @@ def test_the_documented_example() -> None:
 
 def test_standard_deviations_need_200_samples() -> None:
     labels, predictions = rows(200, 0.5, (0.5, 0.3, 0.2))
-    enough = metrics.statistics(labels, predictions, TARGET)[SECTION]["accuracy"]
-    few = metrics.statistics(labels[:199], predictions[:199], TARGET)[SECTION]["accuracy"]
+    enough = metrics.statistics(labels, predictions, METRIC_TARGET)[SECTION]["accuracy"]
+    few = metrics.statistics(labels[:199], predictions[:199], METRIC_TARGET)[SECTION]["accuracy"]
     assert few["standard_deviation"] == "NaN"
     # Of the mean of a sample of 80 % of 200, drawn without replacement.
     theory = math.sqrt(enough["value"] * (1 - enough["value"]) / 160 * (1 - 0.8))
@@ -122,7 +125,7 @@ def test_standard_deviations_need_200_samples() -> None:
 
 def test_a_class_that_is_no_longer_one_is_wrong() -> None:
     """What a version with other classes has answered stays in the captures."""
-    found = metrics.statistics(["red", "red"], ["red", "violet"], TARGET)
+    found = metrics.statistics(["red", "red"], ["red", "violet"], METRIC_TARGET)
     matrix = found[SECTION]["confusion_matrix"]
     assert matrix["red"] == {"red": 1, "green": 0, "blue": 0, "grey": 0, "violet": 1}
     assert found[SECTION]["accuracy"]["value"] == 0.5
@@ -131,7 +134,7 @@ def test_a_class_that_is_no_longer_one_is_wrong() -> None:
 
 def test_constraints_allow_what_is_tolerated() -> None:
     case = (300, 0.7, (0.5, 0.3, 0.2))
-    measured = metrics.statistics(*rows(*case), TARGET)
+    measured = metrics.statistics(*rows(*case), METRIC_TARGET)
     expected = {
         name: {
             "threshold": pytest.approx(0.9 * SCIKIT_LEARN[case][1][name]),
@@ -145,6 +148,56 @@ def test_constraints_allow_what_is_tolerated() -> None:
 
 def test_a_summary_has_the_metrics_that_can_be_watched() -> None:
     case = (300, 0.7, (0.5, 0.3, 0.2))
-    summary = metrics.summary(*rows(*case), TARGET)
+    summary = metrics.summary(*rows(*case), METRIC_TARGET)
     assert list(summary) == list(METRICS)
     assert summary == pytest.approx({name: SCIKIT_LEARN[case][1][name] for name in METRICS})
+
+
+# What the target may be, and what becomes of the model's output.
+
+
+def test_classes_become_text() -> None:
+    for dtype in (pl.String, pl.Categorical, pl.Enum(TARGET.classes)):
+        found = TARGET.clean(pl.Series("state", ["bad", "good"], dtype=dtype), "labels")
+        assert found.to_list() == ["bad", "good"]
+        assert found.dtype == pl.String
+    codes = Target("state", ("0", "1"))
+    assert codes.clean(pl.Series("state", [1, 0]), "labels").to_list() == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [*WRONG_TARGETS, (["bad"], "is List"), ("Bad", "has the value 'Bad'")]
+)
+def test_anything_else_is_refused(value: object, message: str) -> None:
+    with pytest.raises(UseCaseError, match=f"^labels: target state {message}"):
+        TARGET.clean(pl.Series("state", [value]), "labels")
+
+
+def test_an_empty_value_is_refused() -> None:
+    with pytest.raises(UseCaseError, match="train: target state is empty in 1 of 2 rows"):
+        TARGET.clean(pl.Series("state", ["bad", None]), "train")
+
+
+def test_all_classes_are_needed() -> None:
+    TARGET.check(pl.Series("state", ["bad", "good", "so, so"]), "train")
+    with pytest.raises(UseCaseError, match="train: target state is never so, so in 2 rows"):
+        TARGET.check(pl.Series("state", ["bad", "good"]), "train")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ((), "classes: are empty; name two or more"),
+        (("a",), "classes: are a; name two or more"),
+        (("a", "b", "a"), "classes: are a, b, a; name two or more, each once"),
+        (("a", " b"), "classes: ' b' is empty or has spaces around it"),
+        (("a", ""), "classes: '' is empty or has spaces around it"),
+    ],
+)
+def test_classes_that_are_none(classes: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Target("state", classes)
+
+
+def test_the_likeliest_class_is_measured() -> None:
+    assert TARGET.predicted(OUTPUT) == PREDICTIONS

@@ -7,15 +7,19 @@ mean_squared_error, root_mean_squared_error and r2_score.
 
 import json
 import math
+from decimal import Decimal
 
 import numpy as np
+import polars as pl
 import pytest
+from examples import LABELS, OUTPUT, TARGET, WRONG_TARGETS
 
 from usecase import metrics
+from usecase.errors import UseCaseError
 from usecase.problem.regression import METRICS, Target
 
 SECTION = "regression_metrics"
-TARGET = Target("y")
+METRIC_TARGET = Target("y")
 
 # (rows, scale, shift) -> values
 SCIKIT_LEARN: dict[tuple[int, float, float], dict[str, float]] = {
@@ -55,7 +59,7 @@ def rows(count: int, scale: float, shift: float) -> tuple[np.ndarray, np.ndarray
 
 
 def values(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float | str]:
-    found = metrics.statistics(labels, predictions, TARGET)[SECTION]
+    found = metrics.statistics(labels, predictions, METRIC_TARGET)[SECTION]
     return {name: entry["value"] for name, entry in found.items()}
 
 
@@ -91,8 +95,8 @@ def test_small_floats_are_not_summed_as_such() -> None:
 
 def test_standard_deviations_need_200_samples() -> None:
     labels, predictions = rows(200, 40, 3)
-    enough = metrics.statistics(labels, predictions, TARGET)[SECTION]["mae"]
-    few = metrics.statistics(labels[:199], predictions[:199], TARGET)[SECTION]["mae"]
+    enough = metrics.statistics(labels, predictions, METRIC_TARGET)[SECTION]["mae"]
+    few = metrics.statistics(labels[:199], predictions[:199], METRIC_TARGET)[SECTION]["mae"]
     assert few["standard_deviation"] == "NaN"
     # Of the mean of a sample of 80 % of 200, drawn without replacement.
     spread = np.abs(labels - predictions).std(ddof=1)
@@ -101,7 +105,7 @@ def test_standard_deviations_need_200_samples() -> None:
 
 
 def test_what_is_not_defined_is_nan() -> None:
-    found = metrics.statistics(np.array([5, 5, 5]), np.array([4, 5, 6]), TARGET)
+    found = metrics.statistics(np.array([5, 5, 5]), np.array([4, 5, 6]), METRIC_TARGET)
     assert found[SECTION]["r2"]["value"] == "NaN"
     assert found[SECTION]["mae"]["value"] == pytest.approx(2 / 3)
     json.dumps(found, allow_nan=False)
@@ -113,7 +117,7 @@ def test_what_is_not_defined_is_nan() -> None:
 )
 def test_constraints_allow_what_is_tolerated(case: tuple[int, float, float], r2: float) -> None:
     """Errors get worse upwards, r2 downwards, even where it is negative."""
-    measured = metrics.statistics(*rows(*case), TARGET)
+    measured = metrics.statistics(*rows(*case), METRIC_TARGET)
     found = metrics.constraints(measured, METRICS, 0.1)["regression_constraints"]
     assert found == {
         **{
@@ -128,6 +132,47 @@ def test_constraints_allow_what_is_tolerated(case: tuple[int, float, float], r2:
 
 
 def test_a_summary_has_the_metrics_that_can_be_watched() -> None:
-    summary = metrics.summary(*rows(500, 40, 3), TARGET)
+    summary = metrics.summary(*rows(500, 40, 3), METRIC_TARGET)
     assert list(summary) == list(METRICS)
     assert summary == pytest.approx(SCIKIT_LEARN[500, 40, 3])
+
+
+# What the target may be, and what becomes of the model's output.
+
+
+@pytest.mark.parametrize("values", [[3, -1], [3.0, -1.0], [Decimal("3.00"), Decimal("-1.00")]])
+def test_numbers_become_floats(values: list[object]) -> None:
+    found = TARGET.clean(pl.Series("delay", values), "labels")
+    assert found.to_list() == [3, -1]
+    assert found.dtype == pl.Float64
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [*WRONG_TARGETS, (float("nan"), "is empty or infinite in 1"), (True, "is Boolean, must be")],
+)
+def test_anything_else_is_refused(value: object, message: str) -> None:
+    with pytest.raises(UseCaseError, match=f"^labels: target delay {message}"):
+        TARGET.clean(pl.Series("delay", [value]), "labels")
+
+
+def test_an_empty_value_is_refused() -> None:
+    with pytest.raises(UseCaseError, match="train: target delay is empty or infinite in 1 of 2"):
+        TARGET.clean(pl.Series("delay", [1.5, None]), "train")
+
+
+def test_different_values_are_needed() -> None:
+    TARGET.check(pl.Series("delay", LABELS), "train")
+    with pytest.raises(UseCaseError, match=r"train: target delay is 1\.5 in all 2 rows"):
+        TARGET.check(pl.Series("delay", [1.5, 1.5]), "train")
+
+
+def test_values_are_measured_as_they_are() -> None:
+    assert (TARGET.predicted(OUTPUT) == OUTPUT).all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_answers_lose_nothing_at_any_size(size: float) -> None:
+    output = np.linspace(-1, 1, 7, dtype=np.float32) * np.float32(size)
+    (found,) = TARGET.answers(output).values()
+    assert found == pytest.approx(output.tolist(), rel=1e-6)

@@ -63,8 +63,9 @@ def test_preparing_again_gives_the_same(mart: Path, prepared: Path, tmp_path: Pa
         assert tables.read(folder).equals(tables.read(prepared / name))
 
 
-def test_an_empty_data_mart(tmp_path: Path) -> None:
-    assert "flights: no Parquet files in" in fail("prepare", tmp_path)
+def test_an_empty_data_mart(use_case: UseCase, tmp_path: Path) -> None:
+    table = use_case.data.tables[0]
+    assert f"{table}: no Parquet files in" in fail("prepare", tmp_path)
     assert not (tmp_path / "processing" / "output").exists()
 
 

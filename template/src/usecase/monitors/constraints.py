@@ -148,7 +148,10 @@ def _check_feature(
             f"{expected:.1%}. Observed: Only {type_match:.1%} of data is {kind}.",
         )
     completeness = common["num_present"] / rows
-    if completeness < constraint["completeness"]:
+    least = constraint["completeness"]
+    if settings["distribution_constraints"]["comparison_method"] == "Robust" and least < 1:
+        least -= missing_by_chance(completeness, rows)
+    if completeness < least:
         yield Violation(
             name,
             "completeness_check",
@@ -176,6 +179,11 @@ def _check_feature(
             "baseline_drift_check",
             f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}",
         )
+
+
+def missing_by_chance(completeness: float, rows: int) -> float:
+    """By how much the completeness of so many rows may be off: three standard deviations."""
+    return 3 * math.sqrt(completeness * (1 - completeness) / rows)
 
 
 def drift(

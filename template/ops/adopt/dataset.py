@@ -1,0 +1,255 @@
+"""Find out what a data set holds, and what each of its columns is to the model."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from ops import OpsError
+from ops.adopt import columns, table, trial
+from ops.adopt.columns import Column, Feature, Kind, Problem, Target
+from ops.adopt.files import Findings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of the columns."""
+
+    target: str
+    time: str | None = None
+    id: str | None = None
+    facets: tuple[str, ...] = ()
+
+    def check(self, names: list[str]) -> None:
+        """Check that these columns are there.
+
+        Raises:
+            OpsError: When one is not, or is to be two things.
+        """
+        special = {"--target": self.target, "--time": self.time, "--id": self.id}
+        given = [(option, name) for option, name in special.items() if name is not None]
+        given += [("--facet", name) for name in dict.fromkeys(self.facets)]
+        for option, name in given:
+            if name not in names:
+                there = ", ".join(names[:20]) + ", …" * (len(names) > 20)
+                raise OpsError(f"{option} {name}: there is no such column; there are {there}")
+        if twice := [name for _, name in given if [n for _, n in given].count(name) > 1]:
+            raise OpsError(f"{twice[0]}: is asked for as two things")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What was found out about a file.
+
+    Attributes:
+        columns: Its columns.
+        records: The table for the data mart, in the order of time.
+        id: The column of `records` that identifies a record.
+        history: So many rows are history, and so many that or the first traffic.
+        findings: What goes into usecase.toml and features.py.
+        notes: What is worth knowing.
+    """
+
+    columns: list[Column]
+    records: pl.DataFrame
+    id: str
+    history: tuple[int, int]
+    findings: Findings
+    notes: list[str]
+
+
+def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
+    """Find out what a file holds.
+
+    Args:
+        file: Parquet or CSV.
+        asked: What the command line says.
+        problem: The kind of problem that the project is made for.
+
+    Raises:
+        OpsError: When no model can be made of it; says why.
+    """
+    found = settle(file, asked)
+    time = found[asked.time] if asked.time else None
+    target, order, notes = predicted(found[asked.target], time, problem)
+    rows = len(target.values)
+    target = replace(target, values=target.values.gather(order.rows))
+    for column in found.values():
+        column.values = column.values.gather(order.rows)
+    if left := rows - len(order.rows):
+        notes.append(f"{left} of {rows} rows are left out: their target or their time is missing.")
+    dates = [name for name, column in found.items() if column.values.dtype.is_temporal()]
+    if dates and time is None:
+        notes.append(f"To split by time, pass --time: {', '.join(dates)}.")
+    if again := columns.repeated(c.values for c in found.values() if c.name != asked.id):
+        notes.append(f"{again} rows are the same as an earlier one; they are kept.")
+
+    plain = columns.plain_names(found)
+    records = {name: column.values for name, column in found.items()}
+    made = [order.made] if order.made else []
+    identifier, when = identify(found, asked), asked.time
+    if identifier is None:
+        identifier = free("record_id", plain)
+        records[identifier] = pl.int_range(1, len(order.rows) + 1, eager=True)
+        made.append(f"No column identifies a record: {identifier} numbers them.")
+    if when and order.made:
+        found[when].kind = "time"  # only to order by
+    if not when or order.made:
+        when = free("record_time", plain)
+    records |= {identifier: records[identifier].cast(pl.String), when: order.times}
+    kinds: dict[str, Kind] = {asked.target: "target", identifier: "id", when: "time"}
+    for name, kind in kinds.items():
+        if name in found:
+            found[name].kind = kind
+            found[name].values = records[name]
+    found[asked.target].notes += target.notes
+    for name in asked.facets:
+        found[name].notes.append("facet")
+
+    history = trial.cuts(order.times)
+    features, more = chosen(found, plain, target.values.head(history[0]), problem)
+    findings = Findings(
+        source=file.name,
+        table=re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "records",
+        columns=plain,
+        id=plain.get(identifier, identifier),
+        time=plain.get(when, when),
+        made=made,
+        target=target,
+        target_column=plain[asked.target],
+        features=features,
+        facets=[plain[name] for name in asked.facets],
+        left_out=[plain[name] for name, column in found.items() if column.kind == "left out"],
+        history_months=trial.months(order.times.head(history[0])),
+    )
+    table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
+    return DataSet([*found.values()], table_, identifier, history, findings, [*made, *notes, *more])
+
+
+def settle(file: Path, asked: Asked) -> dict[str, Column]:
+    """The columns of a file, each brought to what it holds; the id stays text.
+
+    Raises:
+        OpsError: When the file cannot be read, or has not the columns that were asked for.
+    """
+    raw = table.read(file)
+    asked.check(raw.columns)
+    found = {}
+    for name in raw.columns:
+        values = raw.drop_in_place(name)
+        settled = (table.as_text(values), []) if name == asked.id else table.settle(values)
+        found[name] = Column(name, settled[0], notes=settled[1])
+    return found
+
+
+def predicted(
+    target: Column, time: Column | None, problem: Problem
+) -> tuple[Target, trial.Order, list[str]]:
+    """Take a column for the target, and put the rows in order.
+
+    Rows of a class that is too rare to be in each part of the data are left out, as long as there
+    are two others.
+
+    Raises:
+        OpsError: When no target can be made of it.
+    """
+    notes: list[str] = []
+    while True:
+        found = problem.look(target.values)
+        order = trial.order(time, found.values)
+        ordered = found.values.gather(order.rows)
+        rare = trial.scarce(ordered, order.times)
+        if not rare:
+            return found, order, notes
+        if ordered.n_unique() - len(rare) < 2:
+            raise OpsError(
+                f"{target.name}: only {(ordered == rare[0]).sum()} rows have "
+                f"{columns.shorten(rare[0])}, too few for each part of the data by time"
+            )
+        notes.append(f"Classes that are too rare are left out: {', '.join(map(str, rare))}.")
+        is_rare = found.values.is_in(rare).fill_null(value=False)
+        target.values = target.values.set(is_rare, None)
+
+
+def free(name: str, plain: Mapping[str, str]) -> str:
+    """A name that no column has."""
+    taken = {other.lower() for pair in plain.items() for other in pair}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def identify(found: Mapping[str, Column], asked: Asked) -> str | None:
+    """The column that identifies the records: what was asked for, else the only one that does.
+
+    Raises:
+        OpsError: When the one that was asked for does not.
+    """
+    if asked.id is None:
+        taken = (asked.target, asked.time)
+        return columns.record_id(c for name, c in found.items() if name not in taken)
+    column = found[asked.id]
+    if column.missing:
+        raise OpsError(f"--id {asked.id}: is empty in {column.missing} rows")
+    if twice := len(column.values) - column.distinct:
+        raise OpsError(f"--id {asked.id}: {twice} rows have an id that another row has")
+    fits = column.values.str.contains(columns.INFERENCE_ID)
+    if not fits.all():
+        odd = columns.shorten(column.values.filter(~fits)[0])
+        raise OpsError(f"--id {asked.id}: {odd} is no id; it must be ASCII, at most 64 characters")
+    return asked.id
+
+
+def chosen(
+    found: Mapping[str, Column], plain: Mapping[str, str], truth: pl.Series, problem: Problem
+) -> tuple[list[Feature], list[str]]:
+    """What the model sees of the columns, without what gives the target away, unless all does.
+
+    Args:
+        found: The columns.
+        plain: Their plain names.
+        truth: The target of the history, which comes first; leakage is looked for in it.
+        problem: The kind of problem.
+
+    Returns:
+        The features; what to tell of them.
+
+    Raises:
+        OpsError: When there are none.
+    """
+    features = [*inputs(found, plain)]
+    if not features:
+        raise OpsError("no column is left that can be a feature; see what --target leaves")
+    history = [replace(feature, values=feature.values.head(len(truth))) for feature in features]
+    scores = columns.leaks(history, truth, problem.score)
+    suspects = [feature for feature in features if scores[feature.name] > columns.LEAK]
+    left = [feature for feature in features if feature not in suspects] or features
+    for feature in suspects:
+        found[feature.column].notes.append(
+            f"gives the target away ({scores[feature.name]:.3f} of 1): leakage?"
+        )
+        if feature.column not in [other.column for other in left]:
+            found[feature.column].kind = "left out"
+    names = ", ".join(feature.name for feature in suspects)
+    if suspects and left == features:
+        return left, [f"Each feature alone gives the target away: {names}. Are they made of it?"]
+    if suspects:
+        hint = "List in usecase.toml what is known before the prediction."
+        return left, [f"Left out, as each alone gives the target away: {names}. {hint}"]
+    return left, []
+
+
+def inputs(found: Mapping[str, Column], plain: Mapping[str, str]) -> Iterator[Feature]:
+    """The features that the columns make."""
+    times = (c for c in found.values() if c.kind == "time" and c.values.dtype.is_temporal())
+    time = next(times, None)
+    for name, column in found.items():
+        if column is time:
+            yield from columns.time_features(column, plain[name])
+        elif column.kind == "left out":
+            when = (plain[time.name], time.values) if time else None
+            yield from columns.features(column, plain[name], when)
+        if plain[name] != name:
+            column.notes.append(f"called {plain[name]}")

@@ -1,0 +1,265 @@
+"""Write usecase.toml and features.py for a data set."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ops.adopt.columns import Feature, Target, literal
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about a data set.
+
+    Attributes:
+        source: The file's name.
+        table: The folder of the data mart.
+        columns: The file's columns, and the plain name of each.
+        id: Plain name of the column that identifies a record.
+        time: Plain name of the column with its time.
+        made: What `id` and `time` were made of, in words, where the file has none.
+        target: What is predicted.
+        target_column: Plain name of its column.
+        features: The model's inputs.
+        facets: Plain names of the groups to compare.
+        left_out: Columns that are no feature, by plain name.
+        history_months: Training takes the newest so many months.
+    """
+
+    source: str
+    table: str
+    columns: Mapping[str, str]
+    id: str
+    time: str
+    made: Sequence[str]
+    target: Target
+    target_column: str
+    features: Sequence[Feature]
+    facets: Sequence[str]
+    left_out: Sequence[str]
+    history_months: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The numbers of usecase.toml that follow from a trial; these are for the trial itself.
+
+    Attributes:
+        metric: The metric of the gate.
+        threshold: The value that a model must reach.
+        reached: How the threshold was found, in words.
+        target: Further entries of [target].
+        settings: Values of keys of other sections, for those that are there.
+    """
+
+    metric: str
+    threshold: float = 0.0
+    reached: str = ""
+    target: Mapping[str, tuple[object, str]] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+def use_case(before: str, found: Findings, measures: Measures) -> str:
+    """The text of usecase.toml.
+
+    Args:
+        before: The text of the one that is there: sections that do not follow from the data, such
+            as [instances], stay as they are.
+        found: The data set.
+        measures: The numbers that follow from it.
+    """
+    sections = split(before)
+    fresh = {
+        "data": data_section(found),
+        "target": target_section(found, measures),
+        "features": features_section(found),
+        "approval": approval_section(measures),
+    }
+    texts = ({**sections, **fresh}).values()
+    text = "\n".join(text.strip("\n") + "\n" for text in texts if text.strip())
+    for key, value in measures.settings.items():
+        text = re.sub(
+            rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$", beside(value), text
+        )
+    return text
+
+
+def beside(value: object) -> Callable[[re.Match[str]], str]:
+    """Puts a value in the place of another, with its comment where it was."""
+    return lambda found: (found[1] + toml(value, 0)).ljust(found.end(2) - found.start()) + found[3]
+
+
+def split(text: str) -> dict[str, str]:
+    """The sections of a TOML file by name, each with the comment right above its header.
+
+    What comes before the first is "".
+    """
+    sections = {"": ""}
+    name, comments = "", ""
+    for line in text.splitlines(keepends=True):
+        if header := re.match(r"\[([^\[\]]+)\]", line):
+            name = header[1].strip()
+            sections[name] = comments + line
+            comments = ""
+        elif line.startswith("#"):
+            comments += line
+        else:
+            sections[name] += comments + line
+            comments = ""
+    sections[name] += comments
+    return sections
+
+
+def data_section(found: Findings) -> str:
+    """[data]: where the records are."""
+    months = "training takes the newest so many months"
+    return section(
+        "data",
+        [f"From {found.source}.", *found.made],
+        {
+            "tables": (
+                [found.table],
+                "folders of the data mart: s3://<bucket>/mart/<table>/*.parquet",
+            ),
+            "id": (found.id, "identifies a record; predictions and true labels meet by it"),
+            "time": (found.time, "the time of the record; the data is split by it"),
+            "history_months": (found.history_months, months),
+        },
+    )
+
+
+def target_section(found: Findings, measures: Measures) -> str:
+    """[target]: what is predicted."""
+    entries = {"column": (found.target_column, found.target.meaning)}
+    return section("target", [], {**entries, **found.target.entries, **measures.target})
+
+
+def features_section(found: Findings) -> str:
+    """[features]: what the model sees, and what it does not."""
+    comments = [
+        "The columns of features.build() that the model sees. A CSV request has them in this order."
+    ]
+    for what, names in (
+        ("Facets, to compare groups by", found.facets),
+        ("Left out", found.left_out),
+    ):
+        if names:
+            comments += wrapped(f"{what}: {', '.join(names)}")
+    numeric = [feature.name for feature in found.features if feature.numeric]
+    categorical = [feature.name for feature in found.features if not feature.numeric]
+    return section(
+        "features", comments, {"numeric": (numeric, ""), "categorical": (categorical, "")}
+    )
+
+
+def approval_section(measures: Measures) -> str:
+    """[approval]: the gate."""
+    return section(
+        "approval",
+        [
+            "A model that misses this is not registered: the training fails and says so.",
+            *wrapped(measures.reached),
+        ],
+        {"metric": (measures.metric, ""), "threshold": (measures.threshold, "")},
+    )
+
+
+def section(name: str, comments: Sequence[str], entries: Mapping[str, tuple[object, str]]) -> str:
+    """A section of TOML, comments to the right of the values where they fit."""
+    lines = [f"# {comment}" for comment in comments] + [f"[{name}]"]
+    for key, (value, comment) in entries.items():
+        text = f"{key} = {toml(value, len(key) + 3)}"
+        beside = f"{text:<35} # {comment}"
+        if comment and (len(beside) > WIDTH or "\n" in text):
+            lines += [f"# {comment}", text]
+        else:
+            lines.append(beside if comment else text)
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: object, indent: int) -> str:
+    """A value as TOML; a list that is too long for a line has several."""
+    if not isinstance(value, list | tuple):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = array(value)
+    if len(text) + indent <= WIDTH:
+        return text
+    return "\n".join(["[", *(f"  {line}" for line in filled(toml(v, 0) + "," for v in value)), "]"])
+
+
+def array(values: Iterable[object]) -> str:
+    """A list of TOML on one line."""
+    return f"[{', '.join(toml(value, 0) for value in values)}]"
+
+
+def filled(words: Iterable[str]) -> list[str]:
+    """Words on as few lines as they need."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > WIDTH:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
+
+
+def wrapped(text: str) -> list[str]:
+    """A comment on as many lines as it needs."""
+    return [line for line in filled(text.split()) if line]
+
+
+def features(found: Findings) -> str:
+    """The text of src/usecase/features.py, to be formatted."""
+    used = {found.id, found.time, found.target_column}
+    used |= {found.columns[feature.column] for feature in found.features}
+    renamed = {name: plain for name, plain in found.columns.items() if name != plain in used}
+    target = found.target.code.replace("COLUMN", f"pl.col({literal(found.target_column)})")
+    made = [
+        f"{feature.code}.alias({literal(feature.name)}),"
+        for feature in found.features
+        if feature.code
+    ]
+    constants = [f"#: The true value: {found.target.meaning}.", f"TARGET = {target}"]
+    if renamed:
+        names = ", ".join(f"{literal(name)}: {literal(plain)}" for name, plain in renamed.items())
+        constants += [
+            "",
+            "#: Columns whose names do not go everywhere: in requests, SQL and the model.",
+            f"RENAMED = {{{names},}}",
+        ]
+    records = f"tables[{literal(found.table)}]" + ".rename(RENAMED)" * bool(renamed)
+    columns = ["TARGET,", f"pl.col({literal(found.id)}).cast(pl.String),", *made]
+    return FEATURES.format(
+        constants="\n".join(constants), records=records, columns="\n        ".join(columns)
+    )
+
+
+FEATURES = '''"""The features, as `ops adopt` found them in the data. This file is yours: change it.
+
+What the model sees of the columns that `build` returns is listed in usecase.toml.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+{constants}
+
+
+def build(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Make one row per record of the tables of the data mart.
+
+    Args:
+        tables: The tables that usecase.toml lists under `data.tables`, by name.
+
+    Returns:
+        A row per record, with the columns that usecase.toml names: the id, the time, the features
+        and the target, which is empty where it is not known (yet). Further columns are ignored.
+    """
+    records = {records}
+    return records.with_columns(
+        {columns}
+    )
+'''

@@ -1,0 +1,230 @@
+"""Read a data set that people bring, and find out what its columns hold."""
+
+import csv
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import polars as pl
+
+from ops import OpsError
+
+#: What pandas reads as missing, and what else is written for it; compared in lower case.
+MISSING = (
+    *("", "?", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan"),
+    *("<na>", "n/a", "na", "nan", "none", "null"),
+)
+#: Among numbers these are missing values too.
+NO_NUMBER = (*("-", "--", ".", "*", "unknown", "missing", "not available", "nil", "不明"),)
+#: So large a share of a column's values may be no number, or no date, in a column of them.
+ODD_SHARE = 0.01
+
+DATES = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"),
+    *("%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y"),
+)
+TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f")
+ZONES = ("", "Z", "%z", "%#z")
+DELIMITERS = ",;\t|"
+
+Settled = tuple[pl.Series, list[str]]
+
+
+def read(file: Path) -> pl.DataFrame:
+    """Read a table.
+
+    Args:
+        file: Parquet, or CSV with a header: UTF-8, separated by commas, semicolons, tabs or bars.
+
+    Returns:
+        The table; of a CSV file all columns are text.
+
+    Raises:
+        OpsError: When it is neither, or has no rows.
+    """
+    if file.suffix.lower() not in (".parquet", ".csv", ".tsv", ".txt"):
+        raise OpsError(f"{file}: is no .parquet, .csv or .tsv file; save the data as one of them")
+    try:
+        table = pl.read_parquet(file) if file.suffix.lower() == ".parquet" else read_csv(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OpsError(f"{file}: cannot be read: {reason}") from None
+    table = table.filter(~pl.all_horizontal(pl.all().is_null()))
+    if table.is_empty():
+        raise OpsError(f"{file}: has no rows")
+    return table
+
+
+def read_csv(file: Path) -> pl.DataFrame:
+    """Read a CSV file as text.
+
+    Raises:
+        OpsError: When a line has too many or too few fields, a name comes twice, or it is not
+            UTF-8.
+    """
+    line = 1
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            first = lines.readline()
+            delimiter = max(DELIMITERS, key=first.count)
+            lines.seek(0)
+            rows = csv.reader(lines, delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(rows, [])]
+            for row in rows:
+                line = rows.line_num
+                if row and len(row) != len(header):
+                    raise OpsError(
+                        f"{file}: line {line} has {len(row)} fields, the header has {len(header)}"
+                    )
+    except UnicodeDecodeError:
+        raise OpsError(
+            f"{file}: is not UTF-8 text (after line {line}); convert it, for example with "
+            f"`iconv -f CP932 -t UTF-8 {file.name}`"
+        ) from None
+    except csv.Error as error:
+        raise OpsError(f"{file}: is no CSV after line {line}: {error}") from None
+    if not any(header):
+        raise OpsError(f"{file}: is empty, or its first line is; it must name the columns")
+    names = [name or f"column_{place}" for place, name in enumerate(header, 1)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise OpsError(f"{file}: two columns are called {twice!r}; rename one")
+    return pl.read_csv(
+        file, separator=delimiter, infer_schema=False, new_columns=names, low_memory=True
+    )
+
+
+def settle(values: pl.Series) -> Settled:
+    """Bring a column to what it holds.
+
+    Returns:
+        Whole numbers (Int64), numbers (Float64), dates, date-times (UTC), or text, null where a
+        value is missing; and notes on what was done. Another type is returned as it is.
+    """
+    kind = values.dtype
+    if kind.is_integer() or kind == pl.Boolean:
+        whole = values.cast(pl.Int64, strict=False)
+        exact = whole.null_count() == values.null_count()
+        return (whole if exact else values.cast(pl.Float64)), []
+    if kind.is_float() or kind.is_decimal():
+        return finite(values.cast(pl.Float64))
+    if isinstance(kind, pl.Duration):
+        return values.dt.total_seconds(fractional=True), ["in seconds"]
+    if isinstance(kind, pl.Datetime):
+        if kind.time_zone:
+            values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return values.cast(pl.Datetime("us")), []
+    if isinstance(kind, pl.Categorical | pl.Enum | pl.Null):
+        values = values.cast(pl.String)
+    return settle_text(values) if values.dtype == pl.String else (values, [])
+
+
+def settle_text(values: pl.Series) -> Settled:
+    """Bring a column of text to what it holds."""
+    values = as_text(values)
+    if values.null_count() == len(values):
+        return values, []
+    if settled := number(values) or date(values):
+        return settled
+    unclear = values.str.contains(r"^[+-]?[\d.,]*\d$").all() and values.str.contains(",").any()
+    notes = ["commas may group digits or be decimal points: write plain numbers"] * unclear
+    return values.str.replace_all(r"\s+", " "), notes
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Text without spaces around it, and null where a value is missing."""
+    text = values.cast(pl.String).str.strip_chars()
+    return text.set(text.str.to_lowercase().is_in(MISSING), None)
+
+
+def finite(values: pl.Series) -> Settled:
+    """Numbers, null for what is none or is infinite."""
+    infinite = int(values.is_infinite().sum())
+    notes = [f"{infinite} infinite, taken as missing"] if infinite else []
+    return values.set(~values.is_finite(), None), notes
+
+
+def number(text: pl.Series) -> Settled | None:
+    """The numbers that text stands for, `None` when it does not."""
+    if text.str.contains(r"^[+-]?0\d+$").any():
+        return None  # 0120 is a code
+    for candidate, note in spellings(text):
+        numbers = candidate.cast(pl.Float64, strict=False)
+        odd = text.filter(numbers.is_null() & text.is_not_null())
+        marks = odd.filter(odd.str.to_lowercase().is_in(NO_NUMBER))
+        found = numbers.drop_nulls().len()
+        if not found or len(odd) - len(marks) > ODD_SHARE * found:
+            continue
+        notes = [note] * bool(note) + taken_as_missing(odd)
+        whole = candidate.cast(pl.Int64, strict=False)
+        if whole.drop_nulls().len() == found:
+            return whole, notes
+        numbers, more = finite(numbers)
+        return numbers, notes + more
+    return None
+
+
+def spellings(text: pl.Series) -> Iterator[tuple[pl.Series, str]]:
+    """The text as it is; without commas, where they can only group digits; as decimal points."""
+    yield text, ""
+    commas = text.filter(text.str.contains(",", literal=True))
+    if commas.is_empty():
+        return
+    if not text.str.contains(r"^[+-]?\d{4,}").any():
+        groups = commas.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$")
+        sure = commas.str.contains(r",.*[,.]|^[+-]?0,")
+        if groups.all() and (sure.any() or text.str.contains(r"^[+-]?\d{1,3}\.\d").any()):
+            yield text.str.replace_all(",", "", literal=True), "commas group digits"
+            return
+    decimals = commas.str.contains(r"^[+-]?\d+,\d+$")
+    if decimals.all() and not commas.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$").all():
+        yield text.str.replace(",", ".", literal=True), "commas are decimal points"
+
+
+def date(text: pl.Series) -> Settled | None:
+    """The dates or date-times that text stands for, `None` when it does not."""
+    present = text.drop_nulls()
+    sample = present.gather_every(max(1, len(present) // 200))
+    if not sample.str.contains(r"\d\D+\d").all():
+        return None
+    found: dict[str, pl.Series] = {}
+    for pattern in patterns():
+        if parse(sample, pattern).null_count() > ODD_SHARE * len(sample):
+            continue
+        parsed = parse(text, pattern)
+        if parsed.null_count() - text.null_count() <= ODD_SHARE * len(present):
+            found[pattern] = parsed
+    if not found:
+        return None
+    first, *others = sorted(found.values(), key=lambda series: series.null_count())
+    same = [series for series in others if series.null_count() == first.null_count()]
+    if any(not series.equals(first, null_equal=True) for series in same):
+        return text, ["day and month cannot be told apart: write dates as YYYY-MM-DD"]
+    return first, taken_as_missing(text.filter(first.is_null() & text.is_not_null()))
+
+
+def patterns() -> Iterator[str]:
+    """How dates and date-times are written."""
+    yield from DATES
+    for day, separator, time, zone in product(DATES, " T", TIMES, ZONES):
+        yield f"{day}{separator}{time}{zone}"
+
+
+def parse(text: pl.Series, pattern: str) -> pl.Series:
+    """Dates or date-times (UTC) of a form; null where text has another."""
+    if "%H" not in pattern:
+        days = text.str.to_date(pattern, strict=False)
+        return days.set(~days.dt.year().is_between(1800, 2200), None)
+    if pattern.endswith("z"):
+        times = text.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
+        times = times.dt.replace_time_zone(None)
+    else:
+        times = text.str.to_datetime(pattern, strict=False, time_unit="us")
+    return times.set(~times.dt.year().is_between(1800, 2200), None)
+
+
+def taken_as_missing(odd: pl.Series) -> list[str]:
+    """A note on values that count as missing."""
+    if odd.is_empty():
+        return []
+    examples = ", ".join(repr(value) for value in odd.unique(maintain_order=True).head(3))
+    return [f"{len(odd)} taken as missing: {examples}"]

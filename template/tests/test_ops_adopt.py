@@ -1,0 +1,371 @@
+"""Taking over data sets that people bring."""
+
+import ast
+import runpy
+import shutil
+import tomllib
+from collections.abc import Callable
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from examples import NO_TARGETS, adopted, adopting
+from typer.testing import CliRunner
+
+from ops import OpsError, adopt, sample_data
+from ops import __main__ as command_line
+from ops.adopt import columns, dataset, files, table, trial
+from usecase import config, prepare
+from usecase.config import UseCase
+
+ROOT = Path(__file__).parents[1]
+ROWS = 600
+Adopt = Callable[..., str]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of which only the files are there that adopting replaces."""
+    (tmp_path / "src" / "usecase").mkdir(parents=True)
+    for name in (adopt.USE_CASE, adopt.FEATURES):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(project: Path) -> Adopt:
+    """Adopts a table; returns what was printed."""
+
+    def run(rows: pl.DataFrame, *arguments: str) -> str:
+        file = project / "My data.csv"
+        rows.write_csv(file)
+        result = CliRunner().invoke(
+            command_line.app,
+            ["adopt", str(file), "--target", "the target?", "--force", *arguments],
+            env={"COLUMNS": "200"},
+        )
+        if result.exception:
+            raise result.exception
+        return result.output
+
+    return run
+
+
+def data(rows: int = ROWS) -> pl.DataFrame:
+    """A data set with all that makes data sets hard."""
+    random = np.random.default_rng(3)
+    numbers, group = (
+        random.normal(size=(2, rows)),
+        random.choice(["north", "süd, 1", 'the "O"'], rows),
+    )
+    target = adopted(numbers[0] + 0.5 * numbers[1] + 0.5 * (group == "north"))
+    leak = {value: place + 0.25 for place, value in enumerate(sorted(set(target)))}
+    hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2025, 6, 1), "3h", eager=True)  # noqa: DTZ001 - UTC
+    return pl.DataFrame(
+        {
+            "order no": [f"N-{n:05}" for n in random.permutation(rows)],
+            "ordered at": hours.head(rows).dt.strftime("%d.%m.%Y %H:%M"),
+            "価格 (円)": [
+                "?" if n % 50 == 0 else str(round(x, 3)) for n, x in enumerate(numbers[0])
+            ],
+            "time": numbers[1].round(3),
+            'a "quoted", name': group,
+            "born": [f"{1950 + n % 50}-0{1 + n % 9}-01" for n in range(rows)],
+            "made of the target": [leak[value] for value in target],
+            "constant": "x",
+            "empty": pl.Series([None] * rows, dtype=pl.String),
+            "remark": [f"remark {n}" for n in range(rows)],
+            "the target?": target,
+        }
+    )
+
+
+def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
+    """The use case, and what `prepare` makes of all its data."""
+    use_case = config.load(project / "usecase.toml")
+    build = runpy.run_path(str(project / adopt.FEATURES))["build"]
+    (name,) = use_case.data.tables
+    parts = sample_data.parts(use_case.data.tables)
+    names = [*parts.history, *parts.traffic]
+    files = [project / "data" / name / f"{part}.parquet" for part in names]
+    return use_case, prepare.clean(build({name: pl.concat(map(pl.read_parquet, files))}), use_case)
+
+
+def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
+    shown = run(data(), "--time", "ordered at", "--id", "order no", "--facet", 'a "quoted", name')
+    use_case, records = load(project)
+    assert (use_case.data.id, use_case.data.time) == ("order_no", "ordered_at")
+    assert use_case.features.numeric == (
+        *("ordered_at_weekday", "ordered_at_hour", "価格_円", "time_2", "born_age_in_days"),
+    )
+    assert use_case.features.categorical == ("a_quoted_name",)
+    assert records.height == ROWS
+    assert records["価格_円"].null_count() == ROWS // 50
+    assert records["ordered_at"].is_sorted()
+    assert records["born_age_in_days"].min() > 365  # type: ignore[operator]  # a number
+    history = pl.read_parquet(project / "data" / "my_data" / "history.parquet").height
+    parts = prepare.split(records.head(history), use_case)
+    assert sum(part.height for part in parts.values()) == history
+    for words in ("made_of_the_target", "constant", "empty", "identifies rows", "facet"):
+        assert words in shown
+    # Only what belongs there is left.
+    assert sorted(p.name for p in (project / "data").iterdir()) == ["my_data", "parts.json"]
+
+
+def test_the_traffic_is_newer_than_the_history_and_begins_with_a_day(
+    run: Adopt, project: Path
+) -> None:
+    run(data(), "--time", "ordered at")
+    parts = [
+        pl.read_parquet(project / "data" / "my_data" / f"{name}.parquet")["ordered at"]
+        for name in ("history", "traffic-1", "traffic-2")
+    ]
+    assert sum(map(len, parts)) == ROWS
+    for older, newer in pairwise(parts):
+        assert older.max() < newer.min()  # type: ignore[operator]  # times
+        assert older.dt.date().max() < newer.dt.date().min()  # type: ignore[operator]  # days
+
+
+def test_a_file_without_time_keeps_its_order(run: Adopt, project: Path) -> None:
+    rows = data().drop("ordered at", "order no", "born")
+    assert "the order of its rows stands for it" in run(rows)
+    use_case, records = load(project)
+    assert (use_case.data.id, use_case.data.time) == ("record_id", "record_time")
+    assert records["record_id"].to_list() == [str(n) for n in range(1, ROWS + 1)]
+    assert records["time_2"].to_list() == rows["time"].to_list()
+
+
+def test_a_file_that_is_sorted_by_its_target_is_mixed(run: Adopt, project: Path) -> None:
+    assert "sorted by its target" in run(data().sort("the target?").drop("ordered at"))
+    use_case, records = load(project)
+    for part in prepare.split(records, use_case).values():
+        assert part[use_case.target.column].n_unique() > 1
+
+
+def test_a_row_without_target_is_left_out(run: Adopt, project: Path) -> None:
+    rows = data().with_columns(
+        pl.when(pl.int_range(pl.len()) < 10)
+        .then(None)
+        .otherwise("the target?")
+        .alias("the target?")
+    )
+    assert f"10 of {ROWS} rows are left out" in run(rows)
+    assert load(project)[1].height == ROWS - 10
+
+
+def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
+    file = project / "usecase.toml"
+    before = file.read_text().replace('processing = "ml.m5.large"', 'processing = "ml.m7i.large"')
+    file.write_text(f"{before}# the end\n")
+    run(data(), "--time", "ordered at")
+    after = file.read_text()
+    assert after.splitlines()[0] == before.splitlines()[0]
+    assert after.endswith(f"{before[before.index('[instances]') :]}# the end\n")
+    assert files.split(after).keys() == files.split(before).keys()
+
+
+@pytest.mark.parametrize("edited", [adopt.USE_CASE, adopt.FEATURES])
+def test_edited_files_are_not_replaced(
+    project: Path, monkeypatch: pytest.MonkeyPatch, edited: Path
+) -> None:
+    originals = {path: adopt.digest(path) for path in adopt.ORIGINALS}
+    monkeypatch.setattr(adopt, "ORIGINALS", originals)
+    file = project / "data.csv"
+    data().write_csv(file)
+    arguments = ["adopt", str(file), "--target", "the target?"]
+    for _ in range(2):  # what was adopted is replaced, too
+        assert CliRunner().invoke(command_line.app, arguments).exit_code == 0
+    edited.write_text(f"{edited.read_text()}\n# mine\n")
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    error = CliRunner().invoke(command_line.app, arguments).exception
+    assert isinstance(error, OpsError)
+    assert str(error).startswith(f"{edited}: would be replaced")
+    assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+
+
+def test_when_something_fails_nothing_has_changed(run: Adopt, project: Path) -> None:
+    run(data())
+    adopt.FEATURES.rename(project / "kept")
+    adopt.FEATURES.parent.rmdir()  # so that the new one cannot get there
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    with pytest.raises(FileNotFoundError):
+        run(data().head(300))
+    (project / "My data.csv").unlink()
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert after == {path: content for path, content in before.items() if path.suffix != ".csv"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"a,b\n", "has no rows"),
+        (b"a,b\n,\n", "has no rows"),
+        (b"a,b\n1,2\n3\n", "line 3 has 1 fields, the header has 2"),
+        (b"a,b\n1,2,3\n", "line 2 has 3 fields, the header has 2"),
+        (b"a,b,a\n1,2,3\n", "two columns are called 'a'"),
+        (b"a,b\n\x93\xfa,2\n", "is not UTF-8 text"),
+        (b'a,b\n"x,2\n', "is no CSV"),
+        (b"a,c\n1,2\n", "--target b: there is no such column; there are a, c"),
+    ],
+)
+def test_a_file_that_cannot_work_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "x.csv"
+    file.write_bytes(content)
+    with pytest.raises(OpsError) as refused:
+        dataset.look(file, dataset.Asked("b"), adopting)
+    message = str(refused.value)
+    assert reason in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--id", "constant"], "--id constant: 599 rows have an id that another row has"),
+        (["--id", "empty"], "--id empty: is empty in 600 rows"),
+        (
+            ["--id", "wide"],
+            "wide 000000000000000000000000… is no id; it must be ASCII, at most 64 characters",
+        ),
+        (["--time", "remark"], "remark: 'remark 0' is no time that can be read"),
+        (["--time", "constant"], "constant: 'x' is no time"),
+        (["--time", "empty"], "empty: 'nothing' is no time"),
+        (["--facet", "colour"], "--facet colour: there is no such column"),
+        (["--id", "remark", "--time", "remark"], "remark: is asked for as two things"),
+    ],
+)
+def test_a_column_that_cannot_be_what_it_should_be_is_refused(
+    run: Adopt, arguments: list[str], reason: str
+) -> None:
+    wide = pl.Series("wide", [f"wide {n:060}" for n in range(ROWS)])
+    with pytest.raises(OpsError) as refused:
+        run(data().with_columns(wide), *arguments)
+    assert reason in str(refused.value)
+
+
+def test_too_few_rows_are_refused(run: Adopt) -> None:
+    with pytest.raises(OpsError, match="only 99 rows can be used; at least 100 are needed"):
+        run(data().head(99))
+
+
+@pytest.mark.parametrize(("values", "reason"), NO_TARGETS)
+def test_a_column_that_is_no_target_of_this_project_is_refused(
+    values: list[Any], reason: str
+) -> None:
+    with pytest.raises(OpsError) as refused:
+        adopting.look(pl.Series("y", values))
+    assert reason in str(refused.value)
+
+
+def test_data_without_a_feature_is_refused(run: Adopt) -> None:
+    with pytest.raises(OpsError, match="no column is left that can be a feature"):
+        run(data().select("constant", "remark", "the target?"))
+
+
+def test_features_that_all_give_the_target_away_stay(run: Adopt, project: Path) -> None:
+    shown = run(data().select("made of the target", "the target?"))
+    assert "Each feature alone gives the target away: made_of_the_target" in shown
+    assert load(project)[0].features.names == ["made_of_the_target"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        (["1", " 2 ", "?", "NA", "null", "", None], [1, 2, None, None, None, None, None]),
+        (["1.5", "-3", "1e3"], [1.5, -3.0, 1000.0]),
+        (["1", "-", "unknown", "4"], [1, None, None, 4]),
+        (["inf", "1.5"], [None, 1.5]),
+        (["007", "12"], ["007", "12"]),
+        (["1,234,567", "999"], [1234567, 999]),
+        (["1,5", "2,25"], [1.5, 2.25]),
+        (["1,234", "2,345"], ["1,234", "2,345"]),
+        (["two  words", "a\nline"], ["two words", "a line"]),
+        (["2024-02-29", "?"], [date(2024, 2, 29), None]),
+        (["31.12.2024", "01.02.2024"], [date(2024, 12, 31), date(2024, 2, 1)]),
+        (["2024年1月2日"], [date(2024, 1, 2)]),
+        (["12/31/24", "01/02/24"], [date(2024, 12, 31), date(2024, 1, 2)]),
+        (["01/02/2024", "03/04/2024"], ["01/02/2024", "03/04/2024"]),
+        (["2024-01-02T03:04:05+09:00"], [datetime(2024, 1, 1, 18, 4, 5)]),  # noqa: DTZ001 - UTC
+        (["2024-01-02 03:04"], [datetime(2024, 1, 2, 3, 4)]),  # noqa: DTZ001 - UTC
+        (["10-20", "20-30"], ["10-20", "20-30"]),
+    ],
+)
+def test_text_becomes_what_it_stands_for(texts: list[str], values: list[Any]) -> None:
+    settled, _ = table.settle(pl.Series("x", texts, dtype=pl.String))
+    assert settled.to_list() == values
+
+
+def test_few_odd_values_among_numbers_are_missing_and_many_make_it_text() -> None:
+    few, notes = table.settle(pl.Series("x", ["1"] * 199 + ["n. v."]))
+    assert few.dtype == pl.Int64
+    assert (few.null_count(), notes) == (1, ["1 taken as missing: 'n. v.'"])
+    many, _ = table.settle(pl.Series("x", ["1"] * 10 + ["5 or more"]))
+    assert many.dtype == pl.String
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pl.Series([True, False, None]), pl.Int64),
+        (pl.Series([1, 2], dtype=pl.UInt8), pl.Int64),
+        (pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Float64),
+        (pl.Series([float("nan"), 1.0], dtype=pl.Float32), pl.Float64),
+        (pl.Series(["1", "2"], dtype=pl.Categorical), pl.Int64),
+        (pl.Series([None, None]), pl.String),
+        (pl.Series([datetime(2024, 1, 1)]).dt.replace_time_zone("Asia/Tokyo"), pl.Datetime("us")),  # noqa: DTZ001 - made so
+        (pl.Series([[1], [2]]), pl.List(pl.Int64)),
+    ],
+)
+def test_columns_of_parquet_files_are_settled(values: pl.Series, kind: pl.DataType) -> None:
+    assert table.settle(values)[0].dtype == kind
+
+
+@pytest.mark.parametrize(
+    ("numbers", "first"),
+    [
+        ([20240101, 20240102], date(2024, 1, 1)),
+        ([2019, 2020], date(2019, 1, 1)),
+        ([1_700_000_000, 1_700_000_060], datetime(2023, 11, 14, 22, 13, 20)),  # noqa: DTZ001 - UTC
+        ([1_700_000_000_000, 1_700_000_000_001], datetime(2023, 11, 14, 22, 13, 20)),  # noqa: DTZ001
+        ([1, 2], 1),
+        ([0.5, 1.5], 0.5),
+    ],
+)
+def test_numbers_that_write_times_are_times(numbers: list[float], first: object) -> None:
+    assert trial.as_time(pl.Series("t", numbers))[0] == first
+
+
+def test_no_class_is_missing_where_rows_are_mixed() -> None:
+    truth = pl.Series(["a"] * 180 + ["b"] * 15 + ["c"] * 15)
+    times = trial.made_up(len(truth))
+    assert trial.scarce(truth, times)
+    assert not trial.scarce(truth.gather(trial.mixed(truth)), times)
+    assert trial.grouped(truth)
+    assert not trial.grouped(truth.gather(trial.mixed(truth)))
+
+
+def test_names_become_plain_and_stay_different() -> None:
+    names = ["a b", "a_b", "A-B", "time", "年齢", "()", "x"]
+    plain = columns.plain_names(names)
+    assert [*plain.values()] == ["a_b", "a_b_2", "A_B_3", "time_2", "年齢", "column", "x"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "it's", 'say "hi"', "both ' and \"", "\\n\n\t", "年、円", "\x7f\u2028"]
+)
+def test_any_text_can_be_written_to_both_files(text: str) -> None:
+    assert ast.literal_eval(columns.literal(text)) == text
+    assert tomllib.loads(files.section("s", [], {"k": ([text] * 40, "")}))["s"]["k"] == [text] * 40
+
+
+def test_data_that_is_not_there_is_asked_for(project: Path) -> None:
+    with pytest.raises(OpsError, match=r"data/ has no data for orders; bring it with `uv run ops"):
+        sample_data.parts(("orders",))
+    assert sample_data.parts(sample_data.TABLES).traffic == sample_data.TRAFFIC
+    assert not list(project.glob("data/*"))

@@ -1,0 +1,107 @@
+"""`ops adopt` takes over data sets nobody has seen, and the model lives on them."""
+
+import csv
+import math
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import conftest, life, matrix, template
+
+pytestmark = pytest.mark.slow
+Row = dict[str, object]
+FARTHEST: matrix.Answers = {"orchestrator": "step_functions", "inference_mode": "batch"}
+
+
+def returns() -> Iterator[Row]:
+    """Which orders come back: text labels, '?', non-ASCII names, and in the end other customers."""
+    numbers = random.Random(1)  # noqa: S311 - made-up data
+    for place in range(4000):
+        age = numbers.gauss(50 if place >= 3400 else 40, 8)
+        price, channel = numbers.lognormvariate(3, 1), numbers.choice(["web", "店舗", "app, old"])
+        odds = (age - 40) / 8 + 2 * (channel == "web") - 1
+        returned = numbers.random() < 1 / (1 + math.exp(-odds))
+        yield {
+            "order id": f"{place * 7919 % 4000:05}",
+            "ordered at": f"{datetime(2025, 1, 1) + timedelta(hours=2 * place):%d.%m.%Y %H:%M}",  # noqa: DTZ001
+            "年齢": "?" if place % 30 == 0 else f"{age:.1f}",
+            "price (¥)": f"{price:.2f}",
+            "channel": channel,
+            "shop": "Tokyo",
+            "refund": f"{price:.2f}" if returned else "0",
+            "returned?": "yes" if returned else "no",
+        }
+
+
+def flowers() -> Iterator[Row]:
+    """Three kinds, sorted, without time and without id."""
+    numbers = random.Random(2)  # noqa: S311 - made-up data
+    for kind, (length, width) in {"a": (1.5, 0.3), "b, c": (4.3, 1.3), "d": (5.5, 2)}.items():
+        for _ in range(60):
+            petals = {"length": numbers.gauss(length, 0.5), "width": numbers.gauss(width, 0.3)}
+            yield {**{name: f"{size:.1f}" for name, size in petals.items()}, "species": kind}
+
+
+def wide() -> Iterator[Row]:
+    """200 columns, of which three count and one is constant."""
+    numbers = random.Random(3)  # noqa: S311 - made-up data
+    for _ in range(1500):
+        values = [numbers.gauss(0, 1) for _ in range(200)]
+        target = 30 * values[0] - 20 * values[1] + 10 * values[2] ** 2 + numbers.gauss(0, 5)
+        columns: Row = {f"column {place}": f"{v:.3f}" for place, v in enumerate(values)}
+        yield {**columns, "column 17": "7", "target": f"{target:.2f}"}
+
+
+def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
+    """The life of a project on a data set; ends the local AWS."""
+    file = folder.parent / "brought.csv"
+    with file.open("w", newline="", encoding="utf-8") as lines:
+        found = list(rows)
+        writer = csv.DictWriter(lines, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+    template.run(["uv", "run", "ops", "adopt", file, *arguments], folder)
+    template.run(["uv", "run", "poe", "check"], folder)
+    try:
+        return life.live(folder)
+    finally:
+        life.end(folder)
+
+
+def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Path) -> None:
+    project = conftest.make_project(repository, tmp_path / "project")
+    arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
+    result = lived(project, returns(), arguments).result
+    first, second = result["model_versions"]
+    assert 0.6 < first["metrics"]["auc"] < 0.9  # the refund, which gives it away, is not there
+    assert second["trigger"] == result["retraining"]["started_by"] == "drift"
+    assert result["serving_version"] == 2
+    assert result["predictions"] >= 2 * 600
+    assert result["failed_predictions"] == 0
+    assert "年齢" in {v["feature"] for v in result["monitors"]["data_quality"]["violations"]}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("rows", "target", "answers"),
+    [
+        (flowers, "species", {"problem_type": "multiclass_classification"}),
+        (wide, "target", {"problem_type": "regression", **FARTHEST}),
+    ],
+)
+def test_life_without_drift(
+    repository: Path,
+    tmp_path: Path,
+    rows: Callable[[], Iterator[Row]],
+    target: str,
+    answers: matrix.Answers,
+) -> None:
+    project = conftest.make_project(repository, tmp_path / "project", answers)
+    result = lived(project, rows(), ["--target", target]).result
+    assert result["serving_version"] == 2
+    assert result["retraining"]["started_by"] == "manual"
+    assert result["failed_predictions"] == 0
+    assert not any(monitor["violations"] for monitor in result["monitors"].values())
