@@ -5,16 +5,12 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from textwrap import fill
 
 from benchmarks.batch import Batch
 from benchmarks.generation import Generation
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.orchestrators import Orchestrator
-
-#: Of the lines in the README.
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -141,33 +137,22 @@ def figures(results: Results) -> str:
     local, plain = with_counterpart(results)
     total = next(stage.local for stage in results.stages if stage.name == "total")
     copy, version = results.generation.copy, results.generation.version
-    trainings = (
-        f"A training under {o.name} takes {o.execution:.1f} s, its steps as plain Python, one "
-        f"after the other, {o.bare:.1f} s: {o.execution / o.bare - 1:+.0%}."
+    trainings = "\n".join(
+        f"- A training under {o.name} takes {o.execution:.2f} s, its steps as plain Python,\n"
+        f"  one after the other, {o.bare:.2f} s: {o.execution / o.bare - 1:+.0%}."
         for o in results.orchestrators
     )
-    points = (
-        (
-            f"`poe local` takes {total:.1f} s once its first run has installed everything. The stages "
-            f"that run jobs and predict take {local:.1f} s, their jobs and requests as plain Python "
-            f"{plain:.1f} s: {local / plain - 1:+.0%}."
-        ),
-        *trainings,
-        (
-            f"Batch transform scores {results.batch.rate:,.0f} rows a second, "
-            f"{results.batch.rate / results.batch.rate_of_one_call:.0%} of what one process does that "
-            "reads the same files, calls `Model.predict` once and writes."
-        ),
-        f"Making a project takes {copy:.2f} s, {copy / version:.2f} times `copier --version`.",
-        (
-            f"A prediction with boto3 takes {results.invoke.boto3 * 1000:.2f} ms through the "
-            f"local AWS, data capture included, and {results.invoke.boto3_direct * 1000:.2f} ms from the server "
-            "itself."
-        ),
-    )
-    shown = "\n".join(fill(f"- {point}", WIDTH, subsequent_indent="  ") for point in points)
     return f"""\
-{shown}
+- `poe local` takes {total:.1f} s once its first run has installed everything. The stages that run
+  jobs and predict take {local:.1f} s, their jobs and requests as plain Python {plain:.1f} s:
+  {local / plain - 1:+.0%}.
+{trainings}
+- Batch transform scores {results.batch.rate:,.0f} rows a second,
+  {results.batch.rate / results.batch.rate_of_one_call:.0%} of what one process does that reads the
+  same files, calls `Model.predict` once and writes.
+- Making a project takes {copy:.2f} s, {copy / version:.2f} times `copier --version`.
+- A prediction with boto3 takes {results.invoke.boto3 * 1000:.2f} ms through the local AWS, data
+  capture included, and {results.invoke.boto3_direct * 1000:.2f} ms from the server itself.
 
 Measured on {machine()}.
 """
