@@ -100,6 +100,8 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     shown = run(data(), "--time", "ordered at", "--id", "order no", "--facet", 'a "quoted", name')
     use_case, records = load(project)
     assert (use_case.data.id, use_case.data.time) == ("order_no", "ordered_at")
+    lines = (project / "usecase.toml").read_text().splitlines()
+    assert not [line for line in lines if line != line.rstrip()]
     assert use_case.features.numeric == (
         *("ordered_at_weekday", "ordered_at_hour", "価格_円", "time_2", "born_age_in_days"),
     )

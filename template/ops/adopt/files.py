@@ -89,7 +89,9 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
 
 def beside(value: object) -> Callable[[re.Match[str]], str]:
     """Puts a value in the place of another, with its comment where it was."""
-    return lambda found: (found[1] + toml(value, 0)).ljust(found.end(2) - found.start()) + found[3]
+    return lambda found: (
+        (found[1] + toml(value, 0)).ljust(found.end(2) - found.start()) + found[3]
+    ).rstrip()
 
 
 def split(text: str) -> dict[str, str]:
