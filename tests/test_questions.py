@@ -108,6 +108,16 @@ def test_command_line_needs_no_trust_and_records_its_origin(
     assert found["notification_email"] == "ml-team@example.com"
 
 
+def test_relative_path_of_the_template_is_found_again(repository: Path, tmp_path: Path) -> None:
+    project = tmp_path / "projects" / "late"
+    template.run([COPIER, "copy", "--defaults", ".", project], repository)
+    assert answers_of(project)["_src_path"] == str(repository)
+    template.commit(project, "Start from Kakehashi")
+    template.run([COPIER, "update", "--defaults", "-d", "triggers=[drift]"], project)
+    assert answers_of(project)["_src_path"] == str(repository)
+    assert answers_of(project)["triggers"] == ["drift"]
+
+
 def test_template_runs_no_code() -> None:
     document = yaml.safe_load((template.ROOT / "copier.yml").read_text())
     assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(document)
