@@ -156,7 +156,7 @@ class Service:
 
     def publish(self, kind: str, body: dict[str, Any], previous_status: str | None = None) -> None:
         """Send the event of a resource's change; kinds without events send none."""
-        tags = resources.tags_of(self, body[f"{kind}Arn"])
+        tags = resources.tags_of(self, body[KINDS[kind].arn_member])
         event = events.state_change(kind, body, previous_status, tags)
         if event:
             self.send(event)
