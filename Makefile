@@ -40,7 +40,7 @@ demo: $(UV) ## Make a project with default answers in build/demo and run its who
 
 test: check ## Everything but the exhaustive tests (under 25 minutes on two cores)
 	uv run --quiet pytest -m "not exhaustive"
-	cd local_aws && uv run --quiet pytest
+	cd local_aws && uv run --quiet pytest -m "not exhaustive"
 
 test-all: check ## Everything: every pair of orchestrator and mode, life killed at every stage
 	uv run --quiet pytest

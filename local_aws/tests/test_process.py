@@ -11,6 +11,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_process import (
@@ -250,16 +251,16 @@ def test_another_port_is_chosen_when_somebody_is_quicker(
     with socket.socket() as taken:
 
         def spawn_and_take(
-            self: LocalAws, lock: int, port: int, region: str, isolation: str
+            self: LocalAws, lock: int, port: int, *settings: Any
         ) -> tuple[subprocess.Popen[bytes], int]:
-            spawned = spawn(self, lock, port, region, isolation)
+            spawned = spawn(self, lock, port, *settings)
             if taken.getsockname()[1] == 0:  # the first time, and long before the process can
                 taken.bind(("127.0.0.1", port))
                 taken.listen()
             return spawned
 
         monkeypatch.setattr(LocalAws, "_spawn", spawn_and_take)
-        record, new = LocalAws(cli.data_dir, print).start(0, "us-east-1", "auto")
+        record, new = LocalAws(cli.data_dir, print).start(0, "us-east-1", "auto", {})
         assert new
         assert record.port != taken.getsockname()[1] > 0
     assert cli.status()["endpoint_url"] == f"http://127.0.0.1:{record.port}"

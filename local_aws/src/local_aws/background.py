@@ -14,7 +14,7 @@ import stat
 import subprocess
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Record:
         region: AWS region.
         isolation: How containers are kept apart: namespace, bubblewrap or environment.
         listening: Whether its socket is open.
+        endpoints: URLs of others' services, where SageMaker runs alone.
     """
 
     pid: int
@@ -46,6 +47,7 @@ class Record:
     region: str
     isolation: str
     listening: bool = False
+    endpoints: dict[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -73,13 +75,15 @@ def serve(settings: Settings, lock: int) -> None:
         port=settings.port,
         region=settings.region,
         isolation=settings.isolation,
+        endpoints=dict(settings.endpoints),
     )
     record.write(settings.data_dir)
     os.close(lock)
     announce = threading.Thread(target=_announce, args=(record, settings.data_dir), daemon=True)
     announce.start()
     # Imported here only, as it takes a second.
-    server: Any = importlib.import_module("local_aws.server")
+    name = "local_aws.alone" if settings.endpoints else "local_aws.server"
+    server: Any = importlib.import_module(name)
     server.serve(settings)
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from local_aws import background
 from local_aws.background import HOST, Record
 from local_aws.process import LOG, LocalAws, ProcessError
-from local_aws.settings import Settings
+from local_aws.settings import NEIGHBOURS, Settings
 
 NOT_RUNNING = 3
 """Exit status of `status` when no process runs, as LSB's init scripts have it."""
 
 _ISOLATIONS = ("auto", "namespace", "bubblewrap", "environment")
+_URL = re.compile(r"https?://[^/?#\s]+/?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _EPILOG = """exit status: 0 done, 1 failed, 2 wrong arguments, 3 not running (status only)
 
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if getattr(given, "endpoint", []) and "s3" not in dict(given.endpoint):
+        parser.error("argument --endpoint: SageMaker needs an S3, add --endpoint s3=URL")
     run: Callable[[argparse.Namespace], int] = given.run
     try:
         return run(given)
@@ -49,10 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def environment(record: Record, data_dir: Path) -> dict[str, str]:
     """Return what a client needs in its environment to use a local AWS, and nothing else."""
+    url = _endpoint_url(record)
+    endpoints = {"": url}
+    if record.endpoints:
+        endpoints = {"_SAGEMAKER": url, "_SAGEMAKER_RUNTIME": url}
+        endpoints |= {f"_{NEIGHBOURS[name]}": url for name, url in record.endpoints.items()}
+    # Any credentials do for us; others may ask for the user's own.
+    own = record.endpoints and "AWS_ACCESS_KEY_ID" in os.environ
+    names = () if own else ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     return {
-        "AWS_ENDPOINT_URL": _endpoint_url(record),
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **{f"AWS_ENDPOINT_URL{name}": url for name, url in endpoints.items()},
+        **dict.fromkeys(names, "test"),
         "AWS_REGION": record.region,
         "AWS_DEFAULT_REGION": record.region,
         "CDK_DOCKER": str(Path(sys.executable).absolute().with_name("local-aws-docker")),
@@ -62,9 +73,9 @@ def environment(record: Record, data_dir: Path) -> dict[str, str]:
 
 def _start(given: argparse.Namespace) -> int:
     local_aws = _local_aws(given)
-    record, new = local_aws.start(given.port, given.region, given.isolation)
+    record, new = local_aws.start(given.port, given.region, given.isolation, dict(given.endpoint))
     if not new:
-        _tell(f"it already runs (to change port, region or isolation, stop it): {_summary(record)}")
+        _tell(f"it already runs (to change its settings, stop it): {_summary(record)}")
     else:
         _tell(_summary(record))
     _print_exports(record, local_aws.data_dir)
@@ -123,6 +134,7 @@ def _serve(given: argparse.Namespace) -> int:
         port=given.port,
         region=given.region,
         isolation=given.isolation,
+        endpoints=dict(given.endpoint),
     )
     background.serve(settings, given.lock)
     return 0
@@ -167,8 +179,11 @@ def _tell(line: str) -> None:
 
 
 def _summary(record: Record) -> str:
+    alone = (
+        f" for SageMaker alone, beside {', '.join(record.endpoints)}," if record.endpoints else ""
+    )
     return (
-        f"{_endpoint_url(record)} answers for {record.region} "
+        f"{_endpoint_url(record)} answers{alone} for {record.region} "
         f"(process {record.pid}, isolation {record.isolation})"
     )
 
@@ -256,6 +271,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how containers get their /opt/ml (default: auto, the strongest this host allows)",
     )
+    parser.add_argument(
+        "--endpoint",
+        action="append",
+        type=_endpoint,
+        default=[],
+        metavar="SERVICE=URL",
+        help="run SageMaker alone, with another's service at this URL: s3, which it needs, and any "
+        f"of {', '.join(sorted(NEIGHBOURS.keys() - {'s3'}))}; may be repeated",
+    )
 
 
 def _port(text: str) -> int:
@@ -268,3 +292,13 @@ def _region(text: str) -> str:
     if not _REGION.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an AWS region such as eu-west-1")
     return text
+
+
+def _endpoint(text: str) -> tuple[str, str]:
+    name, _, url = text.partition("=")
+    if name not in NEIGHBOURS:
+        names = ", ".join(NEIGHBOURS)
+        raise argparse.ArgumentTypeError(f"{name!r} is none of the services it uses: {names}")
+    if not _URL.fullmatch(url):
+        raise argparse.ArgumentTypeError(f"{url!r} is not a URL such as http://127.0.0.1:9000")
+    return name, url.rstrip("/")

@@ -82,11 +82,7 @@ class Container:
 def base_environment(settings: Settings, home: Path) -> dict[str, str]:
     """Return what every container's environment holds, so that its AWS clients find this AWS."""
     return {
-        "AWS_ENDPOINT_URL": settings.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": settings.region,
-        "AWS_DEFAULT_REGION": settings.region,
+        **settings.client_environment(),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         # A container's output reaches the logs line by line; Python would hold back 8 KB of it.

@@ -42,6 +42,8 @@ def put_image(uri: str, configuration: Mapping[str, object], env: Mapping[str, s
     if match is None:
         return
     endpoint = env.get("AWS_ENDPOINT_URL_ECR") or env.get("AWS_ENDPOINT_URL")
+    if not endpoint and "AWS_ENDPOINT_URL_SAGEMAKER" in env:
+        return  # SageMaker alone has no registry; that the image is pushed is in its folder
     if not endpoint:
         raise PushError("AWS_ENDPOINT_URL is not set; `local-aws status` shows what to set")
     request = {

@@ -20,11 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from local_aws import containers
 from local_aws.background import HOST, RECORD, Record
+from local_aws.settings import CREDENTIALS
 
 LOG = "local-aws.log"
 
@@ -68,13 +69,16 @@ class LocalAws:
             return None
         return record if record.alive else None
 
-    def start(self, port: int, region: str, isolation: str) -> tuple[Record, bool]:
+    def start(
+        self, port: int, region: str, isolation: str, endpoints: Mapping[str, str]
+    ) -> tuple[Record, bool]:
         """Start the process, unless it runs, and wait until it answers.
 
         Args:
             port: TCP port on 127.0.0.1; 0 takes any that is free.
             region: AWS region.
             isolation: namespace, bubblewrap, environment, or auto for the strongest that works.
+            endpoints: URLs of others' services; with any, SageMaker runs alone.
 
         Returns:
             The process, and whether it is a new one; one that ran before keeps its own settings.
@@ -87,7 +91,7 @@ class LocalAws:
         with self._lock() as lock:
             if found := self.process():
                 return self._wait_for_answer(found.port, None), False
-            return self._launch(lock, port, region, isolation), True
+            return self._launch(lock, port, region, isolation, endpoints), True
 
     def stop(self) -> bool:
         """Stop the process; return whether one ran.
@@ -123,7 +127,9 @@ class LocalAws:
             self._wipe(keep=(_LOCK,) if images else (_LOCK, *_IMAGES))
             if record is None:
                 return None
-            return self._launch(lock, record.port, record.region, record.isolation)
+            return self._launch(
+                lock, record.port, record.region, record.isolation, record.endpoints
+            )
 
     def _check_folder(self) -> None:
         """Refuse a folder with other things in it, which a reset would remove."""
@@ -151,7 +157,9 @@ class LocalAws:
                     patience.wait(self._report)
             yield file.fileno()
 
-    def _launch(self, lock: int, port: int, region: str, isolation: str) -> Record:
+    def _launch(
+        self, lock: int, port: int, region: str, isolation: str, endpoints: Mapping[str, str]
+    ) -> Record:
         if isolation == "auto":
             isolation = containers.detect_isolation()
         elif isolation != "environment" and not containers.works(isolation):
@@ -162,7 +170,7 @@ class LocalAws:
             chosen = port or _free_port()
             if not _is_free(chosen):
                 raise _port_taken(chosen)
-            child, log_offset = self._spawn(lock, chosen, region, isolation)
+            child, log_offset = self._spawn(lock, chosen, region, isolation, endpoints)
             try:
                 return self._wait_for_answer(chosen, child)
             except ProcessError as error:
@@ -179,17 +187,18 @@ class LocalAws:
         raise ProcessError(f"no free port was found in {_PORT_ATTEMPTS} attempts")
 
     def _spawn(
-        self, lock: int, port: int, region: str, isolation: str
+        self, lock: int, port: int, region: str, isolation: str, endpoints: Mapping[str, str]
     ) -> tuple[subprocess.Popen[bytes], int]:
         """Start the process; return it, and where its output begins in the log."""
         arguments = [f"--data-dir={self.data_dir}", f"--port={port}", f"--region={region}"]
         arguments += [f"--isolation={isolation}", f"--lock={lock}"]
+        arguments += [f"--endpoint={name}={url}" for name, url in endpoints.items()]
         with (self.data_dir / LOG).open("ab") as log:
             child = subprocess.Popen(
                 # -P: a file in the current folder is not taken for a module.
                 [sys.executable, "-P", "-u", "-m", "local_aws", "serve", *arguments],
                 cwd=self.data_dir,
-                env=_environment(),
+                env=_environment(alone=bool(endpoints)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -255,13 +264,16 @@ class LocalAws:
         return "\n".join(lines[-_TAIL_LINES:])
 
 
-def _environment() -> dict[str, str]:
+def _environment(*, alone: bool) -> dict[str, str]:
     """Return the process's environment.
 
     Lambda functions inherit it, and on AWS they see nothing of the user's. Nor are the user's AWS
-    settings for the clients of the process itself.
+    settings for the clients of the process itself; but SageMaker alone needs the user's credentials
+    for the services of others.
     """
-    kept = ("HOME", "LD_LIBRARY_PATH", "PATH")
+    kept = ["HOME", "LD_LIBRARY_PATH", "PATH"]
+    if alone:
+        kept += CREDENTIALS
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "AWS_CONFIG_FILE": os.devnull,

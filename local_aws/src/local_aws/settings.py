@@ -1,7 +1,25 @@
 """What one local AWS is started with."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+NEIGHBOURS = {
+    "s3": "S3",
+    "logs": "CLOUDWATCH_LOGS",
+    "cloudwatch": "CLOUDWATCH",
+    "events": "EVENTBRIDGE",
+    "sns": "SNS",
+    "sqs": "SQS",
+    "lambda": "LAMBDA",
+}
+"""Services that SageMaker uses, by boto3's names, and how AWS spells them in AWS_ENDPOINT_URL_…."""
+
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What AWS's tools read their credentials from."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +33,7 @@ class Settings:
         account: Account id in ARNs.
         isolation: How a container sees ``/opt/ml``: namespace, bubblewrap or environment.
         stop_grace_seconds: Seconds from SIGTERM to SIGKILL when a job is stopped; AWS waits 120.
+        endpoints: URLs of others' services by boto3's names, where SageMaker runs alone.
     """
 
     data_dir: Path
@@ -23,8 +42,33 @@ class Settings:
     account: str = "000000000000"
     isolation: str = "environment"
     stop_grace_seconds: float = 120.0
+    endpoints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def endpoint_url(self) -> str:
         """Base URL of every service, as ``AWS_ENDPOINT_URL`` takes it."""
         return f"http://127.0.0.1:{self.port}"
+
+    def endpoint_of(self, service: str) -> str:
+        """Return the base URL of a service by boto3's name."""
+        return self.endpoints.get(service, self.endpoint_url)
+
+    def credentials(self) -> dict[str, str]:
+        """Return AWS credentials as environment variables.
+
+        Any will do for our own services; others' get those of this process's environment.
+        """
+        if self.endpoints and "AWS_ACCESS_KEY_ID" in os.environ:
+            return {name: os.environ[name] for name in CREDENTIALS if name in os.environ}
+        return {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+    def client_environment(self) -> dict[str, str]:
+        """Return the environment in which AWS's tools and libraries reach these services."""
+        return {
+            # What SageMaker alone does not have, it refuses by name: nothing goes to the real AWS.
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            **{f"AWS_ENDPOINT_URL_{NEIGHBOURS[name]}": url for name, url in self.endpoints.items()},
+            **self.credentials(),
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+        }

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from local_aws import containers
+from local_aws.sagemaker import events, kinds
 from local_aws.sagemaker.capture import CaptureWriter
 from local_aws.sagemaker.fleet import Fleet, Host, endpoint_folder
 from local_aws.sagemaker.metrics import EndpointMetrics
 from local_aws.sagemaker.operations import on_close, on_resume, operation
 from local_aws.sagemaker.pipeline_execution import shorten
 from local_aws.sagemaker.protocol import ApiError
-from local_aws.sagemaker.resources import create, delete, list_resources, require
+from local_aws.sagemaker.resources import create, declare, delete, require
 from local_aws.sagemaker.serving import PROCESS, ServingError
 from local_aws.sagemaker.storage import StorageError
 
@@ -31,6 +32,22 @@ CONFIG = "EndpointConfig"
 _MAX_REASON = 1024
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 _log = logging.getLogger(__name__)
+
+declare(
+    kinds.hosting(
+        ENDPOINT,
+        "endpoint",
+        "endpoint",
+        "EndpointStatus",
+        events.described(
+            "SageMaker Endpoint State Change",
+            events.milliseconds,
+            omit={"PendingDeploymentSummary", "LastDeploymentConfig"},
+            status=events.upper_snake,
+        ),
+    ),
+    "List",
+)
 
 
 @dataclass
@@ -138,12 +155,6 @@ def describe_endpoint(service: Service, request: dict[str, Any]) -> dict[str, An
             "KmsKeyId": capture.get("KmsKeyId", ""),
         }
     return endpoint
-
-
-@operation("ListEndpoints")
-def list_endpoints(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Lists endpoints, newest first."""
-    return list_resources(service, ENDPOINT, request)
 
 
 @on_resume

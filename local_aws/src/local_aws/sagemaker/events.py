@@ -8,13 +8,13 @@ The shapes, with their uneven spelling of times and states, are those of the exa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from botocore.model import ListShape, Shape, StructureShape
 
+from local_aws.sagemaker.kinds import KINDS, Change, Kind
 from local_aws.sagemaker.protocol import output_shape, shape_structure
 
 
@@ -26,21 +26,13 @@ class Event(NamedTuple):
     resources: list[str]
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """How a resource's event is made of its Describe response."""
-
-    detail_type: str
-    time: Callable[[float], object]
-    tags: bool
-    omit: frozenset[str] = frozenset()
-
-
-def _milliseconds(moment: float) -> int:
+def milliseconds(moment: float) -> int:
+    """Write epoch seconds as milliseconds, ``1614186014000``."""
     return round(moment * 1000)
 
 
-def _milliseconds_text(moment: float) -> str:
+def milliseconds_text(moment: float) -> str:
+    """Write epoch seconds as milliseconds in a string."""
     return str(round(moment * 1000))
 
 
@@ -49,28 +41,41 @@ def iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-_SHAPES = {
-    "ProcessingJob": _Shape("SageMaker Processing Job State Change", _milliseconds, tags=True),
-    "TrainingJob": _Shape(
-        "SageMaker Training Job State Change",
-        _milliseconds_text,
-        tags=True,
-    ),
-    "TransformJob": _Shape("SageMaker Transform Job State Change", iso, tags=True),
-    "Endpoint": _Shape(
-        "SageMaker Endpoint State Change",
-        _milliseconds,
-        tags=True,
-        omit=frozenset({"PendingDeploymentSummary", "LastDeploymentConfig"}),
-    ),
-    # A version is told by its group and number; the name that Describe adds is not in the event.
-    "ModelPackage": _Shape(
-        "SageMaker Model Package State Change",
-        iso,
-        tags=False,
-        omit=frozenset({"ModelPackageName"}),
-    ),
-}
+def described(
+    detail_type: str,
+    spell: Callable[[float], object],
+    *,
+    tags: bool = True,
+    omit: Collection[str] = (),
+    status: Callable[[str], str] = str,
+) -> Change:
+    """Make events of a resource's Describe response.
+
+    Args:
+        detail_type: The event's detail type.
+        spell: Returns how a time reads.
+        tags: Whether the detail has the resource's tags.
+        omit: Members of the response that the detail has not.
+        status: Returns how the resource's status reads.
+
+    Returns:
+        What ``Kind.event`` takes.
+    """
+
+    def change(
+        kind: Kind, body: Mapping[str, Any], previous_status: str | None, found: Mapping[str, str]
+    ) -> Event:
+        del previous_status
+        shape = output_shape(f"Describe{kind.name}")
+        detail = {k: v for k, v in shape_structure(shape, body).items() if k not in omit}
+        detail = times(shape, detail, spell)
+        if kind.status_member in detail:
+            detail[kind.status_member] = status(detail[kind.status_member])
+        if tags:
+            detail["Tags"] = dict(found)
+        return Event(detail_type, detail, [body[kind.arn_member]])
+
+    return change
 
 
 def state_change(
@@ -87,19 +92,8 @@ def state_change(
     Returns:
         The event, or None for a kind that sends none.
     """
-    if kind == "PipelineExecution":
-        return _pipeline_execution(body, previous_status)
-    shape = _SHAPES.get(kind)
-    if shape is None:
-        return None
-    described = output_shape(f"Describe{kind}")
-    detail = {k: v for k, v in shape_structure(described, body).items() if k not in shape.omit}
-    detail = times(described, detail, shape.time)
-    if kind == "Endpoint":
-        detail["EndpointStatus"] = _upper_snake(detail["EndpointStatus"])
-    if shape.tags:
-        detail["Tags"] = dict(tags)
-    return Event(shape.detail_type, detail, [body[f"{kind}Arn"]])
+    table = KINDS[kind]
+    return None if table.event is None else table.event(table, body, previous_status, tags)
 
 
 def pipeline_step_change(
@@ -134,7 +128,11 @@ def pipeline_step_change(
     )
 
 
-def _pipeline_execution(body: Mapping[str, Any], previous_status: str | None) -> Event:
+def pipeline_execution_change(
+    kind: Kind, body: Mapping[str, Any], previous_status: str | None, tags: Mapping[str, str]
+) -> Event:
+    """Make the event of a pipeline execution's change."""
+    del kind, tags
     status = body["PipelineExecutionStatus"]
     ended = status not in ("Executing", "Stopping")
     detail = {
@@ -183,7 +181,8 @@ def times(
     return {name: spelled(shape.members[name], item) for name, item in value.items()}
 
 
-def _upper_snake(status: str) -> str:
+def upper_snake(status: str) -> str:
+    """Write ``InService`` as ``IN_SERVICE``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", status).upper()
 
 

@@ -16,15 +16,19 @@ Operation = Callable[["Service", dict[str, Any]], dict[str, Any] | None]
 Hook = Callable[["Service"], None]
 
 OPERATIONS: dict[str, Operation] = {}
+DIFFERENCES: dict[str, str] = {}
+"""What is not as on AWS, by operation, as the README tells it."""
+
 RESUME_HOOKS: list[Hook] = []
 CLOSE_HOOKS: list[Hook] = []
 
 
-def operation(name: str) -> Callable[[Operation], Operation]:
+def operation(name: str, *, differs: str = "") -> Callable[[Operation], Operation]:
     """Register the function that answers one API operation.
 
     Args:
         name: Operation name as in AWS's model, for example ``CreateModel``.
+        differs: What is not as on AWS, in Markdown, without full stop at the end; for the README.
 
     Returns:
         A decorator. The function gets the service and the validated request (no nulls, timestamps
@@ -38,6 +42,8 @@ def operation(name: str) -> Callable[[Operation], Operation]:
         if name in OPERATIONS:
             raise ValueError(f"operation {name} is registered twice")
         OPERATIONS[name] = function
+        if differs:
+            DIFFERENCES[name] = differs
         return function
 
     return register

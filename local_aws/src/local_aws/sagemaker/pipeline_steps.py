@@ -179,13 +179,15 @@ def _lambda(turn: Turn) -> dict[str, Any]:
     function = text(turn.evaluator.value(turn.step.body["FunctionArn"]))
     turn.report({"Lambda": {"Arn": function}})
     settings = turn.service.settings
+    credentials = settings.credentials()
     # Not the service's client: its time limit is shorter, and it would run the function again.
     client = boto3.session.Session().client(
         "lambda",
         region_name=settings.region,
-        endpoint_url=settings.endpoint_url,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - any key is accepted locally
+        endpoint_url=settings.endpoint_of("lambda"),
+        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
         config=Config(read_timeout=_LAMBDA_SECONDS, retries={"total_max_attempts": 1}),
     )
     try:

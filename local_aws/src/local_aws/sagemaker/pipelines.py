@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker import pipeline_execution
+from local_aws.sagemaker.events import pipeline_execution_change
+from local_aws.sagemaker.kinds import Kind
 from local_aws.sagemaker.operations import on_close, on_resume, operation
 from local_aws.sagemaker.pipeline_definition import MAX_LENGTH, Definition, parse
 from local_aws.sagemaker.pipeline_execution import DEFINITION, EXECUTION, RUNNING, STEP, Execution
 from local_aws.sagemaker.pipeline_expressions import DefinitionError, text
 from local_aws.sagemaker.protocol import ApiError
-from local_aws.sagemaker.resources import create, delete, list_resources, page, require
+from local_aws.sagemaker.resources import create, declare, delete, list_resources, page, require
 from local_aws.sagemaker.store import Store
 
 if TYPE_CHECKING:
@@ -30,6 +32,31 @@ _log = logging.getLogger(__name__)
 
 on_resume(pipeline_execution.fail_interrupted)
 on_close(pipeline_execution.close)
+
+declare(
+    Kind(
+        PIPELINE,
+        "pipeline",
+        "PipelineStatus",
+        not_found=("ResourceNotFound", "Pipeline '{arn}' does not exist."),
+        exists=(
+            "ValidationException",
+            (
+                "Pipeline names must be unique within an AWS account and region. Pipeline with "
+                "name ({name}) already exists."
+            ),
+        ),
+    )
+)
+declare(
+    Kind(
+        EXECUTION,
+        "pipeline",
+        "PipelineExecutionStatus",
+        not_found=("ResourceNotFound", "Pipeline execution '{arn}' does not exist."),
+        event=pipeline_execution_change,
+    )
+)
 
 
 @operation("CreatePipeline")

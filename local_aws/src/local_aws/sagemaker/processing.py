@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import job_checks, jobs, resources
+from local_aws.sagemaker import events, job_checks, jobs, kinds, resources
 from local_aws.sagemaker.container_job import ContainerRun
 from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError, input_shape, shape_structure
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 1024  # limit of the model's shape ExitMessage
 _KIND = "ProcessingJob"
+
+resources.declare(
+    kinds.job(
+        _KIND,
+        "processing-job",
+        events.described("SageMaker Processing Job State Change", events.milliseconds),
+    ),
+    "Describe",
+    "List",
+)
 
 
 class ProcessingRun(ContainerRun):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import resources
+from local_aws.sagemaker import events, resources
+from local_aws.sagemaker.kinds import Kind
 from local_aws.sagemaker.operations import operation
 from local_aws.sagemaker.protocol import ApiError
 
@@ -27,6 +28,33 @@ _REPLACED = (
     "ModelCard",
     "ModelLifeCycle",
     "ModelPackageRegistrationType",
+)
+
+resources.declare(
+    Kind(
+        _GROUP,
+        "model-package-group",
+        "ModelPackageGroupStatus",
+        ascending=True,
+        exists=("ValidationException", "Model Package Group already exists: {arn}"),
+    ),
+    "Describe",
+    "List",
+)
+resources.declare(
+    Kind(
+        _PACKAGE,
+        "model-package",
+        "ModelPackageStatus",
+        ascending=True,
+        # A version is told by its group and number; the name that Describe adds is not there.
+        event=events.described(
+            "SageMaker Model Package State Change",
+            events.iso,
+            tags=False,
+            omit={"ModelPackageName"},
+        ),
+    )
 )
 
 

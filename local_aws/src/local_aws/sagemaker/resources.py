@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.kinds import KINDS
+from local_aws.sagemaker.kinds import KINDS, Kind, register
 from local_aws.sagemaker.operations import operation
 from local_aws.sagemaker.protocol import ApiError, output_shape
 from local_aws.sagemaker.store import AlreadyExists
@@ -54,7 +54,7 @@ def create(
         service: The service.
         kind: Kind of the resource.
         request: The Create request; all of its members become the body, but for its tags.
-        name: The resource's name, where it is not ``request["<kind>Name"]``.
+        name: The resource's name, where the request does not hold it under its kind's member.
         **fields: Further members of the body, such as the first status.
 
     Returns:
@@ -63,15 +63,16 @@ def create(
     Raises:
         ApiError: The name is taken; code and text are those of the kind.
     """
-    name = name or str(request[f"{kind}Name"])
+    table = KINDS[kind]
+    name = name or str(request[table.name_member])
     arn = service.arn(kind, name)
-    body = {**request, f"{kind}Arn": arn, **fields}
+    body = {**request, table.arn_member: arn, **fields}
     tags = body.pop("Tags", [])
     with service.store.transaction():
         try:
             service.store.insert(kind, name, arn, body)
         except AlreadyExists:
-            code, text = KINDS[kind].exists
+            code, text = table.exists
             raise ApiError(code, text.format(kind=kind, arn=arn, name=name)) from None
         if tags:
             _write_tags(service, arn, {tag["Key"]: tag["Value"] for tag in tags})
@@ -87,7 +88,7 @@ def delete(service: Service, kind: str, name_or_arn: str) -> None:
         ApiError: It does not exist.
     """
     with service.store.transaction():
-        arn = require(service, kind, name_or_arn)[f"{kind}Arn"]
+        arn = require(service, kind, name_or_arn)[KINDS[kind].arn_member]
         service.store.delete(kind, arn)
         service.store.delete("Tags", arn)
 
@@ -180,7 +181,7 @@ def _matches(kind: str, body: Mapping[str, Any], request: Mapping[str, Any]) -> 
     return (
         not _MATCH_NOTHING & request.keys()
         and request.get("CrossAccountFilterOption") != "CrossAccount"
-        and request.get("NameContains", "") in body.get(f"{kind}Name", "")
+        and request.get("NameContains", "") in body.get(KINDS[kind].name_member, "")
         and request.get("StatusEquals", status) == status
         and (after is None or created > after)
         and (before is None or created < before)
@@ -190,13 +191,14 @@ def _matches(kind: str, body: Mapping[str, Any], request: Mapping[str, Any]) -> 
 
 
 def _sort_key(kind: str, sort_by: str) -> Callable[[dict[str, Any]], tuple[Any, str]]:
+    table = KINDS[kind]
     members = {
-        "Name": f"{kind}Name",
-        "Status": KINDS[kind].status_member or "",
+        "Name": table.name_member,
+        "Status": table.status_member or "",
         "PipelineExecutionArn": "PipelineExecutionArn",
     }
     member = members.get(sort_by, "CreationTime")
-    return lambda body: (body.get(member), body[f"{kind}Arn"])
+    return lambda body: (body.get(member), body[table.arn_member])
 
 
 def _read_token(token: str) -> tuple[Any, str]:
@@ -271,60 +273,51 @@ def _delete_tags(service: Service, request: dict[str, Any]) -> None:
         _write_tags(service, arn, kept)
 
 
-# Kinds with nothing but plain Create, Describe, List and Delete
+# Kinds of resources
 
 
-def _register_describe(kind: str) -> None:
-    @operation(f"Describe{kind}")
+def declare(kind: Kind, *verbs: str) -> None:
+    """Enter a kind of resource in the tables, with those of its operations that are plain.
+
+    Args:
+        kind: The kind.
+        *verbs: Which: ``Create`` (checked by the model alone), ``Describe``, ``List``, ``Delete``.
+
+    Raises:
+        ValueError: The kind or an operation is registered twice.
+    """
+    register(kind)
+    for verb in verbs:
+        _PLAIN[verb](kind)
+
+
+def _plain_create(kind: Kind) -> None:
+    @operation(f"Create{kind.name}")
+    def create_(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        return create(service, kind.name, request)
+
+
+def _plain_describe(kind: Kind) -> None:
+    @operation(f"Describe{kind.name}")
     def describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-        return require(service, kind, request[f"{kind}Name"])
+        return require(service, kind.name, request[kind.name_member])
 
 
-def _register_list(kind: str) -> None:
-    @operation(f"List{kind}s")
+def _plain_list(kind: Kind) -> None:
+    @operation(f"List{kind.name}s")
     def list_(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-        return list_resources(service, kind, request)
+        return list_resources(service, kind.name, request)
 
 
-def _register_delete(kind: str) -> None:
-    @operation(f"Delete{kind}")
+def _plain_delete(kind: Kind) -> None:
+    @operation(f"Delete{kind.name}")
     def delete_(service: Service, request: dict[str, Any]) -> None:
-        delete(service, kind, request[f"{kind}Name"])
+        delete(service, kind.name, request[kind.name_member])
 
 
-for _kind in (
-    "ProcessingJob",
-    "TrainingJob",
-    "TransformJob",
-    "Model",
-    "EndpointConfig",
-    "ModelPackageGroup",
-):
-    _register_describe(_kind)
-    _register_list(_kind)
-for _kind in ("Model", "EndpointConfig"):
-    _register_delete(_kind)
-
-
-@operation("CreateModel")
-def _create_model(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    if ("PrimaryContainer" in request) == ("Containers" in request):
-        raise ApiError(
-            "ValidationException", "Give one of PrimaryContainer and Containers, and only one"
-        )
-    for container in request.get("Containers", [request.get("PrimaryContainer")]):
-        if ("Image" in container) == ("ModelPackageName" in container):
-            raise ApiError(
-                "ValidationException", "Give a container one of Image and ModelPackageName"
-            )
-        if "ModelPackageName" in container:
-            require(service, "ModelPackage", container["ModelPackageName"])
-    return create(service, "Model", request)
-
-
-@operation("CreateEndpointConfig")
-def _create_endpoint_config(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    for variant in request["ProductionVariants"]:
-        if "ModelName" in variant:
-            require(service, "Model", variant["ModelName"])
-    return create(service, "EndpointConfig", request)
+_PLAIN = {
+    "Create": _plain_create,
+    "Describe": _plain_describe,
+    "List": _plain_list,
+    "Delete": _plain_delete,
+}

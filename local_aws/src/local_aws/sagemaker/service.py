@@ -156,7 +156,7 @@ class Service:
 
     def publish(self, kind: str, body: dict[str, Any], previous_status: str | None = None) -> None:
         """Send the event of a resource's change; kinds without events send none."""
-        tags = resources.tags_of(self, body[f"{kind}Arn"])
+        tags = resources.tags_of(self, body[KINDS[kind].arn_member])
         event = events.state_change(kind, body, previous_status, tags)
         if event:
             self.send(event)
@@ -185,15 +185,17 @@ class Service:
     # Machinery
 
     def client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
-        """Return the boto3 client of a service of this local AWS, made once."""
+        """Return the boto3 client of a service that SageMaker uses, made once."""
         with _CLIENTS_LOCK:
             if name not in self._clients:
+                credentials = self.settings.credentials()
                 self._clients[name] = _session().client(
                     name,
                     region_name=self.settings.region,
-                    endpoint_url=self.settings.endpoint_url,
-                    aws_access_key_id="test",
-                    aws_secret_access_key="test",  # noqa: S106 - any key is accepted locally
+                    endpoint_url=self.settings.endpoint_of(name),
+                    aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+                    aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
                     config=Config(
                         max_pool_connections=50,
                         retries={"mode": "standard"},

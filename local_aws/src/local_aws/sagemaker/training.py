@@ -12,7 +12,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import job_checks, jobs, resources
+from local_aws.sagemaker import events, job_checks, jobs, kinds, resources
 from local_aws.sagemaker.container_job import ContainerRun
 from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError
@@ -37,6 +37,16 @@ _PHASES = {
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
+
+resources.declare(
+    kinds.job(
+        _KIND,
+        "training-job",
+        events.described("SageMaker Training Job State Change", events.milliseconds_text),
+    ),
+    "Describe",
+    "List",
+)
 
 
 class TrainingRun(ContainerRun):

@@ -12,8 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import jobs, resources
-from local_aws.sagemaker.events import iso
+from local_aws.sagemaker import events, jobs, kinds, resources
 from local_aws.sagemaker.jobs import StopRequested
 from local_aws.sagemaker.logs import LogShipper
 from local_aws.sagemaker.operations import on_resume, operation
@@ -36,6 +35,17 @@ _MAX_PAYLOAD_MB = 100
 _DEFAULT_PAYLOAD_MB = 6
 _DEFAULT_TIMEOUT_SECONDS = 600
 _DEFAULT_RETRIES = 3
+
+resources.declare(
+    kinds.job(
+        _KIND,
+        "transform-job",
+        events.described("SageMaker Transform Job State Change", events.iso),
+        ascending=False,
+    ),
+    "Describe",
+    "List",
+)
 
 
 class TransformRun(jobs.Run):
@@ -109,7 +119,9 @@ class TransformRun(jobs.Run):
         folder.mkdir()
         transformer = Transformer(
             self._server,
-            Records.read(self.body, iso(started) if capture.get("GenerateInferenceId") else None),
+            Records.read(
+                self.body, events.iso(started) if capture.get("GenerateInferenceId") else None
+            ),
             limits,
             headers,
             self.storage,
