@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from usecase import config, metrics, prepare, tables
 from usecase.config import UseCase
 from usecase.model import Model
 from usecase.monitors import constraints, profile
+from usecase.problem import Target
 
 #: So large a share of the rows is history; two later parts are the traffic of `poe local`.
 HISTORY, TRAFFIC = 0.7, 0.15
@@ -218,15 +219,21 @@ def measure(
     sign = 1 if use_case.approval.higher_is_better else -1
     threshold, reached, notes = min(gates, key=lambda found: sign * found[0])
     known = known_values(parts, use_case)
+    window = min(WINDOW, (cleaned.height - history) // 2)
+    watched = problem.watched(first["test"][0], WINDOW)
+    tuned = problem.tuned(*first["validation"])
+    entries: dict[str, Any] = {name: value for name, (value, _) in tuned.items()}
+    target = replace(use_case.target, **entries)
     measures = Measures(
         metric=problem.METRIC,
         threshold=threshold,
         reached=reached,
-        target=problem.tuned(*first["validation"]),
+        target=tuned,
         settings={
             "domain_content_threshold": known,
-            "metrics": problem.watched(first["test"][0], WINDOW),
-            "min_labels": min(200, (cleaned.height - history) // 2),
+            "metrics": watched,
+            "tolerance": tolerance(first["test"], target, watched, window),
+            "min_labels": min(200, window),
         },
     )
     return measures, notes + moving(parts, use_case, known)
@@ -271,12 +278,7 @@ def gate(
     """
     labels, predictions = measured
     metric, better = problem.METRIC, 1 if use_case.approval.higher_is_better else -1
-    generator = np.random.default_rng(0)
-    drawn = []
-    for _ in range(DRAWS):
-        rows = generator.integers(0, len(labels), len(labels))
-        drawn.append(metrics.summary(labels[rows], predictions[rows], use_case.target)[metric])
-    deviation = float(np.nanstd(drawn))
+    deviation = deviations(measured, use_case.target, len(labels))[metric]
     reached = metrics.summary(labels, predictions, use_case.target)[metric]
     nothing = problem.no_skill(labels)
     gain = better * (reached - nothing)
@@ -294,6 +296,38 @@ def gate(
         )
     said = f"A first fit reached {reached:.3g} on the newest rows {of}; {how}."
     return threshold, said, notes
+
+
+def tolerance(measured: Measured, target: Target, watched: list[str], window: int) -> float:
+    """By what share the watched metrics of a window may be worse than the evaluation's.
+
+    The default, or three standard deviations of what chance makes of the difference when that is
+    more: the evaluation has its test data only, and a window has few rows.
+
+    Args:
+        measured: True values and predictions of the test data.
+        target: What is predicted.
+        watched: The metrics.
+        window: Rows of a window.
+    """
+    value = metrics.summary(*measured, target)
+    evaluation, later = (deviations(measured, target, rows) for rows in (len(measured[0]), window))
+    shares = [
+        3 * math.hypot(evaluation[name], later[name]) / abs(value[name])
+        for name in watched
+        if value[name] and math.isfinite(evaluation[name] + later[name])
+    ]
+    chance = math.ceil(20 * max(shares, default=0.0)) / 20
+    return min(0.95, max(config.ModelQuality().tolerance, chance))
+
+
+def deviations(measured: Measured, target: Target, rows: int) -> dict[str, float]:
+    """Standard deviations of the metrics, each measured on so many rows of the test data."""
+    labels, predictions = measured
+    generator = np.random.default_rng(0)
+    places = [generator.integers(0, len(labels), rows) for _ in range(DRAWS)]
+    drawn = [metrics.summary(labels[some], predictions[some], target) for some in places]
+    return {name: float(np.nanstd([each[name] for each in drawn])) for name in drawn[0]}
 
 
 def known_values(parts: dict[str, pl.DataFrame], use_case: UseCase) -> float:
