@@ -60,7 +60,11 @@ resources.declare(
 
 
 class TrainingRun(ContainerRun):
-    """One run of a training job."""
+    """One run of a training job.
+
+    Attributes:
+        metrics: What its MetricDefinitions have found so far.
+    """
 
     kind = _KIND
     log_group = "/aws/sagemaker/TrainingJobs"
@@ -68,7 +72,7 @@ class TrainingRun(ContainerRun):
     def __init__(self, service: Service, body: dict[str, Any]) -> None:
         super().__init__(service, body, body["ResourceConfig"])
         definitions = self._algorithm.get("MetricDefinitions", [])
-        self._metrics = TrainingMetrics(service, self.name, definitions)
+        self.metrics = TrainingMetrics(service, self.name, definitions)
         self._runtime = body.get("_Runtime", 0.0)
         self._interrupted = threading.Event()
         config = body.get("CheckpointConfig")
@@ -169,7 +173,7 @@ class TrainingRun(ContainerRun):
 
     def see_line(self, line: str) -> None:
         """Look for metrics in a line of output."""
-        self._metrics.see_line(line)
+        self.metrics.see_line(line)
 
     def failure_text(self, host: Host) -> str:
         """Return what the container wrote to ``/opt/ml/output/failure``."""
@@ -187,10 +191,12 @@ class TrainingRun(ContainerRun):
             self.update(_Runtime=self._runtime)
             return {}
         self._phase("Uploading")
-        self._metrics.send()
+        self.metrics.send()
         fields: dict[str, Any] = {}
-        if self._metrics.final:
-            self.update(FinalMetricDataList=list(self._metrics.final.values()))
+        if self.metrics.final:
+            final = list(self.metrics.final.values())
+            values = self.metrics.values if "TuningJobArn" in self.body else None
+            self.update(FinalMetricDataList=final, _MetricValues=values)
         base = self.body["OutputDataConfig"]["S3OutputPath"].rstrip("/") + f"/{self.name}/output"
         data = [host.ml / "output" / "data" for host in self.hosts]
         model = [host.ml / "model" for host in self.hosts]
@@ -315,7 +321,15 @@ def start(service: Service, request: dict[str, Any], **fields: object) -> dict[s
 
 @operation("StopTrainingJob")
 def _stop(service: Service, request: dict[str, Any]) -> None:
-    name = request["TrainingJobName"]
+    stop(service, request["TrainingJobName"])
+
+
+def stop(service: Service, name: str) -> None:
+    """Stop a training job.
+
+    Raises:
+        ApiError: It does not exist, or does not run (ValidationException).
+    """
     with service.store.transaction():
         body = resources.require(service, _KIND, name)
         jobs.stop_job(service, _KIND, name, **next_phase(body, "Stopping", time.time()))

@@ -31,6 +31,7 @@ class TrainingMetrics:
 
     Attributes:
         final: The last value of each metric, as FinalMetricDataList shows it.
+        values: All values of each metric, in their order.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TrainingMetrics:
         self._unsent: list[dict[str, Any]] = []
         self._sent_at = time.monotonic()
         self.final: dict[str, dict[str, Any]] = {}
+        self.values: dict[str, list[float]] = {d["Name"]: [] for d in definitions}
 
     def see_line(self, line: str) -> None:
         """Look for metrics in a line; the last value of each is the final one."""
@@ -83,6 +85,7 @@ class TrainingMetrics:
         }
         with self._lock:
             self._unsent.append(datum)
+            self.values[name].append(value)
             self.final[name] = {"MetricName": name, "Value": value, "Timestamp": now}
 
 
