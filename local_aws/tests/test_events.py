@@ -41,6 +41,16 @@ def test_training_job() -> None:
     check(events.state_change("TrainingJob", body, "InProgress", {}), example)
 
 
+def test_tuning_job() -> None:
+    example = golden("tuning_job")
+    body = {
+        key: int(value) / 1000 if key.endswith("Time") else value
+        for key, value in example["detail"].items()
+    }
+    del body["Tags"]
+    check(events.state_change("HyperParameterTuningJob", body, "InProgress", {}), example)
+
+
 def test_transform_job() -> None:
     example = golden("transform_job")
     body = {

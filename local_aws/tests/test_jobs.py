@@ -22,6 +22,8 @@ from job_requests import (
     s3_output,
 )
 
+from local_aws.sagemaker import jobs
+
 
 def test_eight_jobs_at_once(aws: Aws) -> None:
     code = (
@@ -51,13 +53,13 @@ def test_a_clean_stop_fails_what_runs_and_leaves_no_process(
     service.call("CreateProcessingJob", processing_request(tmp_path, "job", SLOW))
     log = tmp_path / "jobs" / "processing-job" / "log.txt"
     until(lambda: log.exists() and "up" in log.read_text())
-    body = service.store.get("ProcessingJob", "job")
-    assert body is not None
-    pid = body["_Process"]["Pid"]
+    (process,) = service.store.list(jobs.PROCESS)
+    pid = process["Pid"]
     service.close()
     assert not Path(f"/proc/{pid}").exists()
     again = make_service(tmp_path, emulator_port, isolation, lambda *_: None)
     described = again.call("DescribeProcessingJob", {"ProcessingJobName": "job"})
+    assert again.store.list(jobs.PROCESS) == []
     again.close()
     assert described["ProcessingJobStatus"] == "Failed"
     assert described["FailureReason"].startswith("InternalServerError: The local AWS was stopped")

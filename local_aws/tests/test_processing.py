@@ -240,13 +240,11 @@ def test_a_name_is_used_once(aws: Aws) -> None:
 
 def test_what_cannot_be_done_is_refused_with_the_member_s_name(aws: Aws) -> None:
     base = processing_request(aws.folder, "job", "pass")
-    cluster = {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
     uri = f"s3://{aws.bucket}/x"
     wrong_output = s3_output(uri)
     wrong_output["S3Output"] = {**wrong_output["S3Output"], "LocalPath": "/tmp/x"}  # noqa: S108 - in a request
     athena = {"InputName": "sql", "DatasetDefinition": {}}
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"ProcessingResources": {"ClusterConfig": cluster}}, "InstanceCount"),
         ({"ProcessingInputs": [s3_input(uri, S3InputMode="Pipe")]}, "S3InputMode"),
         ({"ProcessingInputs": [s3_input(uri), s3_input(uri)]}, "InputName"),
         ({"ProcessingInputs": [athena]}, "S3Input"),

@@ -174,11 +174,14 @@ def test_an_empty_channel_fails_the_job(aws: Aws) -> None:
 def test_training_requests_that_cannot_be_done_are_refused(aws: Aws) -> None:
     output = f"s3://{aws.bucket}/models"
     uri = f"s3://{aws.bucket}/x"
-    instances = {"InstanceCount": 2, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    instances = {"InstanceCount": 255, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    group = {"InstanceGroupName": "g", "InstanceCount": 1, "InstanceType": "ml.m5.large"}
+    groups = {"InstanceGroups": [group], "VolumeSizeInGB": 1}
     files = {"FileSystemId": "fs-12345678901", "FileSystemAccessMode": "ro"}
     files |= {"FileSystemType": "EFS", "DirectoryPath": "/"}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"ResourceConfig": instances}, "InstanceCount"),
+        ({"ResourceConfig": groups}, "InstanceGroups"),
         ({"InputDataConfig": [channel("a", uri), channel("a", uri)]}, "ChannelName"),
         ({"InputDataConfig": [channel("a", uri) | {"InputMode": "Pipe"}]}, "Pipe"),
         ({"InputDataConfig": [channel("a", uri) | {"CompressionType": "Gzip"}]}, "Compression"),

@@ -23,7 +23,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,13 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ML_PATH = re.compile(r"(?<![\w.-])/opt/ml(?![\w.-])")  # not the key of s3://bucket/opt/ml
 _POLL_SECONDS = 0.01
 
-# $1 is the folder to see as /opt/ml, $2 an empty folder beside it. Where the host has no /opt/ml,
-# and none may be made, /opt becomes a memory file system with all that was in it mounted back.
+# $1 is the folder to see as /opt/ml, $2 an empty folder beside it, $3 the file to see as
+# /etc/hosts, if any. Where the host has no /opt/ml, and none may be made, /opt becomes a memory
+# file system with all that was in it mounted back.
 _MOUNT_SCRIPT = """set -e
-ml=$1 stage=$2
-shift 2
+ml=$1 stage=$2 hosts=$3
+shift 3
+if [ -n "$hosts" ] && [ -e /etc/hosts ]; then mount --bind "$hosts" /etc/hosts; fi
 if [ -d /opt/ml ]; then
   mount --bind "$ml" /opt/ml
 else
@@ -70,6 +73,7 @@ class Container:
         env: Environment beside the image's.
         ml: Folder that becomes ``/opt/ml``.
         log: File that standard output and error are appended to.
+        addresses: IP addresses of host names that it is to know. ``environment`` cannot tell it.
     """
 
     image: Image
@@ -77,6 +81,7 @@ class Container:
     env: dict[str, str]
     ml: Path
     log: Path
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 def base_environment(settings: Settings, home: Path) -> dict[str, str]:
@@ -113,9 +118,9 @@ def start(container: Container, isolation: str) -> subprocess.Popen[bytes]:
         stage.mkdir(exist_ok=True)
         flags = ["-m"] if os.geteuid() == 0 else ["-Urm"]
         shell = ["/bin/sh", "-c", _MOUNT_SCRIPT, "container", str(ml), str(stage)]
-        argv = [_tool("unshare"), *flags, *shell, *argv]
+        argv = [_tool("unshare"), *flags, *shell, str(_hosts_file(container) or ""), *argv]
     elif isolation == "bubblewrap":
-        argv = _bubblewrap(ml, argv)
+        argv = _bubblewrap(ml, _hosts_file(container), argv)
     elif isolation == "environment":
         argv = [_ML_PATH.sub(str(ml), argument) for argument in argv]
         env = {name: _ML_PATH.sub(str(ml), value) for name, value in env.items()}
@@ -154,12 +159,19 @@ def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
     May be called while another thread is in ``wait``.
     """
-    _signal(process, signal.SIGTERM)
+    stop_all([process], grace_seconds)
+
+
+def stop_all(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float) -> None:
+    """End several containers as ``stop`` ends one; they have the grace period together."""
+    for process in processes:
+        _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
-    while not _exited(process) and time.monotonic() < deadline:
+    while not all(map(_exited, processes)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-    _signal(process, signal.SIGKILL)
-    process.wait()
+    for process in processes:
+        _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def start_time(pid: int) -> str | None:
@@ -201,8 +213,19 @@ def detect_isolation() -> str:
     return next(filter(works, ("namespace", "bubblewrap")), "environment")
 
 
-def _bubblewrap(ml: Path, argv: list[str]) -> list[str]:
-    binds = []
+def _hosts_file(container: Container) -> Path | None:
+    """Write what the container is to see as /etc/hosts: its own names, then those of this host."""
+    if not container.addresses:
+        return None
+    names = "".join(f"{address} {name}\n" for name, address in container.addresses.items())
+    known = Path("/etc/hosts")
+    path = container.ml.resolve().with_name("hosts")
+    path.write_text(names + (known.read_text() if known.exists() else ""))
+    return path
+
+
+def _bubblewrap(ml: Path, hosts: Path | None, argv: list[str]) -> list[str]:
+    binds = ["--bind-try", str(hosts), "/etc/hosts"] if hosts else []
     for entry in sorted(Path("/opt").iterdir()):
         if entry.is_symlink():
             binds += ["--symlink", str(entry.readlink()), str(entry)]

@@ -239,10 +239,8 @@ class LocalAws:
         if not database.exists():
             return
         query = """
-            select json_extract(body, '$._Process.Pid'), json_extract(body, '$._Process.Started')
-            from resources where json_extract(body, '$._Process.Pid') is not null
-            union select json_extract(body, '$.Pid'), json_extract(body, '$.Started')
-            from resources where kind = 'ServingProcess'
+            select json_extract(body, '$.Pid'), json_extract(body, '$.Started')
+            from resources where kind in ('JobProcess', 'ServingProcess')
         """
         # A state that cannot be read is one more reason to wipe it.
         with contextlib.suppress(sqlite3.Error), sqlite3.connect(database) as connection:

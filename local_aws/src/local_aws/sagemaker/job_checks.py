@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from local_aws.sagemaker.hosts import MAX_HOSTS
 from local_aws.sagemaker.protocol import ApiError
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker.service import Service
 
 
 def required(path: str, given: Mapping[str, Any], member: str) -> Any:  # noqa: ANN401 - JSON
@@ -24,16 +28,27 @@ def required(path: str, given: Mapping[str, Any], member: str) -> Any:  # noqa: 
     return given[member]
 
 
-def check_single_instance(member: str, config: Mapping[str, Any]) -> None:
-    """Refuse what asks for several hosts.
+def check_instances(service: Service, member: str, config: Mapping[str, Any]) -> None:
+    """Refuse hosts that a job cannot have here.
 
     Raises:
-        ApiError: More than one instance, or instance groups (ValidationException).
+        ApiError: Instance groups, no instance, or more than this isolation or the addresses of one
+            local AWS allow (ValidationException).
     """
-    if config.get("InstanceCount", 1) != 1 or "InstanceGroups" in config:
+    if "InstanceGroups" in config:
         raise ApiError(
             "ValidationException",
-            f"{member}: the local AWS runs a job on one instance; set InstanceCount to 1",
+            f"{member}: the local AWS has no InstanceGroups; give InstanceType and InstanceCount",
+        )
+    count = config.get("InstanceCount", 1)
+    if not 1 <= count <= MAX_HOSTS:
+        raise ApiError("ValidationException", f"{member}: InstanceCount must be 1 to {MAX_HOSTS}")
+    if count > 1 and service.settings.isolation == "environment":
+        raise ApiError(
+            "ValidationException",
+            f"{member}: without mount namespaces the hosts of a job have no names to find each "
+            "other by; set InstanceCount to 1, or start the local AWS with --isolation namespace "
+            "or bubblewrap",
         )
 
 

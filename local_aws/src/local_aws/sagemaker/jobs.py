@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from local_aws.images import Image
     from local_aws.sagemaker.service import Service
 
-HOST = "algo-1"
 RUNNING = ("InProgress", "Stopping")
+
+PROCESS = "JobProcess"
+"""Kind of the records of jobs' processes, by their number: Pid, Started, and the Job's ARN."""
 
 MAX_REASON = 1024
 """Characters of a FailureReason (limit of the model's shape)."""
@@ -54,6 +57,7 @@ class Run(ABC):
         self.folder = job_folder(service, self.kind, self.name)
         self.ml = self.folder / "ml"
         self.done = threading.Event()
+        self.addresses: list[str] = []
         self._abort_reason = ""
         self._stop = threading.Event()
 
@@ -81,6 +85,15 @@ class Run(ABC):
     @abstractmethod
     def final_fields(self, status: str) -> dict[str, Any]:
         """Return members that go with the final status: Completed, Failed or Stopped."""
+
+    def survives(self) -> bool:
+        """Whether the job goes on at the next start when the local AWS is stopped meanwhile."""
+        return False
+
+    @property
+    def aborting(self) -> bool:
+        """Whether the job ends because the local AWS does."""
+        return bool(self._abort_reason)
 
     @property
     def stopping(self) -> bool:
@@ -131,6 +144,10 @@ class Run(ABC):
             self._end(fields)
 
     def _end(self, fields: dict[str, Any]) -> None:
+        if self._abort_reason and self.survives():
+            self.service.runs.pop(self.arn, None)
+            self.done.set()
+            return
         if self._abort_reason:
             fields["FailureReason"] = f"InternalServerError: {self._abort_reason}"
         elif self._stop.is_set():
@@ -144,7 +161,7 @@ class Run(ABC):
             with self.service.store.transaction():
                 self.update()  # what a Stop request wrote meanwhile is to be kept
                 fields |= self.final_fields(status)
-                self.service.set_status(self.kind, self.arn, status, _Process=None, **fields)
+                self.service.set_status(self.kind, self.arn, status, **fields)
         finally:
             self.service.runs.pop(self.arn, None)
             self.done.set()
@@ -239,25 +256,49 @@ def job_folder(service: Service, kind: str, name: str) -> Path:
     return service.settings.data_dir / "jobs" / f"{prefix}-{name}"
 
 
-def fail_left_over(service: Service, kind: str, **fields: object) -> None:
+def record_process(service: Service, arn: str, pid: int) -> None:
+    """Write down a process of a job, so that the next start finds it if this one is killed."""
+    service.store.delete(PROCESS, str(pid))  # left by one that had the number before
+    body = {"Pid": pid, "Started": containers.start_time(pid), "Job": arn}
+    service.store.insert(PROCESS, str(pid), str(pid), body)
+
+
+def forget_process(service: Service, pid: int) -> None:
+    """Forget a process of a job that has ended."""
+    service.store.delete(PROCESS, str(pid))
+
+
+def end_orphans(service: Service, arn: str) -> None:
+    """End what a former local AWS left running of a job."""
+    for process in service.store.list(PROCESS, Job=arn):
+        containers.kill_orphan(process["Pid"], process["Started"])
+        forget_process(service, process["Pid"])
+
+
+def fail_left_over(
+    service: Service,
+    kind: str,
+    goes_on: Callable[[dict[str, Any]], bool] = lambda _: False,
+    **fields: object,
+) -> None:
     """Fail the jobs that ran when a former process was killed, and end their containers.
 
     Args:
         service: The service.
         kind: Kind of the jobs.
+        goes_on: Tells which jobs are to be left as they are.
         **fields: Members to set beside the status.
     """
     for status in RUNNING:
         for body in service.store.list(kind, **{f"{kind}Status": status}):
-            process = body.get("_Process")
-            if process:
-                containers.kill_orphan(process["Pid"], process["Started"])
+            if goes_on(body):
+                continue
+            end_orphans(service, body[f"{kind}Arn"])
             service.set_status(
                 kind,
                 body[f"{kind}Arn"],
                 "Failed",
                 FailureReason="InternalServerError: The local AWS was killed while the job ran.",
-                _Process=None,
                 **fields,
             )
 

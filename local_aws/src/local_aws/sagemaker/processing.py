@@ -11,12 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker import events, job_checks, jobs, kinds, resources
-from local_aws.sagemaker.container_job import ContainerRun
+from local_aws.sagemaker.container_job import ContainerRun, read_text
 from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError, input_shape, shape_structure
 
 if TYPE_CHECKING:
     from local_aws.images import Image
+    from local_aws.sagemaker.hosts import Host
     from local_aws.sagemaker.service import Service
 
 _MAX_MESSAGE = 1024  # limit of the model's shape ExitMessage
@@ -39,26 +40,33 @@ class ProcessingRun(ContainerRun):
     kind = _KIND
     log_group = "/aws/sagemaker/ProcessingJobs"
 
+    def __init__(self, service: Service, body: dict[str, Any]) -> None:
+        super().__init__(service, body, body["ProcessingResources"]["ClusterConfig"])
+
+    def work(self) -> dict[str, Any]:
+        """Tell of the start; then as all jobs of containers."""
+        self.update(ProcessingStartTime=time.time())
+        return super().work()
+
     def image_uri(self) -> str:
         """Return the URI of the image to run."""
         uri: str = self.body["AppSpecification"]["ImageUri"]
         return uri
 
-    def prepare(self) -> None:
+    def prepare(self, host: Host) -> None:
         """Write the configuration files and bring the inputs in."""
-        self.update(ProcessingStartTime=time.time())
         described = input_shape("CreateProcessingJob")
         config = {f"{_KIND}Arn": self.arn, **shape_structure(described, self.body)}
-        self.write_json("config/processingjobconfig.json", config)
-        hosts = {"current_host": jobs.HOST, "hosts": [jobs.HOST]}
-        self.write_json("config/resourceconfig.json", hosts)
-        (self.ml / "output").mkdir()
+        self.write_json(host, "config/processingjobconfig.json", config)
+        names = {"current_host": host.name, "hosts": [other.name for other in self.hosts]}
+        self.write_json(host, "config/resourceconfig.json", names)
+        (host.ml / "output").mkdir()
         for source in self.body.get("ProcessingInputs", []):
             s3 = source["S3Input"]
-            folder = self.local_path(s3["LocalPath"])
-            self.storage.download(s3["S3Uri"], folder, s3["S3DataType"])
+            folder = host.local_path(s3["LocalPath"])
+            self.storage.download(s3["S3Uri"], folder, s3["S3DataType"], share=self.share(s3, host))
         for target in self._outputs():
-            self.local_path(target["LocalPath"]).mkdir(parents=True, exist_ok=True)
+            host.local_path(target["LocalPath"]).mkdir(parents=True, exist_ok=True)
 
     def command(self, image: Image) -> list[str]:
         """Return the container's program and arguments."""
@@ -73,19 +81,19 @@ class ProcessingRun(ContainerRun):
 
     def finish(self, exit_code: int) -> dict[str, Any]:  # noqa: ARG002 - outputs of a failed job too
         """Read the exit message and upload the outputs, whatever became of the container."""
-        message = self.ml / "output" / "message"
-        fields = {}
-        if message.is_file():
-            fields["ExitMessage"] = message.read_text(errors="replace")[:_MAX_MESSAGE]
+        messages = (read_text(host.ml / "output" / "message") for host in self.hosts)
+        message = next(filter(None, messages), "")
+        fields = {"ExitMessage": message[:_MAX_MESSAGE]} if message else {}
         self.update(**fields)
         for target in self._outputs():
-            self.storage.upload(self.local_path(target["LocalPath"]), target["S3Uri"])
+            for host in self.hosts:
+                self.storage.upload(host.local_path(target["LocalPath"]), target["S3Uri"])
         return fields
 
     def final_fields(self, status: str) -> dict[str, Any]:
         """Return the end time and, for a job out of time, the reason."""
         fields: dict[str, Any] = {"ProcessingEndTime": time.time()}
-        if status == "Stopped" and self.timed_out:
+        if status == "Stopped" and self.exceeded:
             fields["FailureReason"] = "ClientError: The job ran longer than MaxRuntimeInSeconds."
         return fields
 
@@ -96,9 +104,8 @@ class ProcessingRun(ContainerRun):
 
 @operation("CreateProcessingJob")
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    job_checks.check_single_instance(
-        "processingResources.clusterConfig", request["ProcessingResources"]["ClusterConfig"]
-    )
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    job_checks.check_instances(service, "processingResources.clusterConfig", cluster)
     inputs = request.get("ProcessingInputs", [])
     outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", [])
     job_checks.check_unique("InputName", [source["InputName"] for source in inputs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -61,7 +61,12 @@ class Storage:
         self.role_arn = role_arn
 
     def download(
-        self, uri: str, folder: Path, data_type: str = "S3Prefix", may_be_empty: bool = False
+        self,
+        uri: str,
+        folder: Path,
+        data_type: str = "S3Prefix",
+        may_be_empty: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> int:
         """Bring an input into a folder.
 
@@ -72,6 +77,8 @@ class Storage:
             folder: Where to; made if it is not there.
             data_type: ``S3Prefix`` or ``ManifestFile``.
             may_be_empty: Whether it is no error that nothing is there.
+            share: Index and number of those who share the objects out among themselves, one each
+                in turn.
 
         Returns:
             Number of objects.
@@ -80,7 +87,8 @@ class Storage:
             StorageError: Nothing is there, or S3 refused.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        found = self.objects(uri, data_type, may_be_empty)
+        index, count = share
+        found = self.objects(uri, data_type, may_be_empty)[index::count]
         for item in found:
             self.fetch(item, _inside(folder, item.name))
         return len(found)
@@ -142,11 +150,11 @@ class Storage:
                 count += 1
         return count
 
-    def upload_archive(self, folder: Path, uri: str, scratch: Path) -> None:
-        """Send a folder's content as one ``.tar.gz``, its entries at the root of the archive.
+    def upload_archive(self, folders: Sequence[Path], uri: str, scratch: Path) -> None:
+        """Send what is in folders as one ``.tar.gz``, their entries at the root of the archive.
 
         Args:
-            folder: What to pack.
+            folders: What to pack.
             uri: Key to write.
             scratch: File to pack into; removed afterwards.
 
@@ -155,8 +163,9 @@ class Storage:
         """
         # Level 1: the disk and the network here are the same machine's, only packing takes time.
         with tarfile.open(scratch, "w:gz", compresslevel=1) as archive:
-            for path in sorted(folder.iterdir()):
-                archive.add(path, arcname=path.name)
+            for folder in folders:
+                for path in sorted(folder.iterdir()):
+                    archive.add(path, arcname=path.name)
         self.put(scratch, *split_uri(uri))
         scratch.unlink()
 

@@ -8,22 +8,30 @@ and of the pages beside it on output and on signals of success and failure.
 from __future__ import annotations
 
 import math
-import re
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import events, job_checks, jobs, kinds, resources
-from local_aws.sagemaker.container_job import ContainerRun
+from local_aws.sagemaker import events, jobs, kinds, resources, training_checks
+from local_aws.sagemaker.checkpoints import Checkpoints
+from local_aws.sagemaker.container_job import MAX_RUNTIME, ContainerRun, read_text
 from local_aws.sagemaker.operations import on_resume, operation
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.sagemaker.training_metrics import TrainingMetrics
 
 if TYPE_CHECKING:
     from local_aws.images import Image
+    from local_aws.sagemaker.hosts import Host
     from local_aws.sagemaker.service import Service
 
 _KIND = "TrainingJob"
 _INSTANCE_GROUP = "homogeneousCluster"
-_CHECKPOINTS = "/opt/ml/checkpoints"
+_MAX_WAIT = "MaxWaitTimeExceeded"
+_LAST_PHASES = ("Completed", "Failed", "Stopped", MAX_RUNTIME, _MAX_WAIT)
+_WATCH_SECONDS = 0.5
+
+INTERRUPT = "interrupt"
+"""File in a spot training job's folder that asks for an interruption."""
 
 # SecondaryStatus and its message, as DescribeTrainingJob shows them.
 _PHASES = {
@@ -35,7 +43,9 @@ _PHASES = {
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
-    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "Interrupted": "Training job interrupted: its instances were taken away",
+    MAX_RUNTIME: "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    _MAX_WAIT: "Training job exceeded MaxWaitTimeInSeconds provided",
 }
 
 resources.declare(
@@ -50,46 +60,97 @@ resources.declare(
 
 
 class TrainingRun(ContainerRun):
-    """One run of a training job."""
+    """One run of a training job.
+
+    Attributes:
+        metrics: What its MetricDefinitions have found so far.
+    """
 
     kind = _KIND
     log_group = "/aws/sagemaker/TrainingJobs"
 
     def __init__(self, service: Service, body: dict[str, Any]) -> None:
-        super().__init__(service, body)
+        super().__init__(service, body, body["ResourceConfig"])
         definitions = self._algorithm.get("MetricDefinitions", [])
-        self._metric_patterns = {d["Name"]: re.compile(d["Regex"]) for d in definitions}
-        self._metrics: dict[str, dict[str, Any]] = {}
+        self.metrics = TrainingMetrics(service, self.name, definitions)
+        self._runtime = body.get("_Runtime", 0.0)
+        self._interrupted = threading.Event()
+        config = body.get("CheckpointConfig")
+        self._checkpoints = Checkpoints(self.storage, config, self.hosts) if config else None
 
     @property
     def _algorithm(self) -> dict[str, Any]:
         algorithm: dict[str, Any] = self.body["AlgorithmSpecification"]
         return algorithm
 
+    def interrupt(self) -> None:
+        """Take the spot instances away: the job starts over, from its checkpoints if it has any.
+
+        Containers get SIGTERM and two minutes, as EC2 gives notice. If none runs nothing happens.
+        """
+        if all(host.process is None or host.exit_code is not None for host in self.hosts):
+            return
+        self._interrupted.set()
+        self.end_processes(self.service.settings.stop_grace_seconds)
+
+    def survives(self) -> bool:
+        """Whether the job starts over when the local AWS does."""
+        return may_start_over(self.body) and not self.exceeded
+
+    def time_limits(self) -> dict[str, float]:
+        """Add the time that a spot training job may take with all its interruptions."""
+        limits = super().time_limits()
+        wait = self.body.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        if wait is not None:
+            limits[_MAX_WAIT] = self.body["CreationTime"] + wait - time.time()
+        return limits
+
+    def work(self) -> dict[str, Any]:
+        """Run the containers, and once more after each interruption."""
+        if self.body.get("EnableManagedSpotTraining"):
+            self.service.submit(self._watch)
+        while True:
+            fields = self._attempt()
+            if self.stopping or not self._interrupted.is_set():
+                return fields
+            self._interrupted.clear()
+            self._phase("Interrupted")
+            self.start_over()
+            self._phase("Starting")
+
+    def _attempt(self) -> dict[str, Any]:
+        begun = self.body.get("TrainingStartTime") or time.time()
+        self._phase("Downloading", TrainingStartTime=begun)
+        if self._checkpoints:
+            self._checkpoints.restore()
+        return super().work()
+
+    def _goes_on(self) -> bool:
+        """Whether the containers have ended only for now."""
+        if self.stopping:
+            return self.aborting and self.survives()
+        return self._interrupted.is_set()
+
     def image_uri(self) -> str:
         """Return the URI of the image to run."""
         uri: str = self._algorithm["TrainingImage"]
         return uri
 
-    def prepare(self) -> None:
+    def prepare(self, host: Host) -> None:
         """Write the configuration files and bring the channels in."""
-        self._phase("Downloading", TrainingStartTime=time.time())
         for name in ("model", "output/data", "input/data"):
-            (self.ml / name).mkdir(parents=True)
-        self.write_json("input/config/hyperparameters.json", self.body.get("HyperParameters", {}))
-        self.write_json("input/config/resourceconfig.json", self._resource_config())
+            (host.ml / name).mkdir(parents=True)
+        hyperparameters = self.body.get("HyperParameters", {})
+        self.write_json(host, "input/config/hyperparameters.json", hyperparameters)
+        self.write_json(host, "input/config/resourceconfig.json", self._resource_config(host))
         channels = self.body.get("InputDataConfig", [])
-        self.write_json(
-            "input/config/inputdataconfig.json", {c["ChannelName"]: _channel(c) for c in channels}
-        )
+        config = {c["ChannelName"]: _channel(c) for c in channels}
+        self.write_json(host, "input/config/inputdataconfig.json", config)
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
-            folder = self.ml / "input" / "data" / channel["ChannelName"]
-            self.storage.download(source["S3Uri"], folder, source["S3DataType"])
-        checkpoints = self.body.get("CheckpointConfig")
-        if checkpoints:
-            saved = self.local_path(checkpoints.get("LocalPath", _CHECKPOINTS))
-            self.storage.download(checkpoints["S3Uri"], saved, may_be_empty=True)
+            folder = host.ml / "input" / "data" / channel["ChannelName"]
+            share = self.share(source, host)
+            self.storage.download(source["S3Uri"], folder, source["S3DataType"], share=share)
 
     def command(self, image: Image) -> list[str]:
         """Return the container's program and arguments; an image is run with ``train``."""
@@ -102,6 +163,8 @@ class TrainingRun(ContainerRun):
     def environment(self) -> dict[str, str]:
         """Return the job's own environment."""
         self._phase("Training")
+        if self._checkpoints:
+            self._checkpoints.start()
         return {
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
@@ -109,41 +172,40 @@ class TrainingRun(ContainerRun):
         }
 
     def see_line(self, line: str) -> None:
-        """Look for metrics in a line of output; the last value of each is the final one."""
-        super().see_line(line)
-        for name, pattern in self._metric_patterns.items():
-            for match in pattern.finditer(line):
-                value = _number(match)
-                if value is not None:
-                    self._metrics[name] = {
-                        "MetricName": name,
-                        "Value": value,
-                        "Timestamp": time.time(),
-                    }
+        """Look for metrics in a line of output."""
+        self.metrics.see_line(line)
 
-    def failure_text(self) -> str:
+    def failure_text(self, host: Host) -> str:
         """Return what the container wrote to ``/opt/ml/output/failure``."""
-        path = self.ml / "output" / "failure"
-        return path.read_text(errors="replace") if path.is_file() else ""
+        return read_text(host.ml / "output" / "failure")
 
     def finish(self, exit_code: int) -> dict[str, Any]:
-        """Upload ``output.tar.gz``, checkpoints and, unless the job failed, ``model.tar.gz``."""
+        """Upload ``output.tar.gz``, checkpoints and, unless the job failed, ``model.tar.gz``.
+
+        What several hosts wrote to the same folder is put into one archive
+        ("Amazon SageMaker AI Training Storage Folders", Tips and considerations).
+        """
+        if self._checkpoints:
+            self._checkpoints.close()
+        if self._goes_on():
+            self.update(_Runtime=self._runtime)
+            return {}
         self._phase("Uploading")
+        self.metrics.send()
         fields: dict[str, Any] = {}
-        if self._metrics:
-            self.update(FinalMetricDataList=list(self._metrics.values()))
-        checkpoints = self.body.get("CheckpointConfig")
-        if checkpoints:
-            folder = self.local_path(checkpoints.get("LocalPath", _CHECKPOINTS))
-            self.storage.upload(folder, checkpoints["S3Uri"])
+        if self.metrics.final:
+            final = list(self.metrics.final.values())
+            values = self.metrics.values if "TuningJobArn" in self.body else None
+            self.update(FinalMetricDataList=final, _MetricValues=values)
         base = self.body["OutputDataConfig"]["S3OutputPath"].rstrip("/") + f"/{self.name}/output"
-        data, model = self.ml / "output" / "data", self.ml / "model"
-        if any(data.iterdir()):
+        data = [host.ml / "output" / "data" for host in self.hosts]
+        model = [host.ml / "model" for host in self.hosts]
+        if _any_file(data):
             self.storage.upload_archive(
                 data, f"{base}/output.tar.gz", self.folder / "output.tar.gz"
             )
         # A stopped job may have used its 120 seconds to save a model; AWS keeps that too.
-        if exit_code == 0 or (self.stopping and any(model.iterdir())):
+        if exit_code == 0 or (self.stopping and _any_file(model)):
             self.storage.upload_archive(model, f"{base}/model.tar.gz", self.folder / "model.tar.gz")
             fields["ModelArtifacts"] = {"S3ModelArtifacts": f"{base}/model.tar.gz"}
         return fields
@@ -151,34 +213,44 @@ class TrainingRun(ContainerRun):
     def final_fields(self, status: str) -> dict[str, Any]:
         """Return the last phase and the times."""
         now = time.time()
-        phase = "MaxRuntimeExceeded" if status == "Stopped" and self.timed_out else status
-        seconds = math.ceil(now - self.body.get("TrainingStartTime", now))
+        phase = self.exceeded if status == "Stopped" and self.exceeded else status
+        started = self.body.get("TrainingStartTime", now)
+        seconds = math.ceil(now - started)
         return {
             "TrainingEndTime": now,
             "TrainingTimeInSeconds": seconds,
-            "BillableTimeInSeconds": seconds,
-            **_next_phase(self.body, phase, now),
+            "BillableTimeInSeconds": min(seconds, math.ceil(now - started - _lost(self.body))),
+            **next_phase(self.body, phase, now),
         }
 
     def _phase(self, phase: str, **fields: object) -> None:
         with self.service.store.transaction():
             stored = resources.require(self.service, _KIND, self.arn)
             if stored["TrainingJobStatus"] == "InProgress":
-                fields |= _next_phase(stored, phase, time.time())
+                fields |= next_phase(stored, phase, time.time())
             self.update(**fields)
 
-    def _resource_config(self) -> dict[str, Any]:
+    def _watch(self) -> None:
+        """Wait for `local-aws interrupt`, which leaves a file."""
+        asked = self.folder / INTERRUPT
+        while not self.done.wait(_WATCH_SECONDS):
+            if asked.exists():
+                asked.unlink()
+                self.interrupt()
+
+    def _resource_config(self, host: Host) -> dict[str, Any]:
         instance_type = self.body["ResourceConfig"].get("InstanceType", "ml.m5.large")
+        names = [other.name for other in self.hosts]
         return {
-            "current_host": jobs.HOST,
+            "current_host": host.name,
             "current_instance_type": instance_type,
             "current_group_name": _INSTANCE_GROUP,
-            "hosts": [jobs.HOST],
+            "hosts": names,
             "instance_groups": [
                 {
                     "instance_group_name": _INSTANCE_GROUP,
                     "instance_type": instance_type,
-                    "hosts": [jobs.HOST],
+                    "hosts": names,
                 }
             ],
             # The interface of a program's own traffic must be one that this host has.
@@ -198,99 +270,69 @@ def _channel(channel: dict[str, Any]) -> dict[str, str]:
     return entry
 
 
-def _number(match: re.Match[str]) -> float | None:
-    """Read the value that a metric's pattern caught: its first group, or all of it."""
-    try:
-        value = float(match.group(1) if match.re.groups else match.group())
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
+def _any_file(folders: list[Path]) -> bool:
+    return any(any(folder.iterdir()) for folder in folders if folder.is_dir())
 
 
-def _next_phase(body: dict[str, Any], phase: str, now: float) -> dict[str, Any]:
+def may_start_over(body: dict[str, Any]) -> bool:
+    """Whether a job goes on after the end of its instances: spot training, or with retries left."""
+    attempts = body.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+    return bool(body.get("EnableManagedSpotTraining")) or body.get("_Retries", 0) < attempts
+
+
+def _lost(body: dict[str, Any]) -> float:
+    """Return the seconds between interruptions and the beginning of the next attempts."""
+    history = body.get("SecondaryStatusTransitions", [])
+    lost = 0.0
+    for entry in history[1:]:  # the first one is before the training's start
+        if entry["Status"] in ("Interrupted", "Starting"):
+            lost += entry.get("EndTime", entry["StartTime"]) - entry["StartTime"]
+    return lost
+
+
+def next_phase(body: dict[str, Any], phase: str, now: float) -> dict[str, Any]:
     """Return SecondaryStatus and its history with a new phase begun."""
     history = [dict(entry) for entry in body.get("SecondaryStatusTransitions", [])]
     if history:
         history[-1].setdefault("EndTime", now)
     entry = {"Status": phase, "StartTime": now, "StatusMessage": _PHASES[phase]}
-    if phase in ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded"):
+    if phase in _LAST_PHASES:
         entry["EndTime"] = now
     return {"SecondaryStatus": phase, "SecondaryStatusTransitions": [*history, entry]}
 
 
 @operation("CreateTrainingJob")
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    config = job_checks.required("resourceConfig", request, "ResourceConfig")
-    job_checks.check_single_instance("resourceConfig", config)
-    algorithm = job_checks.required("algorithmSpecification", request, "AlgorithmSpecification")
-    if "TrainingImage" not in algorithm:
-        raise ApiError(
-            "ValidationException",
-            "algorithmSpecification: the local AWS has no AlgorithmName resources; "
-            "give TrainingImage",
-        )
-    channels = request.get("InputDataConfig", [])
-    job_checks.check_unique("ChannelName", [channel["ChannelName"] for channel in channels])
-    for channel in channels:
-        mode = channel.get("InputMode", algorithm["TrainingInputMode"])
-        _check_channel(channel, mode)
-    for definition in algorithm.get("MetricDefinitions", []):
-        try:
-            re.compile(definition["Regex"])
-        except re.error as error:
-            raise ApiError(
-                "ValidationException",
-                f"Metric {definition['Name']!r}: Regex {definition['Regex']!r}: {error}",
-            ) from None
-    checkpoints = request.get("CheckpointConfig", {})
-    job_checks.check_local_path(
-        "CheckpointConfig", checkpoints.get("LocalPath", _CHECKPOINTS), "/opt/ml"
-    )
-    jobs.resolve_image(service, algorithm["TrainingImage"])
+    training_checks.check(service, request)
+    return start(service, request)
+
+
+def start(service: Service, request: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """Create and start a training job whose request was checked; return its stored body."""
     body = resources.create(
         service,
         _KIND,
         request,
-        TrainingJobStatus="InProgress",
-        **_next_phase({}, "Starting", time.time()),
+        **{"TrainingJobStatus": "InProgress", **next_phase({}, "Starting", time.time()), **fields},
     )
     TrainingRun(service, body).start()
     return body
 
 
-def _check_channel(channel: dict[str, Any], mode: str) -> None:
-    name = channel["ChannelName"]
-    if "S3DataSource" not in channel["DataSource"]:
-        raise ApiError(
-            "ValidationException",
-            f"Channel {name!r}: the local AWS reads channels from S3 only; give S3DataSource",
-        )
-    # FastFile differs from File only in when the bytes arrive.
-    if mode not in ("File", "FastFile"):
-        raise ApiError(
-            "ValidationException",
-            f"Channel {name!r}: the local AWS has no input mode {mode}; use File or FastFile",
-        )
-    kind = channel["DataSource"]["S3DataSource"]["S3DataType"]
-    if kind not in ("S3Prefix", "ManifestFile"):
-        raise ApiError(
-            "ValidationException",
-            f"Channel {name!r}: the local AWS has no S3DataType {kind}; "
-            "use S3Prefix or ManifestFile",
-        )
-    if channel.get("CompressionType", "None") != "None":
-        raise ApiError(
-            "ValidationException",
-            f"Channel {name!r}: CompressionType is for Pipe mode; leave it out",
-        )
-
-
 @operation("StopTrainingJob")
 def _stop(service: Service, request: dict[str, Any]) -> None:
-    name = request["TrainingJobName"]
+    stop(service, request["TrainingJobName"])
+
+
+def stop(service: Service, name: str) -> None:
+    """Stop a training job.
+
+    Raises:
+        ApiError: It does not exist, or does not run (ValidationException).
+    """
     with service.store.transaction():
         body = resources.require(service, _KIND, name)
-        jobs.stop_job(service, _KIND, name, **_next_phase(body, "Stopping", time.time()))
+        jobs.stop_job(service, _KIND, name, **next_phase(body, "Stopping", time.time()))
 
 
 @operation("DeleteTrainingJob")
@@ -300,4 +342,25 @@ def _delete(service: Service, request: dict[str, Any]) -> None:
 
 @on_resume
 def _resume(service: Service) -> None:
-    jobs.fail_left_over(service, _KIND, TrainingEndTime=time.time(), SecondaryStatus="Failed")
+    jobs.fail_left_over(
+        service,
+        _KIND,
+        lambda body: body["TrainingJobStatus"] == "InProgress" and may_start_over(body),
+        TrainingEndTime=time.time(),
+        SecondaryStatus="Failed",
+    )
+    for body in service.store.list(_KIND, TrainingJobStatus="InProgress"):
+        _start_over(service, body)
+
+
+def _start_over(service: Service, body: dict[str, Any]) -> None:
+    """Run a job of a killed process anew: its instances were taken away, or it is tried again."""
+    jobs.end_orphans(service, body["TrainingJobArn"])
+    now = time.time()
+    fields: dict[str, Any] = {}
+    if body.get("EnableManagedSpotTraining"):
+        fields = next_phase(body, "Interrupted", now)
+    else:
+        fields["_Retries"] = body.get("_Retries", 0) + 1
+    fields |= next_phase(body | fields, "Starting", now)
+    TrainingRun(service, service.store.update(_KIND, body["TrainingJobArn"], **fields)).start()
