@@ -199,7 +199,7 @@ class Update:
         if seconds:
             traffic = f"with traffic enabled on {part}"
             self._report("Baking", f"Baking for {seconds} seconds ({source}) {traffic}")
-        end = time.monotonic() + seconds
+        end = time.monotonic() + min(seconds, self._service.settings.longest_bake_seconds)
         while True:
             self._check_alarms()
             rest = end - time.monotonic()
