@@ -50,9 +50,10 @@ set_hypothesis_home_dir(_HYPOTHESIS_HOME.name)
 SESSION: Any = boto3.session.Session()  # one, for it keeps the service models that it has read
 
 
-def aws_client(name: str, port: int) -> Any:
+def aws_client(name: str, port: int, config: Any = None) -> Any:
     return SESSION.client(
         name,
+        config=config,
         region_name=REGION,
         endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id="test",

@@ -171,8 +171,9 @@ def host(aws: Aws, folder: Path) -> Iterator[Hosted]:
 
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    client = aws_client("sagemaker-runtime", server.server_port)
-    client.meta.config.merge(Config(retries={"total_max_attempts": 1}))
+    # Without retries: they would hide errors.
+    once = Config(retries={"total_max_attempts": 1})
+    client = aws_client("sagemaker-runtime", server.server_port, once)
     try:
         yield Hosted(aws, client, server.server_port)
     finally:

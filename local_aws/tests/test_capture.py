@@ -257,6 +257,7 @@ def test_metrics_of_a_batch() -> None:
     }
     assert counts == {
         "Invocations": (5, 5),
+        "InvocationsPerInstance": (5, 5),
         "Invocation4XXErrors": (5, 1),
         "Invocation5XXErrors": (5, 2),
     }

@@ -15,13 +15,19 @@ from conftest import REGION, ROLE, Aws, make_service, until
 from model_server import SERVER_IMAGE, Hosted, Load, host, running
 
 from local_aws.containers import start_time
-from local_aws.sagemaker import fleet, runtime
+from local_aws.sagemaker import runtime, variant
 
 
 @pytest.fixture
 def hosted(aws: Aws, tmp_path: Path) -> Iterator[Hosted]:
     with host(aws, tmp_path) as served:
         yield served
+
+
+def statuses(hosted: Hosted) -> list[str]:
+    """What the events of endpoints tell, in their order."""
+    kind = "SageMaker Endpoint State Change"
+    return [detail["EndpointStatus"] for name, detail, _arns in hosted.aws.events if name == kind]
 
 
 def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
@@ -44,9 +50,9 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
     described = hosted.wait("e1")
     assert described["EndpointStatus"] == "InService"
     assert described["EndpointConfigName"] == "c1"
-    variant = described["ProductionVariants"][0]
-    assert variant["DeployedImages"][0]["SpecifiedImage"] == SERVER_IMAGE
-    assert (variant["CurrentWeight"], variant["CurrentInstanceCount"]) == (2.0, 1)
+    summary = described["ProductionVariants"][0]
+    assert summary["DeployedImages"][0]["SpecifiedImage"] == SERVER_IMAGE
+    assert (summary["CurrentWeight"], summary["CurrentInstanceCount"]) == (2.0, 1)
     assert client.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
     assert [e["EndpointName"] for e in client.list_endpoints()["Endpoints"]] == ["e1"]
     assert hosted.invoke("e1")["model"] == "m1"
@@ -108,11 +114,11 @@ def test_an_update_fails_no_request(hosted: Hosted) -> None:
 def test_a_failed_update_is_rolled_back(
     hosted: Hosted, content: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "_HEALTH_CHECK_SECONDS", 1)
+    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 1)
     hosted.endpoint("good")
     hosted.model("bad", content)
     hosted.config("bad", {"ModelName": "bad"})
-    until(lambda: len(hosted.aws.events) == 2)  # CREATING, IN_SERVICE
+    until(lambda: statuses(hosted) == ["CREATING", "IN_SERVICE"])
     with Load(hosted, "good") as load:
         hosted.aws.sagemaker.update_endpoint(EndpointName="good", EndpointConfigName="bad")
         described = hosted.wait("good")
@@ -122,9 +128,7 @@ def test_a_failed_update_is_rolled_back(
     assert described["EndpointConfigName"] == "good"
     assert re.search(reason, described["FailureReason"], re.DOTALL)
     assert "PendingDeploymentSummary" not in described
-    until(lambda: len(hosted.aws.events) == 5)
-    statuses = [detail["EndpointStatus"] for _kind, detail, _arns in hosted.aws.events[2:]]
-    assert statuses == ["UPDATING", "ROLLING_BACK", "IN_SERVICE"]
+    until(lambda: statuses(hosted)[2:] == ["UPDATING", "ROLLING_BACK", "IN_SERVICE"])
     assert len(running(hosted.aws)) == 1
     # The endpoint can be updated again.
     hosted.model("next")
@@ -170,7 +174,7 @@ def test_model_data_that_is_not_there_or_no_archive(hosted: Hosted) -> None:
 def test_the_health_check_has_the_time_that_the_variant_gives_it(
     hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "_HEALTH_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 0.1)
     hosted.model("m1", Environment={"START_SECONDS": "1"})
     hosted.config("short", {"ModelName": "m1"})
     hosted.config("long", {"ModelName": "m1", "ContainerStartupHealthCheckTimeoutInSeconds": 60})
@@ -196,16 +200,11 @@ def test_models_and_configs_must_be_there(hosted: Hosted) -> None:
     assert hosted.wait("e1")["EndpointConfigName"] == "e1"
 
 
-@pytest.mark.parametrize("member", ["AsyncInferenceConfig", "ShadowProductionVariants"])
-def test_what_is_not_served_is_refused_by_name(hosted: Hosted, member: str) -> None:
+def test_what_is_not_served_is_refused_by_name(hosted: Hosted) -> None:
     hosted.model("m1")
-    variant = {"VariantName": "V", "ModelName": "m1"}
-    value: Any = {
-        "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://bucket/out"}},
-        "ShadowProductionVariants": [{**variant, "VariantName": "Shadow"}],
-    }[member]
-    hosted.config("c1", variant, **{member: value})
-    with pytest.raises(ClientError, match=f"has {member}, which the local AWS does not run"):
+    shadow = {"VariantName": "Shadow", "ModelName": "m1", "InstanceType": "ml.m5.large"}
+    hosted.config("c1", {"ModelName": "m1"}, ShadowProductionVariants=[shadow])
+    with pytest.raises(ClientError, match="has ShadowProductionVariants, which the local AWS"):
         hosted.aws.sagemaker.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
 
 

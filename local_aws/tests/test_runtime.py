@@ -19,7 +19,7 @@ from conftest import Aws, aws_client, until
 from model_server import Hosted, host
 
 from local_aws.sagemaker import runtime
-from local_aws.sagemaker.endpoints import hosting
+from local_aws.sagemaker.hosting import hosting
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_bad_requests(hosted: Hosted, fields: dict[str, str], message: str) -> N
 
 
 def test_what_the_runtime_does_not_know_is_refused_by_name(hosted: Hosted) -> None:
-    with pytest.raises(ClientError, match="does not know invocations-response-stream"):
+    with pytest.raises(ClientError, match="does not know invocations-response-stream, only"):
         hosted.runtime.invoke_endpoint_with_response_stream(EndpointName="e1", Body=b"x")
     connection = http.client.HTTPConnection("127.0.0.1", hosted.port)
     connection.request("POST", "/other", body=b"")
@@ -171,7 +171,8 @@ def test_a_connection_that_the_server_closed_is_made_anew(hosted: Hosted) -> Non
     present = hosted.aws.service
     with hosting(present).host.request("e1") as fleet:
         assert fleet is not None
-        pool = fleet.servers["AllTraffic"]._pool
+        (server,) = fleet.variants["AllTraffic"]._instances
+        pool = server._pool
         connection = pool._get_conn()
         assert isinstance(connection, http.client.HTTPConnection)
         connection.sock.shutdown(2)  # what the server's own idle limit does to it
@@ -187,7 +188,7 @@ def test_an_invocation_costs_little_over_calling_the_server(
     headers = {"Content-Type": "text/csv"}
     with hosting(service).host.request("e1") as fleet:
         assert fleet is not None
-        server = fleet.servers["AllTraffic"]
+        (server,) = fleet.variants["AllTraffic"]._instances
         direct = milliseconds(lambda: server.invoke(b"1,2", headers, 60.0))
     path = "/endpoints/e1/invocations"
     whole = milliseconds(lambda: runtime.invoke(service, "POST", path, headers, b"1,2"))

@@ -77,6 +77,8 @@ def start() -> str:
     DATA_DIR.parent.mkdir(exist_ok=True)
     command("stop")
     command("reset")
+    # Here nobody has the minutes for which AWS watches a new version before the old one goes.
+    os.environ["LOCAL_AWS_LONGEST_BAKE"] = "2"
     command("start", "--port", "0", "--region", names.REGION)
     os.environ.pop("AWS_PROFILE", None)
     os.environ.update(environment())

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from local_aws import containers
 from local_aws.background import HOST, RECORD, Record
-from local_aws.settings import CREDENTIALS
+from local_aws.settings import CREDENTIALS, LONGEST_BAKE
 
 LOG = "local-aws.log"
 
@@ -269,7 +269,7 @@ def _environment(*, alone: bool) -> dict[str, str]:
     settings for the clients of the process itself; but SageMaker alone needs the user's credentials
     for the services of others.
     """
-    kept = ["HOME", "LD_LIBRARY_PATH", "PATH"]
+    kept = ["HOME", "LD_LIBRARY_PATH", "PATH", LONGEST_BAKE]
     if alone:
         kept += CREDENTIALS
     return {

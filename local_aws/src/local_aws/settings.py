@@ -21,6 +21,9 @@ NEIGHBOURS = {
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """What AWS's tools read their credentials from."""
 
+LONGEST_BAKE = "LOCAL_AWS_LONGEST_BAKE"
+"""Environment variable for `Settings.longest_bake_seconds`."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,6 +37,8 @@ class Settings:
         isolation: How a container sees ``/opt/ml``: namespace, bubblewrap or environment.
         stop_grace_seconds: Seconds from SIGTERM to SIGKILL when a job is stopped; AWS waits 120.
         endpoints: URLs of others' services by boto3's names, where SageMaker runs alone.
+        longest_bake_seconds: Upper limit of each wait of an endpoint's deployment, for those who
+            watch a rehearsal; without it they are as long as requests say.
     """
 
     data_dir: Path
@@ -43,6 +48,9 @@ class Settings:
     isolation: str = "environment"
     stop_grace_seconds: float = 120.0
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    longest_bake_seconds: float = field(
+        default_factory=lambda: float(os.environ.get(LONGEST_BAKE, "inf"))
+    )
 
     @property
     def endpoint_url(self) -> str:

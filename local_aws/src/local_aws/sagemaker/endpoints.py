@@ -1,37 +1,30 @@
-"""Endpoints: the operations of the API, and the deployments behind them."""
+"""Endpoints: the operations of the API; what they start is in `deployment` and `capacity`."""
 
 from __future__ import annotations
 
-import logging
 import shutil
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from local_aws import containers
-from local_aws.sagemaker import events, kinds
-from local_aws.sagemaker.capture import CaptureWriter
-from local_aws.sagemaker.fleet import Fleet, Host, endpoint_folder
-from local_aws.sagemaker.metrics import EndpointMetrics
+from local_aws.sagemaker import async_queue, capacity, deployment, events, kinds
+from local_aws.sagemaker.endpoint_checks import check_deployment, check_switch, servable
+from local_aws.sagemaker.fleet import Fleet, endpoint_folder
+from local_aws.sagemaker.hosting import hosting, present_hosting
 from local_aws.sagemaker.operations import on_close, on_resume, operation
-from local_aws.sagemaker.pipeline_execution import shorten
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.resources import create, declare, delete, require
-from local_aws.sagemaker.serving import PROCESS, ServingError
-from local_aws.sagemaker.storage import StorageError
+from local_aws.sagemaker.serving import PROCESS
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
-ENDPOINT = "Endpoint"
+ENDPOINT = deployment.ENDPOINT
 CONFIG = "EndpointConfig"
 
-_MAX_REASON = 1024
 _IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-_log = logging.getLogger(__name__)
+_INTERRUPTED = "The local AWS stopped during the update; the endpoint keeps its former config."
 
 declare(
     kinds.hosting(
@@ -50,36 +43,18 @@ declare(
 )
 
 
-@dataclass
-class Hosting:
-    """What runs for the endpoints of one service, beside what is stored of them."""
-
-    capture: CaptureWriter
-    metrics: EndpointMetrics
-    host: Host = field(default_factory=Host)
-    closed: bool = False
-
-
-_hostings: WeakKeyDictionary[Service, Hosting] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def hosting(service: Service) -> Hosting:
-    """The hosting of a service, made at its first use."""
-    with _lock:
-        if service not in _hostings:
-            _hostings[service] = Hosting(
-                CaptureWriter(service.client("s3")), EndpointMetrics(service.client("cloudwatch"))
-            )
-        return _hostings[service]
-
-
-@operation("CreateEndpoint")
+@operation(
+    "CreateEndpoint",
+    differs="models of one container; no shadow variants, inference components and explainers; "
+    "an instance is a process",
+)
 def create_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Stores the endpoint as Creating, and deploys its config in the background."""
     name = request["EndpointName"]
+    config = servable(service, request["EndpointConfigName"])
+    if "DeploymentConfig" in request:
+        check_deployment(service, request["DeploymentConfig"], config)
     with service.store.transaction():
-        config = _servable(service, request["EndpointConfigName"])
         fleet = Fleet(service, name, config, config.get("DataCaptureConfig"))
         endpoint = create(
             service,
@@ -88,45 +63,70 @@ def create_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]
             EndpointStatus="Creating",
             LastDeploymentConfig=request.get("DeploymentConfig"),
             CaptureConfig=config.get("DataCaptureConfig"),
+            AsyncInferenceConfig=config.get("AsyncInferenceConfig"),
         )
-    service.submit(_create, service, name, fleet)
+    service.submit(deployment.create, service, name, fleet)
     return endpoint
 
 
-@operation("UpdateEndpoint")
+@operation("UpdateEndpoint", differs="traffic moves by share of requests, not by instances")
 def update_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Deploys another config beside the present one, which answers until the new one does."""
+    """Deploys another config beside the present one, and moves the traffic to it."""
     name = request["EndpointName"]
+    endpoint = _updatable(service, name)
+    config = servable(service, request["EndpointConfigName"])
+    policy = request.get("DeploymentConfig")
+    if policy is None and request.get("RetainDeploymentConfig"):
+        policy = endpoint.get("LastDeploymentConfig")
+    if policy is not None:
+        check_deployment(service, policy, config)
     with service.store.transaction():
-        endpoint = _idle(service, name)
-        if endpoint["EndpointStatus"] != "InService":
-            raise ApiError(
-                "ValidationException",
-                f'Cannot update endpoint "{endpoint["EndpointArn"]}" in status '
-                f"{endpoint['EndpointStatus']}; delete it and create it anew.",
-            )
-        config = _servable(service, request["EndpointConfigName"])
+        endpoint = _updatable(service, name)
+        check_switch(_present_config(service, name), config)
+        retained = _retained(request)
         capture = config.get("DataCaptureConfig")
-        if _retains_capture(request):
+        if "DataCaptureConfig" in retained:
             capture = endpoint.get("CaptureConfig")
-        fleet = Fleet(service, name, config, capture)
-        deployment = request.get("DeploymentConfig")
-        if deployment is None and request.get("RetainDeploymentConfig"):
-            deployment = endpoint.get("LastDeploymentConfig")
+        properties = capacity.in_force(endpoint, retained)
+        fleet = Fleet(service, name, config, capture, properties)
         service.set_status(
             ENDPOINT,
             name,
             "Updating",
             FailureReason=None,
-            LastDeploymentConfig=deployment,
+            LastDeploymentConfig=policy,
             PendingDeploymentSummary={
                 "EndpointConfigName": config["EndpointConfigName"],
                 "ProductionVariants": fleet.summary(),
                 "StartTime": time.time(),
             },
         )
-    fields = {"EndpointConfigName": config["EndpointConfigName"], "CaptureConfig": capture}
-    service.submit(_update, service, name, fleet, fields)
+    fields = {
+        "EndpointConfigName": config["EndpointConfigName"],
+        "CaptureConfig": capture,
+        "AsyncInferenceConfig": config.get("AsyncInferenceConfig"),
+    }
+    update = deployment.Update(service, name, fleet, policy or {}, fields)
+    service.submit(update.run)
+    return endpoint
+
+
+@operation("UpdateEndpointWeightsAndCapacities")
+def update_weights_and_capacities(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Changes variants' weights, numbers of instances, and serverless concurrency."""
+    name = request["EndpointName"]
+    changes = request["DesiredWeightsAndCapacities"]
+    with service.store.transaction():
+        endpoint = _updatable(service, name)
+        fleet = hosting(service).host.fleet(name)
+        if fleet is None:
+            raise AssertionError("an endpoint in service has a fleet")
+        capacity.check(endpoint, fleet, changes)
+        variants = capacity.desired(fleet, changes)
+        service.set_status(
+            ENDPOINT, name, "Updating", FailureReason=None, ProductionVariants=variants
+        )
+    service.submit(capacity.change, service, name, fleet, changes)
     return endpoint
 
 
@@ -166,7 +166,7 @@ def resume(service: Service) -> None:
     for endpoint in service.store.list(ENDPOINT):
         name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
         if status == "Deleting":
-            delete(service, ENDPOINT, name)
+            _forget(service, name)
         if status == "Failed":
             continue
         shutil.rmtree(endpoint_folder(service, name), ignore_errors=True)
@@ -184,96 +184,44 @@ def resume(service: Service) -> None:
             service.submit(_restart, service, name)
 
 
-_INTERRUPTED = "The local AWS stopped during the update; the endpoint keeps its former config."
-
-
 @on_close
 def close(service: Service) -> None:
-    """Answers the requests under way, writes captured data and metrics, and ends all servers."""
-    with _lock:
-        present = _hostings.get(service)
-    if present is None:
-        return
-    present.closed = True
-    fleets = [present.host.switch(name, None) for name in present.host.endpoints()]
-    for fleet in fleets:
-        if fleet is not None:
-            fleet.drain()
-            fleet.stop()
-    present.capture.close()
-    present.metrics.close()
-
-
-def _create(service: Service, name: str, fleet: Fleet) -> None:
-    """Brings an endpoint's first fleet into service."""
-    try:
-        _start(name, fleet)
-    except _DeploymentFailed as error:
-        service.set_status(ENDPOINT, name, "Failed", FailureReason=str(error))
-        return
-    hosting(service).host.switch(name, fleet)
-    service.set_status(ENDPOINT, name, "InService", ProductionVariants=fleet.summary())
+    """Ends what runs for endpoints."""
+    if present := present_hosting(service):
+        present.close()
 
 
 def _restart(service: Service, name: str) -> None:
     """Brings an endpoint into service that a former process had."""
     endpoint = require(service, ENDPOINT, name)
     try:
-        config = _servable(service, endpoint["EndpointConfigName"])
-        fleet = Fleet(service, name, config, endpoint.get("CaptureConfig"))
+        config = servable(service, endpoint["EndpointConfigName"])
+        properties = capacity.in_force(endpoint)
+        fleet = Fleet(service, name, config, endpoint.get("CaptureConfig"), properties)
     except ApiError as error:
         service.set_status(ENDPOINT, name, "Failed", FailureReason=error.message)
         return
-    _create(service, name, fleet)
-
-
-def _update(service: Service, name: str, fleet: Fleet, fields: Mapping[str, Any]) -> None:
-    """Starts the new fleet, sends the traffic to it, and ends the old one; or rolls back."""
-    try:
-        _start(name, fleet)
-    except _DeploymentFailed as error:
-        service.set_status(ENDPOINT, name, "RollingBack", FailureReason=str(error))
-        service.set_status(ENDPOINT, name, "InService", PendingDeploymentSummary=None)
-        return
-    old = hosting(service).host.switch(name, fleet)
-    service.set_status(
-        ENDPOINT,
-        name,
-        "InService",
-        ProductionVariants=fleet.summary(),
-        PendingDeploymentSummary=None,
-        **fields,
-    )
-    if old is not None:
-        old.drain()
-        old.stop()
-        shutil.rmtree(old.folder, ignore_errors=True)
+    deployment.create(service, name, fleet)
 
 
 def _delete(service: Service, name: str) -> None:
-    fleet = hosting(service).host.switch(name, None)
-    if fleet is not None:
-        fleet.drain()
+    present = hosting(service)
+    if queue := present.queues.pop(name, None):
+        queue.close()
+    for fleet in present.host.route(name):
+        if not fleet.asynchronous:
+            fleet.drain()
         fleet.stop()
+        present.fleets.discard(fleet)
     shutil.rmtree(endpoint_folder(service, name), ignore_errors=True)
-    delete(service, ENDPOINT, name)
+    _forget(service, name)
 
 
-class _DeploymentFailed(Exception):  # noqa: N818 - an outcome that the endpoint records
-    """A fleet did not come up; the text is the FailureReason."""
-
-
-def _start(name: str, fleet: Fleet) -> None:
-    try:
-        fleet.start()
-    except (ServingError, StorageError) as error:
-        raise _DeploymentFailed(shorten(str(error), _MAX_REASON)) from error
-    except ApiError as error:
-        raise _DeploymentFailed(shorten(error.message, _MAX_REASON)) from error
-    except Exception as error:
-        # A fault of this program: the endpoint must still leave its transient state.
-        _log.exception("deployment of endpoint %s", name)
-        raise _DeploymentFailed(shorten(f"InternalServerError: {error!r}", _MAX_REASON)) from error
+def _forget(service: Service, name: str) -> None:
+    """Removes what is stored of an endpoint, the requests in its queue too."""
+    with service.store.transaction():
+        async_queue.clear(service, name)
+        delete(service, ENDPOINT, name)
 
 
 def _idle(service: Service, name: str) -> dict[str, Any]:
@@ -287,34 +235,33 @@ def _idle(service: Service, name: str) -> dict[str, Any]:
     return endpoint
 
 
-def _servable(service: Service, name: str) -> dict[str, Any]:
-    """An endpoint config that can be served here.
-
-    Raises:
-        ApiError: it is not there, or has what is not served; the message names it.
-    """
-    config = require(service, CONFIG, name)
-    for member in ("AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig"):
-        if config.get(member):
-            raise ApiError(
-                "ValidationException",
-                f"Endpoint config '{name}' has {member}, which the local AWS does not run",
-            )
-    for variant in config["ProductionVariants"]:
-        if "ModelName" not in variant:
-            raise ApiError(
-                "ValidationException",
-                f"Variant '{variant['VariantName']}' of endpoint config '{name}' names no model; "
-                "the local AWS does not run inference components",
-            )
-    return config
+def _updatable(service: Service, name: str) -> dict[str, Any]:
+    """The endpoint, which must be in service."""
+    endpoint = _idle(service, name)
+    if endpoint["EndpointStatus"] != "InService":
+        raise ApiError(
+            "ValidationException",
+            f'Cannot update endpoint "{endpoint["EndpointArn"]}" in status '
+            f"{endpoint['EndpointStatus']}; delete it and create it anew.",
+        )
+    return endpoint
 
 
-def _retains_capture(request: Mapping[str, Any]) -> bool:
-    """Whether an update keeps the capture config in force instead of the new endpoint config's.
+def _present_config(service: Service, name: str) -> Mapping[str, Any]:
+    """The config that answers, which may have been deleted."""
+    fleet = hosting(service).host.fleet(name)
+    if fleet is None:
+        raise AssertionError("an endpoint in service has a fleet")
+    return fleet.config
+
+
+def _retained(request: Mapping[str, Any]) -> set[str]:
+    """What an update keeps as it is instead of taking it from the new endpoint config.
 
     RetainAllVariantProperties counts data capture among the variants' properties.
     """
+    if not request.get("RetainAllVariantProperties"):
+        return set()
     excluded = request.get("ExcludeRetainedVariantProperties", [])
-    kinds = {entry["VariantPropertyType"] for entry in excluded}
-    return bool(request.get("RetainAllVariantProperties")) and "DataCaptureConfig" not in kinds
+    properties = {"DesiredInstanceCount", "DesiredWeight", "DataCaptureConfig"}
+    return properties - {entry["VariantPropertyType"] for entry in excluded}

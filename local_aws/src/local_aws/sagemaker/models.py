@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker import kinds
+from local_aws.sagemaker.endpoint_checks import check_config
 from local_aws.sagemaker.operations import operation
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.resources import create, declare, require
@@ -45,4 +46,5 @@ def _create_endpoint_config(service: Service, request: dict[str, Any]) -> dict[s
     for variant in request["ProductionVariants"]:
         if "ModelName" in variant:
             require(service, _MODEL, variant["ModelName"])
+    check_config(service, request)
     return create(service, _CONFIG, request)

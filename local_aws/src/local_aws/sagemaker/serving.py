@@ -42,6 +42,7 @@ _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _RESTART_SECONDS = 1.0
 _CONNECTIONS = 64
+_CHUNK = 1 << 20
 _LOG_TAIL = 500
 _log = logging.getLogger(__name__)
 
@@ -173,6 +174,46 @@ class Server:
                     raise
         raise AssertionError
 
+    def exchange(
+        self, source: Path, target: Path, headers: Mapping[str, str], timeout: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Sends a file to /invocations and writes the answer to another; neither is held in memory.
+
+        Args:
+            source: the request's body.
+            target: where to write the response's body.
+            headers: the request's headers.
+            timeout: seconds to wait for the response, and for each further part of it.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there was no response.
+        """
+        sent = {**headers, "content-length": str(source.stat().st_size)}
+        # A connection of its own: one that was idle may be closed by the server in this moment, and
+        # a request that runs for long is not to be sent twice for that.
+        with (
+            urllib3.HTTPConnectionPool("127.0.0.1", self._port, retries=False) as pool,
+            source.open("rb") as body,
+        ):
+            response = pool.urlopen(
+                "POST",
+                "/invocations",
+                body=body,
+                headers=sent,
+                timeout=timeout,
+                redirect=False,
+                preload_content=False,
+            )
+            with target.open("wb") as file:
+                for part in response.stream(_CHUNK):
+                    file.write(part)
+        return response
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
+
     def last_output(self) -> str:
         """The end of the container's output and, if it ended, its exit status."""
         path = self._folder / "log.txt"
@@ -253,7 +294,7 @@ class Server:
         try:
             body = self._service.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
             with archive.open("wb") as file:
-                shutil.copyfileobj(body, file, 1 << 20)
+                shutil.copyfileobj(body, file, _CHUNK)
             with tarfile.open(archive) as packed:
                 # Nothing outside the folder; Python 3.11.0 to 3.11.3 cannot see to that.
                 packed.extraction_filter = getattr(
