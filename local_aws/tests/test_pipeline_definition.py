@@ -84,7 +84,7 @@ REFUSED = {
     "bad step name": (definition(fail_step("a b")), "'a b'"),
     "long step name": (definition(fail_step("a" * 65)), "must match"),
     "same name twice": (definition(fail_step("A"), fail_step("A")), "Duplicate step name 'A'"),
-    "unknown type": (definition({"Name": "A", "Type": "Tuning"}), "Step 'A': type 'Tuning'"),
+    "unknown type": (definition({"Name": "A", "Type": "AutoML"}), "Step 'A': type 'AutoML'"),
     "type not text": (definition({"Name": "A", "Type": ["Fail"]}), "Step 'A': type"),
     "missing dependency": (definition(fail_step("A", DependsOn=["B"])), "Step 'A'.*'B'"),
     "depends on itself": (definition(fail_step("A", DependsOn=["A"])), "circle: A -> A"),

@@ -191,8 +191,61 @@ def test_a_definition_can_be_in_s3(aws: Aws) -> None:
         aws.sagemaker.create_pipeline(PipelineName="absent", RoleArn=ROLE)
 
 
-def test_step_types_that_do_not_run_here_are_refused(aws: Aws) -> None:
-    step = {"Name": "Tune", "Type": "Tuning", "Arguments": {}}
-    with pytest.raises(ClientError, match="Step 'Tune': type 'Tuning' does not run here") as caught:
+@pytest.mark.parametrize("kind", ["EMR", "QualityCheck", "ClarifyCheck", "AutoML", "ForEach"])
+def test_step_types_that_do_not_run_here_are_refused(aws: Aws, kind: str) -> None:
+    step = {"Name": "Other", "Type": kind, "Arguments": {}}
+    with pytest.raises(ClientError, match=f"Step 'Other': type '{kind}' does not run") as caught:
         create(aws, "refused", step)
     assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_versions(aws: Aws) -> None:
+    arn = create(aws, "versions", fail("Old"))
+    updated = aws.sagemaker.update_pipeline(
+        PipelineName="versions", PipelineDefinition=definition(fail("New"))
+    )
+    assert updated["PipelineVersionId"] == 2
+    aws.sagemaker.update_pipeline_version(
+        PipelineArn=arn, PipelineVersionId=1, PipelineVersionDisplayName="first"
+    )
+    described = aws.sagemaker.describe_pipeline(PipelineName="versions", PipelineVersionId=1)
+    assert described["PipelineDefinition"] == definition(fail("Old"))
+    assert described["PipelineVersionDisplayName"] == "first"
+    now = aws.sagemaker.describe_pipeline(PipelineName="versions")
+    assert now["PipelineDefinition"] == definition(fail("New"))
+
+    execution = aws.sagemaker.start_pipeline_execution(PipelineName="versions", PipelineVersionId=1)
+    execution = execution["PipelineExecutionArn"]
+    assert wait(aws, execution)["PipelineVersionId"] == 1
+    assert set(steps_of(aws, execution)) == {"Old"}
+    listed = aws.sagemaker.list_pipeline_versions(PipelineName="versions", MaxResults=1)
+    assert [v["PipelineVersionId"] for v in listed["PipelineVersionSummaries"]] == [2]
+    rest = aws.sagemaker.list_pipeline_versions(
+        PipelineName="versions", NextToken=listed["NextToken"]
+    )
+    (first,) = rest["PipelineVersionSummaries"]
+    assert first["LastExecutionPipelineExecutionArn"] == execution
+    assert first["PipelineVersionDisplayName"] == "first"
+    with pytest.raises(ClientError, match="has no version 3") as caught:
+        aws.sagemaker.start_pipeline_execution(PipelineName="versions", PipelineVersionId=3)
+    assert caught.value.response["Error"]["Code"] == "ResourceNotFound"
+    # A pipeline of that name made anew begins with its first version.
+    aws.sagemaker.delete_pipeline(PipelineName="versions")
+    create(aws, "versions", fail("Again"))
+    listed = aws.sagemaker.list_pipeline_versions(PipelineName="versions")
+    assert [v["PipelineVersionId"] for v in listed["PipelineVersionSummaries"]] == [1]
+
+
+def test_an_execution_is_renamed_and_described(aws: Aws) -> None:
+    create(aws, "named", fail("F"))
+    execution = aws.sagemaker.start_pipeline_execution(
+        PipelineName="named",
+        PipelineExecutionDisplayName="before",
+        PipelineExecutionDescription="text",
+    )["PipelineExecutionArn"]
+    aws.sagemaker.update_pipeline_execution(
+        PipelineExecutionArn=execution, PipelineExecutionDisplayName="after"
+    )
+    described = wait(aws, execution)
+    assert described["PipelineExecutionDisplayName"] == "after"
+    assert described["PipelineExecutionDescription"] == "text"

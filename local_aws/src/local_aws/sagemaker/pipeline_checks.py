@@ -5,41 +5,30 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from local_aws.sagemaker.pipeline_expressions import ORDERINGS, DefinitionError, expression
+from local_aws.sagemaker.pipeline_cache import check_cache_config
+from local_aws.sagemaker.pipeline_expressions import (
+    ORDERINGS,
+    DefinitionError,
+    expression,
+    mapping,
+    sequence,
+)
+from local_aws.sagemaker.pipeline_retries import check_retry_policies
 from local_aws.sagemaker.protocol import operation_model
 
 STEP_OPERATIONS: Mapping[str, str] = {
     "Processing": "CreateProcessingJob",
     "Training": "CreateTrainingJob",
     "Transform": "CreateTransformJob",
+    "Tuning": "CreateHyperParameterTuningJob",
     "RegisterModel": "CreateModelPackage",
     "Model": "CreateModel",
+    "EndpointConfig": "CreateEndpointConfig",
+    "Endpoint": "CreateEndpoint",
 }
 """Step types whose Arguments are the request body of an operation."""
 
 OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
-
-
-def mapping(value: object, what: str) -> dict[str, Any]:
-    """`value`, which must be a JSON object.
-
-    Raises:
-        DefinitionError: it is something else; the message names `what`.
-    """
-    if not isinstance(value, dict):
-        raise DefinitionError(f"{what} must be a JSON object, not {value!r:.80}.")
-    return value
-
-
-def sequence(value: object, what: str) -> list[Any]:
-    """`value`, which must be a JSON list.
-
-    Raises:
-        DefinitionError: it is something else; the message names `what`.
-    """
-    if not isinstance(value, list):
-        raise DefinitionError(f"{what} must be a list, not {value!r:.80}.")
-    return value
 
 
 def check_step(body: Mapping[str, Any]) -> None:
@@ -49,6 +38,8 @@ def check_step(body: Mapping[str, Any]) -> None:
         DefinitionError: a member is missing, unknown, or of another form.
     """
     CHECKS[body["Type"]](body)
+    check_cache_config(body)
+    check_retry_policies(body)
 
 
 def _arguments(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +78,18 @@ def _check_lambda(body: Mapping[str, Any]) -> None:
     function = body.get("FunctionArn")
     if not (isinstance(function, str) and function) and expression(function) is None:
         raise DefinitionError("A Lambda step needs FunctionArn.")
+    _check_outputs(body)
+
+
+def _check_callback(body: Mapping[str, Any]) -> None:
+    queue = body.get("SqsQueueUrl")
+    if not (isinstance(queue, str) and queue) and expression(queue) is None:
+        raise DefinitionError("A Callback step needs SqsQueueUrl.")
+    _arguments(body)
+    _check_outputs(body)
+
+
+def _check_outputs(body: Mapping[str, Any]) -> None:
     for entry in sequence(body.get("OutputParameters") or [], "OutputParameters"):
         output = mapping(entry, "an entry of OutputParameters")
         if not isinstance(output.get("OutputName"), str):
@@ -146,6 +149,7 @@ CHECKS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     **dict.fromkeys(STEP_OPERATIONS, _check_request),
     "Condition": _check_condition,
     "Lambda": _check_lambda,
+    "Callback": _check_callback,
     "Fail": _check_fail,
 }
 """The step types that run here, each with its check."""

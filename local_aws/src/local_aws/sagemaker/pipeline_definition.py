@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from local_aws.sagemaker.pipeline_checks import CHECKS, check_step, mapping, sequence
+from local_aws.sagemaker.pipeline_checks import CHECKS, check_step
 from local_aws.sagemaker.pipeline_expressions import (
     EXECUTION_VARIABLES,
     DefinitionError,
     Value,
+    mapping,
     references,
+    sequence,
     split_step_path,
 )
 
@@ -57,13 +59,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Step:
-    """One step; `condition` and `branch` say in which branch of which Condition it stands."""
+    """One step; `condition` and `branch` say in which branch of which Condition it stands.
+
+    `reads` are the steps whose results its expressions name; `depends_on` are those, the condition
+    around it, and those that it only waits for.
+    """
 
     name: str
     type: str
     body: dict[str, Any]
     condition: str | None
     branch: bool | None
+    reads: frozenset[str]
     depends_on: frozenset[str]
 
     @property
@@ -76,7 +83,7 @@ class Step:
         """The part in which expressions stand; a condition's branches are steps of their own."""
         if self.type == "Condition":
             return self.arguments.get("Conditions")
-        return [self.arguments, self.body.get("FunctionArn")]
+        return [self.arguments, self.body.get("FunctionArn"), self.body.get("SqsQueueUrl")]
 
     def property_file(self, name: str) -> dict[str, Any] | None:
         """The entry of PropertyFiles of that name: its OutputName and FilePath."""
@@ -208,7 +215,8 @@ def _steps(
                     f"{', '.join(CHECKS)}."
                 )
             check_step(body)
-            step = Step(name, kind, body, condition, branch, frozenset())
+            step = Step(name, kind, body, condition, branch, frozenset(), frozenset())
+            step = replace(step, reads=_reads(step))
             yield replace(step, depends_on=_dependencies(step))
         if kind == "Condition":
             for member, taken in (("IfSteps", True), ("ElseSteps", False)):
@@ -216,15 +224,16 @@ def _steps(
                 yield from _steps(nested, f"{member} of step '{name}'", name, taken)
 
 
+def _reads(step: Step) -> frozenset[str]:
+    paths = references(step.evaluated)
+    return frozenset(split_step_path(path)[0] for path in paths if path.startswith("Steps."))
+
+
 def _dependencies(step: Step) -> frozenset[str]:
-    """DependsOn, the condition around the step, and every step that its expressions read."""
     found = {str(name) for name in sequence(step.body.get("DependsOn") or [], "DependsOn")}
     if step.condition is not None:
         found.add(step.condition)
-    for path in references(step.evaluated):
-        if path.startswith("Steps."):
-            found.add(split_step_path(path)[0])
-    return frozenset(found)
+    return step.reads | found
 
 
 def _check_references(step: Step, definition: Definition) -> None:

@@ -17,22 +17,29 @@ from weakref import WeakSet
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_aws.sagemaker import events, pipeline_steps
+from local_aws.sagemaker import events, pipeline_callback, pipeline_steps
 from local_aws.sagemaker.pipeline_definition import Definition, Step, parse
 from local_aws.sagemaker.pipeline_expressions import EvaluationError, Evaluator
-from local_aws.sagemaker.pipeline_steps import StepFailed, StepStopped, Turn
+from local_aws.sagemaker.pipeline_retries import Retries
+from local_aws.sagemaker.pipeline_steps import Result, StepFailed, StepStopped, Turn
+from local_aws.sagemaker.pipeline_versions import require_version
+from local_aws.sagemaker.resources import require
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
 EXECUTION = "PipelineExecution"
 STEP = "PipelineExecutionStep"
-DEFINITION = "PipelineExecutionDefinition"
 RUNNING = ("Executing", "Stopping")
 """PipelineExecutionStatus of an execution that has not ended."""
 
 _MAX_REASON = 1024
 _MAX_PARALLEL_STEPS = 50
+_POLL_SECONDS = 0.05
+_RESET = dict.fromkeys(
+    ("EndTime", "FailureReason", "Metadata", "CacheHitResult", "SelectiveExecutionResult")
+)
+"""What is forgotten of a step that starts again."""
 _log = logging.getLogger(__name__)
 _closing: WeakSet[Service] = WeakSet()
 
@@ -44,14 +51,23 @@ def close(service: Service) -> None:
 
 def fail_interrupted(service: Service) -> None:
     """Marks as Failed what a process that has ended left running."""
-    reason = "The local AWS stopped while the execution was running. Start a new execution."
+    reason = (
+        "The local AWS stopped while the execution was running. RetryPipelineExecution runs the "
+        "steps again that did not succeed."
+    )
     for execution in service.store.list(EXECUTION):
         if execution["PipelineExecutionStatus"] in RUNNING:
             arn = execution["PipelineExecutionArn"]
-            for step in service.store.list(STEP, PipelineExecutionArn=arn):
+            pipeline_callback.forget(service.store, arn)
+            for step in steps_of(service, arn):
                 if step["StepStatus"] in ("Starting", "Executing", "Stopping"):
                     record(service, step, "Failed", FailureReason=reason)
             service.set_status(EXECUTION, arn, "Failed", FailureReason=reason)
+
+
+def steps_of(service: Service, execution: str) -> list[dict[str, Any]]:
+    """The stored steps of an execution: those that started, or whose results are reused."""
+    return service.store.list_under(STEP, execution)
 
 
 def record(service: Service, step: Mapping[str, Any], status: str, **fields: object) -> None:
@@ -66,7 +82,7 @@ def record(service: Service, step: Mapping[str, Any], status: str, **fields: obj
             service.store.insert(STEP, key, key, dict(step))
         elif before["StepStatus"] == status and not fields:
             return
-        body = service.store.update(STEP, key, StepStatus=status, **fields)
+        body = service.store.update(STEP, key, **{**fields, "StepStatus": status})
         previous = before["StepStatus"] if before else None
         if status != previous:
             pipeline = execution.partition("/execution/")[0]
@@ -81,21 +97,28 @@ class Execution:
     """Runs the steps of one stored execution."""
 
     def __init__(self, service: Service, arn: str) -> None:
-        """Reads the execution and its own copy of the definition from the store."""
-        stored = service.store.get(EXECUTION, arn)
-        copy = service.store.get(DEFINITION, arn)
-        if stored is None or copy is None:
-            raise KeyError(arn)
+        """Reads the execution and its version of the definition from the store."""
+        stored = require(service, EXECUTION, arn)
+        version = require_version(service, stored, stored["PipelineVersionId"])
         self._service, self._arn, self._stored = service, arn, stored
-        self._definition: Definition = parse(copy["PipelineDefinition"])
-        self._limit: int = stored.get("ParallelismConfiguration", {}).get(
-            "MaxParallelExecutionSteps", _MAX_PARALLEL_STEPS
-        )
+        self._definition: Definition = parse(version["PipelineDefinition"])
         self._evaluator = Evaluator(
             stored["Parameters"], self._variables, self._properties, self._property_file, self._read
         )
-        self._pending = dict(self._definition.steps)
-        self._succeeded: set[str] = set()
+        self._succeeded = {
+            step["StepName"] for step in steps_of(service, arn) if step["StepStatus"] == "Succeeded"
+        }
+        chosen = stored.get("SelectiveExecutionConfig", {}).get("SelectedSteps")
+        names = set(self._definition.steps)
+        if chosen is not None:
+            names &= {step["StepName"] for step in chosen}
+        self._pending = {
+            name: step
+            for name, step in self._definition.steps.items()
+            if name in names - self._succeeded
+        }
+        # What a selected step only waits for need not have run.
+        self._known = names | self._succeeded
         self._skipped: set[str] = set()
         self._failures: dict[str, str] = {}
         self._ended: SimpleQueue[str] = SimpleQueue()
@@ -104,7 +127,7 @@ class Execution:
         """Runs until no step is left that may run, then stores the execution's end."""
         running = 0
         while self._service not in _closing:
-            while running < self._limit and (step := self._next()):
+            while running < self._limit() and (step := self._next()):
                 self._service.submit(self._run_step, step)
                 running += 1
             if not running:
@@ -113,6 +136,14 @@ class Execution:
             running -= 1
         if self._service not in _closing:
             self._finish()
+
+    def _limit(self) -> int:
+        """How many steps may run at once; UpdatePipelineExecution may change it."""
+        stored = self._service.store.get(EXECUTION, self._arn) or {}
+        limit: int = stored.get("ParallelismConfiguration", {}).get(
+            "MaxParallelExecutionSteps", _MAX_PARALLEL_STEPS
+        )
+        return limit
 
     def _next(self) -> Step | None:
         """Takes the next step that can start; puts aside those that never will."""
@@ -126,7 +157,7 @@ class Execution:
                     self._skipped.add(name)
                     del self._pending[name]
                     progress = True
-                elif step.depends_on <= self._succeeded:
+                elif step.depends_on & self._known <= self._succeeded:
                     return self._pending.pop(name)
         return None
 
@@ -140,6 +171,7 @@ class Execution:
         return (outcome == "True") != step.branch
 
     def _run_step(self, step: Step) -> None:
+        before = self._service.store.get(STEP, f"{self._arn}/{step.name}") or {}
         body = {
             "PipelineExecutionArn": self._arn,
             "StepName": step.name,
@@ -148,21 +180,13 @@ class Execution:
             "StepDescription": step.body.get("Description"),
             "StepStatus": "Starting",
             "StartTime": time.time(),
-            "AttemptCount": 1,
+            "AttemptCount": before.get("AttemptCount", 0) + 1,
         }
         body = {key: value for key, value in body.items() if value is not None}
         try:
-            record(self._service, body, "Starting")
+            record(self._service, body, "Starting", **(body | _RESET if before else {}))
             record(self._service, body, "Executing")
-            turn = Turn(
-                self._service,
-                step,
-                self._arn.rpartition("/")[2],
-                self._evaluator,
-                self._must_stop,
-                lambda metadata: record(self._service, body, "Executing", Metadata=metadata),
-            )
-            metadata = pipeline_steps.run(turn)
+            result = self._attempts(step, body)
         except _Interrupted:
             pass
         except StepStopped:
@@ -174,10 +198,34 @@ class Execution:
             _log.exception("step %s of %s", step.name, self._arn)
             self._fail(body, f"InternalServerError: {error!r}")
         else:
-            record(self._service, body, "Succeeded", Metadata=metadata)
+            hit = {"SourcePipelineExecutionArn": result.cached_from} if result.cached_from else None
+            record(self._service, body, "Succeeded", Metadata=result.metadata, CacheHitResult=hit)
             self._succeeded.add(step.name)
         finally:
             self._ended.put(step.name)
+
+    def _attempts(self, step: Step, body: dict[str, Any]) -> Result:
+        """Runs a step, again and again as its retry policies say."""
+
+        def report(metadata: dict[str, Any], status: str = "Executing") -> None:
+            record(self._service, body, status, Metadata=metadata)
+
+        turn = Turn(self._service, step, self._arn, self._evaluator, self._must_stop, report)
+        retries = Retries(step.body.get("RetryPolicies") or [])
+        while True:
+            try:
+                return pipeline_steps.run(turn)
+            except StepFailed as error:
+                delay = retries.delay(error.exception_type)
+                if delay is None:
+                    raise
+            end = time.monotonic() + delay
+            while (left := end - time.monotonic()) > 0:
+                if self._must_stop():
+                    raise StepStopped
+                time.sleep(min(left, _POLL_SECONDS))
+            body["AttemptCount"] += 1
+            record(self._service, body, "Executing", AttemptCount=body["AttemptCount"])
 
     def _fail(self, step: Mapping[str, Any], reason: str) -> None:
         reason = shorten(reason, _MAX_REASON)

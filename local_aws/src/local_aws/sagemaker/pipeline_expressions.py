@@ -46,6 +46,28 @@ class EvaluationError(ValueError):
     """An expression has no value in this execution."""
 
 
+def mapping(value: object, what: str) -> dict[str, Any]:
+    """`value`, which must be a JSON object.
+
+    Raises:
+        DefinitionError: it is something else; the message names `what`.
+    """
+    if not isinstance(value, dict):
+        raise DefinitionError(f"{what} must be a JSON object, not {value!r:.80}.")
+    return value
+
+
+def sequence(value: object, what: str) -> list[Any]:
+    """`value`, which must be a JSON list.
+
+    Raises:
+        DefinitionError: it is something else; the message names `what`.
+    """
+    if not isinstance(value, list):
+        raise DefinitionError(f"{what} must be a list, not {value!r:.80}.")
+    return value
+
+
 def expression(value: object) -> str | None:
     """The kind of expression that `value` is (Get, Std:Join, Std:JsonGet), or None."""
     if isinstance(value, dict) and len(value) == 1:

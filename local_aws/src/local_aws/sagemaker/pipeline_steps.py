@@ -9,32 +9,48 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_aws.sagemaker import pipeline_cache
 from local_aws.sagemaker.pipeline_definition import Step, typed
 from local_aws.sagemaker.pipeline_expressions import EvaluationError, Evaluator, text
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.sagemaker.pipeline_retries import failure_of_call, failure_of_job
+from local_aws.sagemaker.protocol import ApiError, input_shape
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
 _POLL_SECONDS = 0.02
-_JOB_NAME_LENGTH = 63
 _SUFFIX_LENGTH = 10
 _LAMBDA_SECONDS = 600
 """A Lambda step ends after ten minutes, as in "Lambda step" of the developer guide."""
 
 
 class StepFailed(Exception):  # noqa: N818 - a state of the step, not an error of this program
-    """The step ended in failure; the text is its FailureReason."""
+    """The step ended in failure; the text is its FailureReason.
+
+    Attributes:
+        exception_type: what it is to a retry policy, if to any.
+    """
+
+    def __init__(self, reason: str, exception_type: str | None = None) -> None:
+        super().__init__(reason)
+        self.exception_type = exception_type
 
 
 class StepStopped(Exception):  # noqa: N818 - a state of the step, not an error of this program
     """The step ended because its execution was stopped."""
+
+
+class Report(Protocol):
+    """Stores what is known of a step that has not ended."""
+
+    def __call__(self, metadata: dict[str, Any], status: str = "Executing") -> None:
+        """Stores its Metadata and its status, Executing or Stopping."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +60,18 @@ class Turn:
     Attributes:
         service: the service.
         step: the step.
-        execution_id: the last part of the execution's ARN.
+        execution: the execution's ARN.
         evaluator: gives the step's expressions their values.
         stopping: tells whether the execution is to stop.
-        report: stores the step's Metadata while it runs, and marks it Executing.
+        report: stores the step's Metadata while it runs, and marks it Executing or Stopping.
     """
 
     service: Service
     step: Step
-    execution_id: str
+    execution: str
     evaluator: Evaluator
     stopping: Callable[[], bool]
-    report: Callable[[dict[str, Any]], None]
+    report: Report
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,32 +79,54 @@ class Turn:
         value: dict[str, Any] = self.evaluator.value(self.step.arguments)
         return value
 
-    def generated_name(self, given: object) -> str:
-        """A name for the resource that the step makes, at most 63 characters.
+    def generated_name(self, given: object, length: int) -> str:
+        """A name for the resource that the step makes, at most `length` characters.
 
         `given` is the name in the Arguments, if any: the SDK puts a prefix there with
         `use_custom_job_prefix`. Otherwise the prefix is the execution and the step.
         """
-        prefix = str(given) if given else f"pipelines-{self.execution_id}-{self.step.name}"
+        execution_id = self.execution.rpartition("/")[2]
+        prefix = str(given) if given else f"pipelines-{execution_id}-{self.step.name}"
         suffix = "".join(
             secrets.choice(string.ascii_letters + string.digits) for _ in range(_SUFFIX_LENGTH)
         )
         # Step names may hold underscores, names of resources may not.
-        prefix = prefix.replace("_", "-")[: _JOB_NAME_LENGTH - _SUFFIX_LENGTH - 1].rstrip("-")
+        prefix = prefix.replace("_", "-")[: length - _SUFFIX_LENGTH - 1].rstrip("-")
         return f"{prefix}-{suffix}"
 
 
-def run(turn: Turn) -> dict[str, Any]:
-    """Runs a step to its end and returns its Metadata.
+class Result(NamedTuple):
+    """What a step that succeeded left.
+
+    Attributes:
+        metadata: its Metadata.
+        cached_from: ARN of the execution whose run of the step was taken instead of a new one.
+    """
+
+    metadata: dict[str, Any]
+    cached_from: str | None = None
+
+
+def run(turn: Turn) -> Result:
+    """Runs a step to its end, or finds its former run.
 
     Raises:
         StepFailed: with the reason.
         StepStopped: the execution is being stopped, and so was the step.
     """
     try:
-        return _RUNNERS[turn.step.type](turn)
+        if not pipeline_cache.caches(turn.step.body):
+            return Result(RUNNERS[turn.step.type](turn))
+        pipeline = turn.execution.partition("/execution/")[0]
+        entry = pipeline_cache.Entry(turn.service.store, pipeline, turn.step.body, turn.arguments)
+        former = entry.find()
+        if former and _is_there(turn, former["Metadata"]):
+            return Result(former["Metadata"], former["PipelineExecutionArn"])
+        metadata = RUNNERS[turn.step.type](turn)
+        entry.keep(turn.execution, metadata)
+        return Result(metadata)
     except ApiError as error:
-        raise StepFailed(f"ClientError: {error.message}") from error
+        raise StepFailed(f"ClientError: {error.message}", failure_of_call(error)) from error
     except EvaluationError as error:
         raise StepFailed(f"ClientError: {error}") from error
 
@@ -97,37 +135,69 @@ def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Map
     """The properties of a finished step that expressions can read.
 
     They are the Describe response of what the step made, so they are found again from the
-    Metadata alone; a Lambda step has OutputParameters.
+    Metadata alone; a Lambda or Callback step has OutputParameters. A Tuning step has its training
+    jobs too, best first, as the SDK's `get_top_model_s3_uri` expects.
     """
-    if step.type == "Lambda":
+    if step.type in ("Lambda", "Callback"):
         types = {o["OutputName"]: o["OutputType"] for o in step.body.get("OutputParameters") or []}
-        outputs = metadata["Lambda"].get("OutputParameters") or []
+        outputs = metadata[step.type].get("OutputParameters") or []
         return {
             "OutputParameters": {o["Name"]: typed(types[o["Name"]], o["Value"]) for o in outputs}
         }
     if step.type == "Condition":
         return dict(metadata["Condition"])
-    kind, name_member = _DESCRIBED[step.type]
-    arn: str = metadata[kind if kind != "ModelPackage" else "RegisterModel"]["Arn"]
+    kind, member = _MADE[step.type]
+    arn: str = metadata[member]["Arn"]
     name = arn if kind == "ModelPackage" else arn.rpartition("/")[2]
-    return service.call(f"Describe{kind}", {name_member: name})
+    described = service.call(f"Describe{kind}", {f"{kind}Name": name})
+    if step.type != "Tuning":
+        return described
+    config = described["HyperParameterTuningJobConfig"]
+    objective = config.get("HyperParameterTuningJobObjective", {}).get("Type")
+    listed = service.call(
+        "ListTrainingJobsForHyperParameterTuningJob",
+        {
+            f"{kind}Name": name,
+            "SortBy": "FinalObjectiveMetricValue",
+            "SortOrder": "Ascending" if objective == "Minimize" else "Descending",
+            "MaxResults": 100,
+        },
+    )
+    return {**listed, **described}
 
 
-_DESCRIBED = {
-    "Processing": ("ProcessingJob", "ProcessingJobName"),
-    "Training": ("TrainingJob", "TrainingJobName"),
-    "Transform": ("TransformJob", "TransformJobName"),
-    "Model": ("Model", "ModelName"),
-    "RegisterModel": ("ModelPackage", "ModelPackageName"),
+_MADE = {
+    "Processing": ("ProcessingJob", "ProcessingJob"),
+    "Training": ("TrainingJob", "TrainingJob"),
+    "Transform": ("TransformJob", "TransformJob"),
+    "Tuning": ("HyperParameterTuningJob", "TuningJob"),
+    "Model": ("Model", "Model"),
+    "RegisterModel": ("ModelPackage", "RegisterModel"),
+    "EndpointConfig": ("EndpointConfig", "EndpointConfig"),
+    "Endpoint": ("Endpoint", "Endpoint"),
 }
+"""What a type of step makes, and the member of its Metadata that says which."""
+
+
+def _is_there(turn: Turn, metadata: Mapping[str, Any]) -> bool:
+    """Whether what a former run of a step made was not deleted since."""
+    kind, member = _MADE[turn.step.type]
+    return turn.service.store.get(kind, metadata[member]["Arn"]) is not None
+
+
+def _named(turn: Turn, kind: str) -> tuple[str, dict[str, Any]]:
+    """The generated name of what a step makes, and its request."""
+    member, arguments = f"{kind}Name", turn.arguments
+    longest = input_shape(f"Create{kind}").members[member].metadata["max"]
+    name = turn.generated_name(arguments.get(member), longest)
+    return name, {**arguments, member: name}
 
 
 def _job(turn: Turn) -> dict[str, Any]:
-    kind, name_member = _DESCRIBED[turn.step.type]
-    arguments = turn.arguments
-    name = turn.generated_name(arguments.get(name_member))
-    created = turn.service.call(f"Create{kind}", {**arguments, name_member: name})
-    metadata = {kind: {"Arn": created[f"{kind}Arn"]}}
+    kind, member = _MADE[turn.step.type]
+    name, request = _named(turn, kind)
+    created = turn.service.call(f"Create{kind}", request)
+    metadata = {member: {"Arn": created[f"{kind}Arn"]}}
     turn.report(metadata)
     stop_asked = False
     while (job := turn.service.store.get(kind, name)) is not None:
@@ -138,13 +208,14 @@ def _job(turn: Turn) -> dict[str, Any]:
             break
         if turn.stopping() and not stop_asked:
             stop_asked = True
+            turn.report(metadata, "Stopping")
             with suppress(ApiError):  # the job ended by itself in this moment
-                turn.service.call(f"Stop{kind}", {name_member: name})
+                turn.service.call(f"Stop{kind}", {f"{kind}Name": name})
         time.sleep(_POLL_SECONDS)
     if stop_asked and job is not None and job[f"{kind}Status"] == "Stopped":
         raise StepStopped
     reason = (job or {}).get("FailureReason") or f"{kind} {name} was stopped."
-    raise StepFailed(f"ClientError: {reason}")
+    raise StepFailed(f"ClientError: {reason}", failure_of_job(turn.step.type, reason))
 
 
 def _register(turn: Turn) -> dict[str, Any]:
@@ -158,10 +229,43 @@ def _register(turn: Turn) -> dict[str, Any]:
 
 
 def _model(turn: Turn) -> dict[str, Any]:
+    _name, request = _named(turn, "Model")
+    return {"Model": {"Arn": turn.service.call("CreateModel", request)["ModelArn"]}}
+
+
+def _endpoint_config(turn: Turn) -> dict[str, Any]:
+    # An endpoint step finds it by the name in the Arguments, which is therefore kept.
     arguments = turn.arguments
-    name = turn.generated_name(arguments.get("ModelName"))
-    created = turn.service.call("CreateModel", {**arguments, "ModelName": name})
-    return {"Model": {"Arn": created["ModelArn"]}}
+    if "EndpointConfigName" not in arguments:
+        _name, arguments = _named(turn, "EndpointConfig")
+    created = turn.service.call("CreateEndpointConfig", arguments)
+    return {"EndpointConfig": {"Arn": created["EndpointConfigArn"]}}
+
+
+def _endpoint(turn: Turn) -> dict[str, Any]:
+    """Makes the endpoint, or updates the one of that name."""
+    service, arguments = turn.service, turn.arguments
+    name, config = arguments.get("EndpointName"), arguments.get("EndpointConfigName")
+    there = isinstance(name, str) and service.store.get("Endpoint", name) is not None
+    if there:
+        members = {key: value for key, value in arguments.items() if key != "Tags"}
+        arn = service.call("UpdateEndpoint", members)["EndpointArn"]
+    else:
+        arn = service.call("CreateEndpoint", arguments)["EndpointArn"]
+    metadata = {"Endpoint": {"Arn": arn}}
+    turn.report(metadata)
+    while (endpoint := service.store.get("Endpoint", arn)) is not None:
+        status = endpoint["EndpointStatus"]
+        if status == "InService" and endpoint["EndpointConfigName"] == config:
+            return metadata
+        if status not in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            break
+        if turn.stopping():
+            raise StepStopped
+        time.sleep(_POLL_SECONDS)
+    state = endpoint or {}
+    reason = state.get("FailureReason") or f"the endpoint is {state.get('EndpointStatus', 'gone')}"
+    raise StepFailed(f"ClientError: {reason}")
 
 
 def _condition(turn: Turn) -> dict[str, Any]:
@@ -201,20 +305,23 @@ def _lambda(turn: Turn) -> dict[str, Any]:
         told = payload if isinstance(payload, dict) else {}
         kind, message = told.get("errorType", "Error"), told.get("errorMessage", payload)
         raise StepFailed(f"ClientError: Lambda function {function} failed: {kind}: {message}")
-    outputs = [_lambda_output(output, payload) for output in _declared_outputs(turn.step)]
+    outputs = output_parameters(turn.step, payload, "The Lambda function")
     return {"Lambda": {"Arn": function, "OutputParameters": outputs}}
 
 
-def _declared_outputs(step: Step) -> list[dict[str, str]]:
-    outputs: list[dict[str, str]] = step.body.get("OutputParameters") or []
-    return outputs
+def output_parameters(step: Step, given: object, giver: str) -> list[dict[str, str]]:
+    """The declared outputs of a Lambda or Callback step, in the text form of its Metadata.
+
+    Raises:
+        StepFailed: one is missing from `given`, or of another type; the reason names the `giver`.
+    """
+    return [_output(output, given, giver) for output in step.body.get("OutputParameters") or []]
 
 
-def _lambda_output(output: Mapping[str, str], payload: object) -> dict[str, str]:
-    """One declared output, in the text form of the step's Metadata."""
+def _output(output: Mapping[str, str], payload: object, giver: str) -> dict[str, str]:
     name, kind = output["OutputName"], output["OutputType"]
     if not isinstance(payload, dict) or payload.get(name) is None:
-        raise StepFailed(f"ClientError: the Lambda function returned no output parameter '{name}'.")
+        raise StepFailed(f"ClientError: {giver} returned no output parameter '{name}'.")
     # A number is a String output too: the service keeps all of them as text.
     raw = text(payload[name]) if kind == "String" else payload[name]
     value = typed(kind, raw)
@@ -226,13 +333,17 @@ def _lambda_output(output: Mapping[str, str], payload: object) -> dict[str, str]
     return {"Name": name, "Value": text(value)}
 
 
-_RUNNERS: Mapping[str, Callable[[Turn], dict[str, Any]]] = {
+RUNNERS: dict[str, Callable[[Turn], dict[str, Any]]] = {
     "Processing": _job,
     "Training": _job,
     "Transform": _job,
+    "Tuning": _job,
     "RegisterModel": _register,
     "Model": _model,
+    "EndpointConfig": _endpoint_config,
+    "Endpoint": _endpoint,
     "Condition": _condition,
     "Lambda": _lambda,
     "Fail": _fail,
 }
+"""What runs a step, by its type; returns its Metadata."""

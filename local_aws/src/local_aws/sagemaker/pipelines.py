@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
-import string
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_aws.sagemaker import pipeline_execution
-from local_aws.sagemaker.events import pipeline_execution_change
+from local_aws.sagemaker import pipeline_cache
 from local_aws.sagemaker.kinds import Kind
-from local_aws.sagemaker.operations import on_close, on_resume, operation
+from local_aws.sagemaker.operations import operation
 from local_aws.sagemaker.pipeline_definition import MAX_LENGTH, Definition, parse
-from local_aws.sagemaker.pipeline_execution import DEFINITION, EXECUTION, RUNNING, STEP, Execution
-from local_aws.sagemaker.pipeline_expressions import DefinitionError, text
+from local_aws.sagemaker.pipeline_execution import EXECUTION, RUNNING
+from local_aws.sagemaker.pipeline_expressions import DefinitionError
+from local_aws.sagemaker.pipeline_runs import forget_execution, forget_tokens
+from local_aws.sagemaker.pipeline_versions import (
+    add_version,
+    forget_versions,
+    require_version,
+)
 from local_aws.sagemaker.protocol import ApiError
-from local_aws.sagemaker.resources import create, declare, delete, list_resources, page, require
-from local_aws.sagemaker.store import Store
+from local_aws.sagemaker.resources import create, declare, delete, page, require
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
 PIPELINE = "Pipeline"
-TOKEN = "PipelineRequestToken"  # noqa: S105 - a kind of the store's rows, not a secret
-
-_ID_LENGTH = 12
-_ALL_STEPS = 100
-_log = logging.getLogger(__name__)
-
-on_resume(pipeline_execution.fail_interrupted)
-on_close(pipeline_execution.close)
 
 declare(
     Kind(
@@ -48,15 +41,6 @@ declare(
         ),
     )
 )
-declare(
-    Kind(
-        EXECUTION,
-        "pipeline",
-        "PipelineExecutionStatus",
-        not_found=("ResourceNotFound", "Pipeline execution '{arn}' does not exist."),
-        event=pipeline_execution_change,
-    )
-)
 
 
 @operation("CreatePipeline")
@@ -68,23 +52,29 @@ def create_pipeline(service: Service, request: dict[str, Any]) -> dict[str, Any]
         existing = service.store.get(PIPELINE, name)
         if existing is not None and existing.get("ClientRequestToken") == token:
             return existing
-        return create(service, PIPELINE, fields, PipelineStatus="Active")
+        pipeline = create(service, PIPELINE, fields, PipelineStatus="Active")
+        add_version(service, pipeline["PipelineArn"])
+    return pipeline
 
 
 @operation("UpdatePipeline")
 def update_pipeline(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Replaces the members that are given; executions under way keep their definition."""
-    pipeline = require(service, PIPELINE, request["PipelineName"])
+    """Replaces the members that are given; executions under way keep their version."""
     fields = _with_definition(service, request, required=False)
-    fields.pop("PipelineName")
-    return service.store.update(PIPELINE, pipeline["PipelineArn"], **fields)
+    name = fields.pop("PipelineName")
+    with service.store.transaction():
+        arn = require(service, PIPELINE, name)["PipelineArn"]
+        service.store.update(PIPELINE, arn, **fields)
+        return {"PipelineArn": arn, "PipelineVersionId": add_version(service, arn)}
 
 
 @operation("DescribePipeline")
 def describe_pipeline(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Describes a pipeline by name or ARN."""
-    _refuse_version(request)
-    return require(service, PIPELINE, request["PipelineName"])
+    """Describes a pipeline by name or ARN, as it is or as it was at a version."""
+    pipeline = require(service, PIPELINE, request["PipelineName"])
+    version = require_version(service, pipeline, request.get("PipelineVersionId"))
+    times = {member: pipeline[member] for member in ("CreationTime", "LastModifiedTime")}
+    return {**pipeline, **version, **times}
 
 
 @operation("DeletePipeline")
@@ -102,9 +92,10 @@ def delete_pipeline(service: Service, request: dict[str, Any]) -> dict[str, Any]
                     f"'{execution['PipelineExecutionArn']}'; stop it first.",
                 )
         for execution in executions:
-            _forget(service.store, execution["PipelineExecutionArn"])
-        for token in service.store.list(TOKEN, PipelineArn=arn):
-            service.store.delete(TOKEN, token["Key"])
+            forget_execution(service.store, execution["PipelineExecutionArn"])
+        forget_tokens(service.store, arn)
+        forget_versions(service.store, arn)
+        pipeline_cache.forget(service.store, arn)
         delete(service, PIPELINE, arn)
     return {"PipelineArn": arn}
 
@@ -127,143 +118,6 @@ def list_pipelines(service: Service, request: dict[str, Any]) -> dict[str, Any]:
         key=lambda body: (body[member], body["PipelineArn"]),
         descending=request.get("SortOrder") != "Ascending",
     )
-
-
-@operation("StartPipelineExecution")
-def start_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Starts an execution; the same ClientRequestToken never starts a second one."""
-    _refuse_version(request)
-    if "SelectiveExecutionConfig" in request:
-        raise ApiError(
-            "ValidationException",
-            "SelectiveExecutionConfig: the local AWS runs whole pipelines; leave it out",
-        )
-    given = request.get("PipelineParameters", [])
-    with service.store.transaction():
-        pipeline = require(service, PIPELINE, request["PipelineName"])
-        arn: str = pipeline["PipelineArn"]
-        key = f"{arn} {request['ClientRequestToken']}"
-        known = service.store.get(TOKEN, key)
-        if known is not None:
-            return known
-        try:
-            parameters = parse(pipeline["PipelineDefinition"]).bind(given)
-        except DefinitionError as error:
-            raise ApiError("ValidationException", str(error)) from error
-        name = f"{arn.rpartition('/')[2]}/execution/{_new_id()}"
-        parallelism = request.get(
-            "ParallelismConfiguration", pipeline.get("ParallelismConfiguration")
-        )
-        body = {
-            "PipelineArn": arn,
-            "PipelineName": pipeline["PipelineName"],
-            "PipelineExecutionDisplayName": request.get("PipelineExecutionDisplayName"),
-            "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
-            "ParallelismConfiguration": parallelism,
-            "Parameters": parameters,
-        }
-        body = {member: value for member, value in body.items() if value is not None}
-        execution = create(service, EXECUTION, body, name, PipelineExecutionStatus="Executing")
-        started: str = execution["PipelineExecutionArn"]
-        copy = {"PipelineDefinition": pipeline["PipelineDefinition"]}
-        service.store.insert(DEFINITION, started, started, copy)
-        entry = {"Key": key, "PipelineArn": arn, "PipelineExecutionArn": started}
-        service.store.insert(TOKEN, key, key, entry)
-        modified = pipeline["LastModifiedTime"]
-        service.store.update(
-            PIPELINE, arn, LastRunTime=execution["CreationTime"], LastModifiedTime=modified
-        )
-    service.submit(_run, service, started)
-    return {"PipelineExecutionArn": started}
-
-
-@operation("DescribePipelineExecution")
-def describe_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Describes an execution."""
-    return require(service, EXECUTION, request["PipelineExecutionArn"])
-
-
-@operation("ListPipelineExecutions")
-def list_pipeline_executions(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Lists the executions of a pipeline, newest first."""
-    arn = require(service, PIPELINE, request["PipelineName"])["PipelineArn"]
-    answer = list_resources(service, EXECUTION, request, PipelineArn=arn)
-    answer["PipelineExecutionSummaries"] = [
-        {
-            **body,
-            "StartTime": body["CreationTime"],
-            "PipelineExecutionFailureReason": body.get("FailureReason"),
-        }
-        for body in answer["PipelineExecutionSummaries"]
-    ]
-    return answer
-
-
-@operation("ListPipelineExecutionSteps")
-def list_pipeline_execution_steps(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Lists the steps that started, newest first; skipped ones never appear."""
-    if "PipelineExecutionArn" not in request:
-        raise ApiError("ValidationException", "PipelineExecutionArn is required")
-    arn = require(service, EXECUTION, request["PipelineExecutionArn"])["PipelineExecutionArn"]
-    steps = service.store.list(STEP, PipelineExecutionArn=arn)
-    return page(
-        "ListPipelineExecutionSteps",
-        steps,
-        {"MaxResults": _ALL_STEPS, **request},
-        key=lambda step: (step["StartTime"], step["StepName"]),
-        descending=request.get("SortOrder") != "Ascending",
-    )
-
-
-@operation("ListPipelineParametersForExecution")
-def list_pipeline_parameters(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Lists the value of every parameter of an execution, as text."""
-    execution = require(service, EXECUTION, request["PipelineExecutionArn"])
-    parameters = [
-        {"Name": name, "Value": text(value)} for name, value in execution["Parameters"].items()
-    ]
-    return page(
-        "ListPipelineParametersForExecution",
-        parameters,
-        {"MaxResults": _ALL_STEPS, **request},
-        key=lambda parameter: (parameter["Name"], parameter["Name"]),
-        descending=False,
-    )
-
-
-@operation("DescribePipelineDefinitionForExecution")
-def describe_definition(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Returns the definition as it was when the execution started."""
-    execution = require(service, EXECUTION, request["PipelineExecutionArn"])
-    copy = service.store.get(DEFINITION, execution["PipelineExecutionArn"])
-    return {**(copy or {}), "CreationTime": execution["CreationTime"]}
-
-
-@operation("StopPipelineExecution")
-def stop_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Asks an execution to stop: its jobs are stopped, and no further step starts."""
-    with service.store.transaction():
-        execution = require(service, EXECUTION, request["PipelineExecutionArn"])
-        arn, status = execution["PipelineExecutionArn"], execution["PipelineExecutionStatus"]
-        if status not in (*RUNNING, "Stopped"):
-            raise ApiError(
-                "ConflictException",
-                f"Pipeline execution '{arn}' is {status}; only an executing one can be stopped.",
-            )
-        if status == "Executing":
-            service.set_status(EXECUTION, arn, "Stopping")
-    return {"PipelineExecutionArn": arn}
-
-
-def _run(service: Service, arn: str) -> None:
-    try:
-        Execution(service, arn).run()
-    except Exception as error:
-        # A fault of this program: the execution must still end, and say so.
-        _log.exception("execution %s", arn)
-        service.set_status(
-            EXECUTION, arn, "Failed", FailureReason=f"InternalServerError: {error!r}"
-        )
 
 
 def _with_definition(
@@ -311,23 +165,3 @@ def _check(definition: str) -> Definition:
         raise ApiError(
             "ValidationException", f"Unable to parse pipeline definition. {error}"
         ) from error
-
-
-def _refuse_version(request: dict[str, Any]) -> None:
-    if "PipelineVersionId" in request:
-        raise ApiError(
-            "ValidationException",
-            "PipelineVersionId: the local AWS keeps only the latest version; leave it out",
-        )
-
-
-def _forget(store: Store, execution: str) -> None:
-    for step in store.list(STEP, PipelineExecutionArn=execution):
-        store.delete(STEP, f"{execution}/{step['StepName']}")
-    store.delete(DEFINITION, execution)
-    store.delete(EXECUTION, execution)
-
-
-def _new_id() -> str:
-    alphabet = string.ascii_lowercase + string.digits
-    return "".join(secrets.choice(alphabet) for _ in range(_ID_LENGTH))

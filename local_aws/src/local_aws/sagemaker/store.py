@@ -160,6 +160,16 @@ class Store:
         with self._lock:
             self._db.execute("delete from events where id = ?", (event_id,))
 
+    def list_under(self, kind: str, prefix: str) -> list[dict[str, Any]]:
+        """Return the bodies of a kind, newest first, whose names begin with ``<prefix>/``."""
+        with self._lock:
+            rows = self._db.execute(
+                "select body from resources where kind = ? and name > ? and name < ? "
+                "order by id desc",
+                (kind, f"{prefix}/", f"{prefix}0"),  # "0" comes after "/"
+            ).fetchall()
+        return [_load(row[0]) for row in rows]
+
     def list(self, kind: str, **equals: str | int | float | None) -> list[dict[str, Any]]:
         """Return the bodies of a kind, newest first, whose members equal the given values.
 
