@@ -35,6 +35,8 @@ def _analyse(settings: Settings) -> str:
     for script in ("record_preprocessor_script", "post_analytics_processor_script"):
         if settings.get(script):
             raise AnalysisError(f"{script}: the local AWS runs no such scripts; leave it out")
+    if settings.get("features_attribute"):
+        raise AnalysisError("features_attribute: the local AWS takes all columns; leave it out")
     publish = settings.get("publish_cloudwatch_metrics") == "Enabled"
     if publish and not settings.get("sagemaker_monitoring_schedule_name"):
         raise AnalysisError(

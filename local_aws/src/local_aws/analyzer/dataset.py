@@ -43,6 +43,22 @@ class Dataset:
         """Return the first row that a query finds."""
         return self.rows(query, *values, column=column)[0]
 
+    def drop(self, unwanted: Sequence[str]) -> None:
+        """Leave out columns, by their names or numbers.
+
+        Raises:
+            AnalysisError: There is no such column, or none would be left.
+        """
+        places = {str(place): name for place, name in enumerate(self.columns)}
+        names = {places.get(column, column) for column in unwanted}
+        if unknown := names - {*self.columns}:
+            raise AnalysisError(f"exclude_features_attribute: there is no column {min(unknown)!r}")
+        if len(names) == len(self.columns):
+            raise AnalysisError("exclude_features_attribute: no column is left")
+        for name in names:
+            self.rows("alter table data drop column {column}", column=name)
+            self.columns.remove(name)
+
     def values(self, column: str) -> list[str | None]:
         """Return a column, in the order of the rows."""
         return [row[0] for row in self.rows("select {column} from data", column=column)]
@@ -69,14 +85,21 @@ def read(settings: Settings, baseline: Sequence[str] = ()) -> Dataset:
         raise AnalysisError(f"dataset_source: there is no file in {settings.source}")
     if name in ("sagemakerCaptureJson", "sagemakerMergeJson"):
         sides = options.get("captureIndexNames", list(_SIDES))
-        return _table(_captured(settings, sides, baseline))
+        return _without(_table(_captured(settings, sides, baseline)), settings)
     readers = {"csv": _csv, "json": _json, "parquet": _parquet}
     if name not in readers:
         raise AnalysisError(f"dataset_format: {name!r} is not known; take csv, json or parquet")
     try:
-        return readers[name](settings.source, options)
+        return _without(readers[name](settings.source, options), settings)
     except (duckdb.Error, ValueError) as error:
         raise AnalysisError(f"dataset_source: is not {name}: {error}") from None
+
+
+def _without(data: Dataset, settings: Settings) -> Dataset:
+    """Leave out the columns of ``exclude_features_attribute``, which has names or numbers."""
+    excluded = settings.get("exclude_features_attribute")
+    data.drop([name.strip() for name in excluded.split(",") if name.strip()])
+    return data
 
 
 def _files(folder: Path) -> list[str]:

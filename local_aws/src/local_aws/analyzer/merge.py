@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merg
 from __future__ import annotations
 
 import json
-import uuid
 from collections import defaultdict
 from pathlib import Path
 
@@ -52,7 +51,8 @@ def run(settings: Settings) -> str:
     for folder, lines in folders.items():
         target = settings.output / folder
         target.mkdir(parents=True, exist_ok=True)
-        (target / f"part-00000-{uuid.uuid4()}.jsonl").write_text("".join(lines))
+        # Always the same name: windows may overlap, and what is merged again is not to count twice.
+        (target / "part-00000.jsonl").write_text("".join(lines))
     return f"Completed: {len(found)} of {count} records merged with {len(labels)} labels."
 
 
