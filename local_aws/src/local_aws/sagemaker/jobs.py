@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws import containers
 from local_aws.images import UnknownImage
-from local_aws.sagemaker import resources
+from local_aws.sagemaker import monitoring_images, resources
 from local_aws.sagemaker.operations import on_close
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.storage import Storage, StorageError
@@ -180,6 +180,8 @@ def resolve_image(service: Service, uri: str) -> Image:
     try:
         return service.images.resolve(uri)
     except UnknownImage as error:
+        if image := monitoring_images.stand_in(uri):
+            return image
         raise ApiError("ValidationException", str(error)) from None
 
 

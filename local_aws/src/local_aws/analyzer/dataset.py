@@ -1,0 +1,201 @@
+"""The data to be analysed, as one table of text in DuckDB."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from local_aws.analyzer import records
+from local_aws.analyzer.records import Captured, Row
+from local_aws.analyzer.settings import AnalysisError, Settings
+
+LABEL = "groundTruthData"
+"""Column of the true label that was merged in."""
+
+_DIALECT = """delim = ',', quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = true"""
+
+_SIDES = ("endpointOutput", "endpointInput")  # in the order of their columns, as Model Monitor has
+
+
+class Dataset:
+    """A table ``data`` whose columns are all text; a value that is missing is null.
+
+    Attributes:
+        columns: Names of its columns, in order.
+        size: Number of rows.
+    """
+
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        self._db = db
+        self.columns: list[str] = [row[0] for row in self.rows("describe data")]
+        self.size: int = self.row("select count(*) from data")[0]
+
+    def rows(self, query: str, *values: object, column: str = "") -> list[tuple[Any, ...]]:
+        """Return what a query finds; ``{column}`` in it stands for the column's name."""
+        return self._db.execute(query.replace("{column}", quoted(column)), list(values)).fetchall()
+
+    def row(self, query: str, *values: object, column: str = "") -> tuple[Any, ...]:
+        """Return the first row that a query finds."""
+        return self.rows(query, *values, column=column)[0]
+
+    def drop(self, unwanted: Sequence[str]) -> None:
+        """Leave out columns, by their names or numbers.
+
+        Raises:
+            AnalysisError: There is no such column, or none would be left.
+        """
+        places = {str(place): name for place, name in enumerate(self.columns)}
+        names = {places.get(column, column) for column in unwanted}
+        if unknown := names - {*self.columns}:
+            raise AnalysisError(f"exclude_features_attribute: there is no column {min(unknown)!r}")
+        if len(names) == len(self.columns):
+            raise AnalysisError("exclude_features_attribute: no column is left")
+        for name in names:
+            self.rows("alter table data drop column {column}", column=name)
+            self.columns.remove(name)
+
+    def values(self, column: str) -> list[str | None]:
+        """Return a column, in the order of the rows."""
+        return [row[0] for row in self.rows("select {column} from data", column=column)]
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def read(settings: Settings, baseline: Sequence[str] = ()) -> Dataset:
+    """Read the data in the format that the settings name.
+
+    Args:
+        settings: The analyzer's settings.
+        baseline: Names of the baseline's features, in order. Columns of captured CSV have no names:
+            they get these, answers before requests, as in Model Monitor's examples of baselines.
+
+    Raises:
+        AnalysisError: There is no data, or it is not in the format.
+    """
+    name, options = settings.dataset_format
+    if not any(path.is_file() for path in settings.source.rglob("*")):
+        raise AnalysisError(f"dataset_source: there is no file in {settings.source}")
+    if name in ("sagemakerCaptureJson", "sagemakerMergeJson"):
+        sides = options.get("captureIndexNames", list(_SIDES))
+        return _without(_table(_captured(settings, sides, baseline)), settings)
+    readers = {"csv": _csv, "json": _json, "parquet": _parquet}
+    if name not in readers:
+        raise AnalysisError(f"dataset_format: {name!r} is not known; take csv, json or parquet")
+    try:
+        return _without(readers[name](settings.source, options), settings)
+    except (duckdb.Error, ValueError) as error:
+        raise AnalysisError(f"dataset_source: is not {name}: {error}") from None
+
+
+def _without(data: Dataset, settings: Settings) -> Dataset:
+    """Leave out the columns of ``exclude_features_attribute``, which has names or numbers."""
+    excluded = settings.get("exclude_features_attribute")
+    data.drop([name.strip() for name in excluded.split(",") if name.strip()])
+    return data
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _csv(folder: Path, options: dict[str, Any]) -> Dataset:
+    db = duckdb.connect()
+    header = bool(options.get("header", True))
+    query = "create table data as from read_csv(?, header = ?, all_varchar = true, DIALECT)"
+    db.execute(query.replace("DIALECT", _DIALECT), [_files(folder), header])
+    if not header:
+        for place, (name, *_) in enumerate(db.execute("describe data").fetchall()):
+            db.execute(f'alter table data rename {quoted(name)} to "_c{place}"')
+    return Dataset(db)
+
+
+def _parquet(folder: Path, _options: dict[str, Any]) -> Dataset:
+    db = duckdb.connect()
+    db.execute(
+        "create table data as select cast(columns(*) as varchar) from read_parquet(?)",
+        [_files(folder)],
+    )
+    return Dataset(db)
+
+
+def _json(folder: Path, _options: dict[str, Any]) -> Dataset:
+    return _table(
+        [row for path in _files(folder) for row in records.json_rows(Path(path).read_text())]
+    )
+
+
+def _captured(settings: Settings, sides: Sequence[str], baseline: Sequence[str]) -> list[Row]:
+    start, end = settings.window()
+    rows: list[Row] = []
+    broken = 0
+    for line in records.read(settings.source):
+        time = line.time
+        if time and ((start and time < start) or (end and time >= end)):
+            continue
+        try:
+            rows += _joined(line, [side for side in _SIDES if side in sides], baseline)
+        except (ValueError, KeyError, TypeError):
+            broken += 1
+    if broken:
+        print(f"left out {broken} captured records that cannot be read")
+    return rows
+
+
+def _joined(line: Captured, sides: Sequence[str], baseline: Sequence[str]) -> list[Row]:
+    """Return the rows of a record, its sides beside each other.
+
+    Answers are left out when the baseline is one of requests alone: when it has as many columns as
+    the request, or knows none of the answer's names.
+    """
+    parts = [line.rows(side) for side in sides]
+    if len(parts) == 2 and baseline and parts[1]:
+        answer, request = (list(part[0]) if part else [] for part in parts)
+        positional = all(name.startswith("_c") for name in request)
+        alone = len(request) == len(baseline) if positional else not {*answer} & {*baseline}
+        parts = parts[1:] if alone else parts
+    if len({len(part) for part in parts}) != 1:
+        raise ValueError("requests and answers have different numbers of rows")
+    label = line.record.get("groundTruthData")
+    joined = []
+    for row in zip(*parts, strict=True):
+        merged: Row = {}
+        place = 0
+        for part in row:
+            for name, value in part.items():
+                if name.startswith("_c") and name[2:].isdigit():
+                    known = not label and place < len(baseline)
+                    merged[baseline[place] if known else f"_c{place}"] = value
+                else:
+                    merged[name] = value
+                place += 1
+        if label:
+            merged[LABEL] = str(label["data"]).strip()
+        joined.append(merged)
+    return joined
+
+
+def _table(rows: Iterable[Row]) -> Dataset:
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise AnalysisError("dataset_source: there is no record of the window in it")
+    db = duckdb.connect()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+            writer.writerows([row.get(name) for name in names] for row in rows)
+        query = "create table data as from read_csv(?, auto_detect = false, columns = ?, DIALECT)"
+        columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
+        db.execute(query.replace("DIALECT", _DIALECT), [str(path), columns])
+    for place, name in enumerate(names):
+        db.execute(f"alter table data rename c{place} to {quoted(name)}")
+    return Dataset(db)

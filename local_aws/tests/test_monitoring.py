@@ -1,0 +1,348 @@
+"""Monitors of endpoints: schedules, executions and what they find."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import IMAGE, Aws, aws_client, program, until
+from job_requests import refused
+from model_server import Hosted, host
+from monitor_requests import (
+    ANALYZER,
+    CLARIFY,
+    define,
+    definition_request,
+    monitored_endpoint,
+    put_baseline,
+    schedule_request,
+    wait_execution,
+)
+
+from local_aws.images import Image
+from local_aws.sagemaker import monitoring_schedules, monitoring_time
+from local_aws.sagemaker.protocol import ApiError
+
+HOURLY = "cron(0 * ? * * *)"
+
+
+@pytest.fixture
+def hosted(aws: Aws, tmp_path: Path) -> Iterator[Hosted]:
+    with host(aws, tmp_path) as served:
+        yield served
+
+
+def send(hosted: Hosted, rows: list[str], first: int = 0) -> None:
+    """Has an endpoint asked, and waits until everything is captured."""
+    for number, row in enumerate(rows, start=first):
+        hosted.invoke("watched", row, ContentType="text/csv", InferenceId=f"id-{number}")
+    aws = hosted.aws
+    until(
+        lambda: (
+            sum(len(aws.get(key).splitlines()) for key in aws.keys("capture")) == first + len(rows)
+        )
+    )
+
+
+def reports(aws: Aws) -> dict[str, dict[str, Any]]:
+    keys = [key for key in aws.keys("reports") if "/merge/" not in key]
+    return {Path(key).stem: json.loads(aws.get(key)) for key in keys}
+
+
+def test_the_quality_of_data_is_watched(hosted: Hosted) -> None:
+    aws, client = hosted.aws, hosted.aws.sagemaker
+    rows = [(number % 50, f"{number % 7 / 2 + 0.1:.2f}", "ab"[number % 2]) for number in range(400)]
+    assert put_baseline(aws, rows, "age,weight,kind")["ExitMessage"].startswith("Completed")
+    assert aws.keys("baseline") == ["baseline/constraints.json", "baseline/statistics.json"]
+    monitored_endpoint(hosted)
+    send(hosted, ["\n".join(f"{age},{weight},{kind}" for age, weight, kind in rows[:300])])
+    assert define(aws, "DataQuality")["JobDefinitionArn"].endswith(
+        ":data-quality-job-definition/job"
+    )
+    client.create_monitoring_schedule(**schedule_request("DataQuality"))
+
+    found = wait_execution(aws)
+    assert found["MonitoringExecutionStatus"] == "Completed", found
+    assert found["EndpointName"] == "watched"
+    described = client.describe_monitoring_schedule(MonitoringScheduleName="hourly")
+    assert described["MonitoringScheduleStatus"] == "Scheduled"
+    last = described["LastMonitoringExecutionSummary"]
+    assert last["ProcessingJobArn"] == found["ProcessingJobArn"]
+    assert {name: report.get("violations") for name, report in reports(aws).items()} == {
+        "statistics": None,
+        "constraints": None,
+        "constraint_violations": [],
+    }
+    day = f"{datetime.now(UTC):%Y/%m}"
+    assert all(key.startswith(f"reports/watched/hourly/{day}/") for key in aws.keys("reports"))
+    job = client.describe_processing_job(
+        ProcessingJobName=found["ProcessingJobArn"].rpartition("/")[2]
+    )
+    assert job["MonitoringScheduleArn"] == described["MonitoringScheduleArn"]
+
+    send(hosted, ["60.5,9,c\n" * 100], first=1)
+    client.start_monitoring_schedule(MonitoringScheduleName="hourly")
+    found = wait_execution(aws, count=2)
+    assert found["MonitoringExecutionStatus"] == "CompletedWithViolations"
+    violations = reports(aws)["constraint_violations"]["violations"]
+    assert {(v["feature_name"], v["constraint_check_type"]) for v in violations} == {
+        ("age", "data_type_check"),
+        ("age", "baseline_drift_check"),
+        ("weight", "baseline_drift_check"),
+        ("kind", "categorical_values_check"),
+        ("kind", "baseline_drift_check"),
+    }
+    metrics = aws_client("cloudwatch", aws.service.settings.port)
+    watched = {"Namespace": "aws/sagemaker/Endpoints/data-metrics"}
+    dimensions = [
+        {"Name": "Endpoint", "Value": "watched"},
+        {"Name": "MonitoringSchedule", "Value": "hourly"},
+    ]
+    listed = metrics.list_metrics(**watched, Dimensions=dimensions)["Metrics"]
+    assert "feature_baseline_drift_weight" in {metric["MetricName"] for metric in listed}
+    assert ("SageMaker Monitoring Schedule State Change", "Scheduled") in [
+        (title, detail.get("MonitoringScheduleStatus")) for title, detail, _ in aws.events
+    ]
+
+
+def test_the_quality_of_predictions_is_watched(hosted: Hosted) -> None:
+    """The toy model predicts how many bytes it was sent."""
+    aws = hosted.aws
+    monitored_endpoint(hosted)
+    send(hosted, ["1", "22", "333", "4444"])
+    hour = f"{datetime.now(UTC):%Y/%m/%d/%H}"
+    for number, label in enumerate(("1", "2", "3", "9", "5")):
+        record = {
+            "groundTruthData": {"data": label, "encoding": "CSV"},
+            "eventMetadata": {"eventId": f"id-{number}"},
+            "eventVersion": "0",
+        }
+        aws.put(f"labels/{hour}/{number}.jsonl", json.dumps(record))
+    limit = {"threshold": 1.0, "comparison_operator": "GreaterThanThreshold"}
+    constraints = {"version": 0.0, "regression_constraints": {"mae": limit, "rmse": limit}}
+    aws.put("baseline/constraints.json", json.dumps(constraints))
+    define(aws, "ModelQuality")
+    aws.sagemaker.create_monitoring_schedule(**schedule_request("ModelQuality"))
+
+    found = wait_execution(aws)
+    assert found["MonitoringExecutionStatus"] == "CompletedWithViolations", found
+    jobs = aws.sagemaker.list_processing_jobs(SortBy="CreationTime", SortOrder="Ascending")
+    names = [job["ProcessingJobName"] for job in jobs["ProcessingJobSummaries"]]
+    assert [name.rsplit("-", 2)[0] for name in names] == [
+        "groundtruth-merge",
+        "model-quality-monitoring",
+    ]
+    (merged,) = aws.keys("reports/merge")
+    assert merged.startswith(f"reports/merge/watched/AllTraffic/{hour}/")
+    lines = [json.loads(line) for line in aws.get(merged).splitlines()]
+    assert [line["groundTruthData"]["data"] for line in lines] == ["1", "2", "3", "9"]
+    report = reports(aws)
+    measured = report["statistics"]["regression_metrics"]
+    assert measured["mae"] == {"value": 1.25, "standard_deviation": "NaN"}
+    assert measured["rmse"]["value"] == 2.5
+    assert report["constraint_violations"]["violations"] == [
+        {
+            "metric_name": name,
+            "constraint_check_type": "GreaterThanThreshold",
+            "description": f"Metric {name} with {value} was GreaterThanThreshold 1.0000",
+        }
+        for name, value in (("mae", "1.2500"), ("rmse", "2.5000"))
+    ]
+
+
+def test_an_own_image_gets_the_container_contract(hosted: Hosted) -> None:
+    aws = hosted.aws
+    monitored_endpoint(hosted)
+    send(hosted, ["1,2"])
+    put_baseline(aws, [(1, 2)], "a,b")
+    code = (
+        "import json, os\n"
+        "from pathlib import Path\n"
+        "root = Path(os.environ['dataset_source'])\n"
+        "files = [str(p.relative_to(root).parent) for p in root.rglob('*') if p.is_file()]\n"
+        "seen = {'files': files, 'environment': dict(os.environ)}\n"
+        "seen['baseline'] = [os.path.exists(os.environ[n]) for n in\n"
+        "                    ('baseline_constraints', 'baseline_statistics')]\n"
+        "out = Path(os.environ['output_path'], 'seen.json')\n"
+        "out.write_text(json.dumps(seen))\n"
+        "base = Path(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml'), 'output')\n"
+        "(base / 'message').write_text('CompletedWithViolations: two')\n"
+        "(base / 'metrics').mkdir()\n"
+        "time = os.environ['metric_time']\n"
+        "metric = {'MetricName': 'own', 'Timestamp': time, 'Value': 2.5}\n"
+        "(base / 'metrics' / 'cloudwatch').write_text(json.dumps(metric))\n"
+    )
+    request = definition_request(aws, "DataQuality")
+    request["DataQualityAppSpecification"] = {
+        "ImageUri": IMAGE,
+        "ContainerEntrypoint": program(aws.folder, code),
+        "Environment": {"own": "value"},
+    }
+    aws.sagemaker.create_data_quality_job_definition(**request)
+    aws.sagemaker.create_monitoring_schedule(**schedule_request("DataQuality"))
+    assert wait_execution(aws)["MonitoringExecutionStatus"] == "CompletedWithViolations"
+    seen = reports(aws)["seen"]
+    assert seen["files"] == [f"watched/AllTraffic/{datetime.now(UTC):%Y/%m/%d/%H}"]
+    assert seen["baseline"] == [True, True]
+    given = seen["environment"]
+    assert {
+        "own": "value",
+        "publish_cloudwatch_metrics": "Enabled",
+        "sagemaker_endpoint_name": "watched",
+        "sagemaker_monitoring_schedule_name": "hourly",
+    }.items() <= given.items()
+    assert json.loads(given["dataset_format"]) == {
+        "sagemakerCaptureJson": {"captureIndexNames": ["endpointInput", "endpointOutput"]}
+    }
+    start, end = (datetime.fromisoformat(given[name]) for name in ("start_time", "end_time"))
+    assert (end - start).total_seconds() == 3 * 3600
+    metrics = aws_client("cloudwatch", aws.service.settings.port)
+    listed = metrics.list_metrics(MetricName="own")["Metrics"]
+    assert {metric["Namespace"] for metric in listed} == {"aws/sagemaker/Endpoints/data-metrics"}
+
+
+def test_a_window_without_data_fails_in_aws_words(hosted: Hosted) -> None:
+    aws = hosted.aws
+    monitored_endpoint(hosted)
+    define(aws, "DataQuality")
+    aws.sagemaker.create_monitoring_schedule(**schedule_request("DataQuality"))
+    found = wait_execution(aws)
+    assert found["MonitoringExecutionStatus"] == "Failed"
+    assert found["FailureReason"] == "Job inputs had no data"
+    assert "ProcessingJobArn" not in found
+
+
+def test_an_hourly_schedule_starts_one_execution_an_hour(aws: Aws) -> None:
+    client = aws.sagemaker
+    define(aws, "DataQuality")
+    client.create_monitoring_schedule(**schedule_request("DataQuality", HOURLY))
+    hour = (time.time() // 3600 + 1) * 3600
+    for moment in (hour - 1, hour + 1, hour + 6, hour + 7, hour + 3500):
+        monitoring_schedules.tick(aws.service, moment)
+        until(lambda: True)
+    found = wait_execution(aws)
+    assert found["ScheduledTime"].timestamp() == hour
+    assert "endpoint" in found["FailureReason"]  # there is none
+    monitoring_schedules.tick(aws.service, hour + 3606)
+    assert wait_execution(aws, count=2)["ScheduledTime"].timestamp() == hour + 3600
+
+    client.stop_monitoring_schedule(MonitoringScheduleName="hourly")
+    described = client.describe_monitoring_schedule(MonitoringScheduleName="hourly")
+    assert described["MonitoringScheduleStatus"] == "Stopped"
+    monitoring_schedules.tick(aws.service, hour + 9000)
+    assert len(listed(aws)) == 2
+    changed = schedule_request("DataQuality", "cron(0 0 ? * * *)")
+    client.update_monitoring_schedule(**changed)
+    described = client.describe_monitoring_schedule(MonitoringScheduleName="hourly")
+    assert described["MonitoringScheduleConfig"] == changed["MonitoringScheduleConfig"]
+    client.delete_monitoring_schedule(MonitoringScheduleName="hourly")
+    assert len(listed(aws)) == 2  # the history stays
+    code, _ = refused(client.describe_monitoring_schedule, {"MonitoringScheduleName": "hourly"})
+    assert code == "ResourceNotFound"
+
+
+def listed(aws: Aws, **request: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = aws.sagemaker.list_monitoring_executions(**request)[
+        "MonitoringExecutionSummaries"
+    ]
+    return found
+
+
+def test_lists_and_filters(aws: Aws) -> None:
+    client = aws.sagemaker
+    define(aws, "DataQuality", "one")
+    define(aws, "ModelQuality", "two")
+    (summary,) = client.list_data_quality_job_definitions()["JobDefinitionSummaries"]
+    assert summary["MonitoringJobDefinitionName"] == "one"
+    assert summary["EndpointName"] == "watched"
+    none = client.list_model_quality_job_definitions(EndpointName="other")
+    assert none["JobDefinitionSummaries"] == []
+    client.create_monitoring_schedule(**schedule_request("DataQuality", HOURLY, "a", "one"))
+    client.create_monitoring_schedule(**schedule_request("ModelQuality", HOURLY, "b", "two"))
+    for asked, names in (
+        ({}, {"a", "b"}),
+        ({"MonitoringTypeEquals": "ModelQuality"}, {"b"}),
+        ({"MonitoringJobDefinitionName": "one"}, {"a"}),
+        ({"EndpointName": "other"}, set()),
+        ({"StatusEquals": "Stopped"}, set()),
+    ):
+        found = client.list_monitoring_schedules(**asked)["MonitoringScheduleSummaries"]
+        assert {schedule["MonitoringScheduleName"] for schedule in found} == names
+    client.delete_data_quality_job_definition(JobDefinitionName="one")
+    code, _ = refused(client.describe_data_quality_job_definition, {"JobDefinitionName": "one"})
+    assert code == "ResourceNotFound"
+
+
+def test_what_cannot_be_monitored_is_refused(aws: Aws) -> None:
+    client = aws.sagemaker
+    request = definition_request(aws, "DataQuality")
+    request["DataQualityAppSpecification"] = {"ImageUri": "nobody/pushed:this"}
+    _, text = refused(client.create_data_quality_job_definition, request)
+    assert "nobody/pushed:this" in text
+    request = definition_request(aws, "DataQuality", DataQualityJobInput={})
+    _, text = refused(client.create_data_quality_job_definition, request)
+    assert "one of EndpointInput and BatchTransformInput" in text
+    bias = definition_request(aws, "ModelBias")
+    _, text = refused(client.create_model_bias_job_definition, bias)
+    assert text.startswith("ModelBias: the local AWS has no stand-in for SageMaker Clarify.")
+    aws.service.images.register(CLARIFY, Image(aws.folder))  # but an own one will do
+    client.create_model_bias_job_definition(**bias)
+
+    define(aws, "DataQuality")
+    for changes, part in (
+        ({"ScheduleExpression": "cron(0/5 * ? * * *)"}, "is not valid"),
+        ({"ScheduleExpression": "NOW"}, "DataAnalysisStartTime"),
+        (
+            {
+                "ScheduleExpression": "NOW",
+                "DataAnalysisStartTime": "-PT25H",
+                "DataAnalysisEndTime": "-PT0H",
+            },
+            "at most 24 hours",
+        ),
+    ):
+        asked = schedule_request("DataQuality", HOURLY)
+        asked["MonitoringScheduleConfig"]["ScheduleConfig"] = changes
+        _, text = refused(client.create_monitoring_schedule, asked)
+        assert part in text
+    code, _ = refused(
+        client.create_monitoring_schedule, schedule_request("DataQuality", definition="other")
+    )
+    assert code == "ResourceNotFound"
+    slow = {"MaxRuntimeInSeconds": 3600}
+    define(aws, "ModelQuality", StoppingCondition=slow)
+    _, text = refused(client.create_monitoring_schedule, schedule_request("ModelQuality", HOURLY))
+    assert "up to 1800 seconds" in text
+
+
+@pytest.mark.parametrize(
+    ("expression", "hours"),
+    [
+        (HOURLY, set(range(24))),
+        ("cron(0 12 ? * * *)", {12}),
+        ("cron(0 17/12 ? * * *)", {5, 17}),
+        ("cron(0 0/2 ? * * *)", set(range(0, 24, 2))),
+        ("cron(0 03/24 ? * * *)", {3}),
+        ("NOW", set()),
+    ],
+)
+def test_schedule_expressions(expression: str, hours: set[int]) -> None:
+    assert monitoring_time.hours_of(expression) == hours
+
+
+@pytest.mark.parametrize("text", ["", "PT", "P", "-P1M", "1H", "P1DT"])
+def test_durations_that_are_none(text: str) -> None:
+    with pytest.raises(ApiError, match="ISO 8601"):
+        monitoring_time.offset("StartTimeOffset", text)
+
+
+def test_the_analyzer_is_no_image_of_other_names(aws: Aws) -> None:
+    for uri in (f"{ANALYZER}-2", "x/sagemaker-model-monitor", "model-monitor-analyzer"):
+        request = definition_request(aws, "DataQuality")
+        request["DataQualityAppSpecification"]["ImageUri"] = uri
+        assert uri in refused(aws.sagemaker.create_data_quality_job_definition, request)[1]
