@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from local_aws import (
+    ministack_alarms,
     ministack_athena,
     ministack_executions,
     ministack_history,
@@ -134,7 +135,8 @@ class Ministack:
 
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
-        ministack_patches.apply(service, self.put_event)
+        ministack_patches.apply(service)
+        ministack_alarms.apply(self.put_event)
         self._state_logs = StateLogs(service)
         ministack_history.apply(self.saver.changed, self._state_logs)
         ministack_executions.apply(self.put_event)

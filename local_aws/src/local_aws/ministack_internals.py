@@ -49,13 +49,38 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     "ministack.services.cloudformation": {"_stacks": None},
     "ministack.services.cloudformation.provisioners": {
         "_RESOURCE_HANDLERS": None,
+        "_cw_metric_alarm_record": "(name, props)",
         "_sfn_definition": "(props)",
     },
     "ministack.services.cloudformation.stacks": {
         "_runs_on_worker_thread": "(resource_type: str) -> bool"
     },
     "ministack.services.cloudwatch": {
-        "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)"
+        "_alarms": None,
+        "_calc_stats": "(points)",
+        "_cbor_metric_data_result": "(result)",
+        "_cbor_ok": "(data: dict)",
+        "_dims_from_list": "(dimensions: list[dict]) -> dict",
+        "_dims_key": "(dims: dict) -> str",
+        "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
+        "_error": "(code, message, status, use_json=False, use_cbor=False)",
+        "_evaluate_alarm": "(alarm)",
+        "_evaluate_parent_alarms": "(child, seen=frozenset())",
+        "_get_metric_data": "(params, cbor_data, is_cbor, is_json=False)",
+        "_json_ok": "(data: dict)",
+        "_metrics": None,
+        "_p": "(params, key, default='')",
+        "_parse_ts": "(value)",
+        "_put_metric_alarm": "(params, cbor_data, is_cbor, is_json=False)",
+        "_record_history": (
+            "(alarm_name, old_state, new_state, reason, alarm_type='MetricAlarm', reason_data=None)"
+        ),
+        "_set_alarm_state": "(params, cbor_data, is_cbor, is_json=False)",
+        "_stat_value": "(stats, stat_name, points=None)",
+        "record_metric": (
+            "(namespace: str, metric_name: str, value: float, unit: str = 'None', "
+            "dimensions: dict | None = None) -> None"
+        ),
     },
     "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
     "ministack.services.eventbridge": {
@@ -72,6 +97,11 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     },
     "ministack.services.s3": {
         "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)"
+    },
+    "ministack.services.sqs": {
+        "_queues": None,
+        "_queues_lock": None,
+        "_refresh_counts": "(q: dict) -> None",
     },
     "ministack.services.stepfunctions": {
         "_ExecutionError": None,

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +24,11 @@ _STATES_SDK = "arn:aws:states:::aws-sdk:"
 _log = logging.getLogger(__name__)
 
 
-def apply(service: Service, put_event: Callable[..., None]) -> None:
+def apply(service: Service) -> None:
     """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing.
 
     Args:
         service: The SageMaker service.
-        put_event: Puts an event of an AWS service on the default bus (`Ministack.put_event`).
     """
     for name, entry in cloudformation.TYPES.items():
         handlers = cloudformation.handlers(service, entry)
@@ -37,7 +36,6 @@ def apply(service: Service, put_event: Callable[..., None]) -> None:
     _run_sagemaker_types_on_a_thread()
     _deliver_to_operations(service)
     _deliver_to_lambda_with_retries()
-    _deliver_alarms_to_eventbridge(put_event)
     _name_lambda_errors()
     _miss_images_that_are_not_there()
 
@@ -47,40 +45,6 @@ def _run_sagemaker_types_on_a_thread() -> None:
     stacks = module("services.cloudformation.stacks")
     original = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in cloudformation.TYPES or original(name)
-
-
-def _deliver_alarms_to_eventbridge(put_event: Callable[..., None]) -> None:
-    """Send an event when an alarm changes its state.
-
-    AWS: Amazon CloudWatch User Guide, "Alarm events and EventBridge".
-    """
-    cloudwatch = module("services.cloudwatch")
-    original = cloudwatch._dispatch_alarm_actions
-
-    def dispatch(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
-        original(alarm, old_state, new_state, reason)
-        if old_state == new_state:
-            return
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
-        metric = {
-            "namespace": alarm.get("Namespace", ""),
-            "name": alarm.get("MetricName", ""),
-            "dimensions": {d["Name"]: d["Value"] for d in alarm.get("Dimensions") or []},
-        }
-        stat = {"metric": metric, "period": alarm.get("Period"), "stat": alarm.get("Statistic")}
-        detail = {
-            "alarmName": alarm.get("AlarmName", ""),
-            "configuration": {
-                "description": alarm.get("AlarmDescription", ""),
-                "metrics": [{"id": "m1", "metricStat": stat, "returnData": True}],
-            },
-            "previousState": {"value": old_state},
-            "state": {"value": new_state, "reason": reason, "timestamp": now},
-        }
-        kind = "CloudWatch Alarm State Change"
-        put_event(kind, detail, [alarm.get("AlarmArn", "")], source="aws.cloudwatch")
-
-    cloudwatch._dispatch_alarm_actions = dispatch
 
 
 def _deliver_to_lambda_with_retries() -> None:
