@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -52,6 +53,16 @@ class HostProcess:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def forget(self) -> None:
+        """Remove the state of a process that has ended."""
+        assert self.ended
+        shutil.rmtree(self.data_dir)
+        self.data_dir.mkdir()
 
     def start(self) -> None:
         with self.log.open("ab") as log:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION
 from host_process import DEFINITION, HostProcess, pipeline
 
-from local_aws import ministack_internals, saver
+from local_aws import ministack_internals
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +117,6 @@ def test_state_survives_a_clean_stop_and_a_kill(tmp_path: Path) -> None:
         s3.put_object(Bucket="kept", Key="k", Body=b"object")
         host.client("ssm").put_parameter(Name="/killed", Value="2", Type="String")
         pipeline(host, "kept")
-        time.sleep(saver.SAVE_SECONDS + 1.0)  # what is later than this may be lost
         host.kill()
         host.start()
         assert host.client("ssm").get_parameter(Name="/killed")["Parameter"]["Value"] == "2"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,24 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
+from botocore.model import Shape
 from botocore.validate import ParamValidator
-from conftest import IMAGE, ROLE, Aws, processing_request
-from hypothesis import HealthCheck, given, settings
+from conftest import Aws, processing_request
+from generated_requests import fuzz, operations, valid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_aws.sagemaker import protocol
-from local_aws.sagemaker.operations import OPERATIONS
 from local_aws.sagemaker.protocol import ApiError, input_shape, parse, serialize
-
-# The same requests in every run; a higher number brings more of them.
-FUZZ = settings(
-    max_examples=int(os.environ.get("LOCAL_AWS_FUZZ_EXAMPLES", "300")),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 
 
 def error(operation: str, request: object) -> ApiError:
@@ -210,65 +199,7 @@ def test_responses_keep_what_the_model_declares() -> None:
 # Against botocore's own validator, on generated requests
 
 
-def texts(shape: StringShape) -> st.SearchStrategy[str]:
-    if shape.enum:
-        return st.sampled_from(sorted(shape.enum))
-    pattern = shape.metadata.get("pattern")
-    low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 40)
-    if pattern:
-        compiled = protocol.compiled(pattern)
-        plain = [
-            text
-            for text in (
-                "there",
-                "a",
-                "abc-1",
-                "s3://bucket/key",
-                ROLE,
-                IMAGE,
-                "1.0",
-                "a" * max(low, 1),
-            )
-            if compiled.fullmatch(text) and low <= len(text) <= high
-        ]
-        if plain:
-            return st.sampled_from(plain)
-        return st.from_regex(compiled, fullmatch=True).filter(lambda t: low <= len(t) <= high)
-    return st.text(st.characters(codec="utf-8"), min_size=low, max_size=min(high, low + 40))
-
-
-@st.composite
-def valid(draw: st.DrawFn, shape: Shape, depth: int = 0) -> Any:
-    """A value that satisfies a shape."""
-    if isinstance(shape, StructureShape):
-        optional = [m for m in shape.members if m not in shape.required_members]
-        some = draw(st.lists(st.sampled_from(optional), max_size=3)) if optional else []
-        chosen = {*shape.required_members, *(some if depth < 4 else [])}
-        return {m: draw(valid(shape.members[m], depth + 1)) for m in chosen}
-    low = shape.metadata.get("min", 0)
-    if isinstance(shape, ListShape):
-        return [draw(valid(shape.member, depth + 1)) for _ in range(max(low, 1))]
-    if isinstance(shape, MapShape):
-        return {draw(valid(shape.key)): draw(valid(shape.value, depth + 1))} if depth < 6 else {}
-    if isinstance(shape, StringShape):
-        return draw(texts(shape))
-    return draw(numbers(shape))
-
-
-def numbers(shape: Shape) -> st.SearchStrategy[Any]:
-    low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 2**31 - 1)
-    if shape.type_name == "boolean":
-        return st.booleans()
-    if shape.type_name in ("integer", "long"):
-        return st.integers(low, high)
-    return st.floats(low, min(high, 4e9), allow_nan=False)
-
-
-KNOWN = sorted(OPERATIONS)
-operations = st.sampled_from(KNOWN)
-
-
-@FUZZ
+@fuzz(300)
 @given(st.data())
 def test_what_botocore_would_send_is_accepted_unchanged(data: st.DataObject) -> None:
     operation = data.draw(operations)
@@ -276,112 +207,6 @@ def test_what_botocore_would_send_is_accepted_unchanged(data: st.DataObject) -> 
     report = ParamValidator().validate(request, input_shape(operation))
     assert not report.has_errors(), report.generate_report()
     assert parse(operation, json.dumps(request).encode()) == request
-
-
-# Anything at all, over HTTP's entry
-
-JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.sampled_from(
-        [
-            "",
-            "there",
-            "there/1",
-            "arn:aws:sagemaker:eu-west-1:000000000000:model/there",
-            "arn:aws:sagemaker:eu-west-1:000000000000:model-package/there/1",
-            "s3://no-such-bucket/key",
-            "$[",
-            "\x00",
-            "\ud800",
-            "..",
-            "a" * 70_000,
-            -1,
-            0,
-            2**31,
-            2**63,
-        ]
-    ),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-@st.composite
-def malformed(draw: st.DrawFn, shape: Shape, depth: int = 0) -> Any:
-    """A value that resembles a shape, with something wrong in most of its places."""
-    if depth > 5 or draw(st.integers(0, 5)) == 0:
-        return draw(JUNK)
-    if isinstance(shape, StructureShape):
-        names = draw(st.lists(st.sampled_from([*shape.members, "Unknown"]), max_size=6))
-        chosen = [*names, *(m for m in shape.required_members if draw(st.integers(0, 5)))]
-        return {
-            m: draw(malformed(shape.members[m], depth + 1)) if m in shape.members else draw(JUNK)
-            for m in chosen
-        }
-    if isinstance(shape, ListShape):
-        return [draw(malformed(shape.member, depth + 1)) for _ in range(draw(st.integers(0, 3)))]
-    if isinstance(shape, MapShape):
-        return draw(st.dictionaries(st.text(), malformed(shape.value, depth + 1), max_size=2))
-    if isinstance(shape, StringShape):
-        return draw(texts(shape) | st.sampled_from(["there", "there/1"]))
-    return draw(numbers(shape) | st.integers() | st.floats())
-
-
-def check_answer(aws: Aws, operation: str, body: bytes) -> int:
-    """Send a request, and check that its answer is a response or an error in AWS's shape."""
-    status, answer = aws.service.handle(f"SageMaker.{operation}", body)
-    value = json.loads(answer)
-    assert isinstance(value, dict)
-    assert status == 200 or 400 <= status < 500, (operation, body, answer)
-    if status != 200:
-        assert re.fullmatch(r"[A-Za-z]+", value["__type"])
-        assert value["message"]
-    return status
-
-
-@pytest.fixture
-def filled(aws: Aws) -> Aws:
-    """A service in which some of the names that are tried exist."""
-    aws.sagemaker.create_model_package_group(ModelPackageGroupName="there")
-    aws.sagemaker.create_model_package(ModelPackageGroupName="there")
-    aws.sagemaker.create_model(
-        ModelName="there", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": IMAGE}
-    )
-    return aws
-
-
-def test_malformed_requests_get_an_error_in_aws_shape(filled: Aws) -> None:
-    statuses = set()
-
-    @FUZZ
-    @given(st.data())
-    def fuzz(data: st.DataObject) -> None:
-        operation = data.draw(operations)
-        body = json.dumps(data.draw(malformed(input_shape(operation)))).encode()
-        if data.draw(st.integers(0, 20)) == 0:
-            body = body[: data.draw(st.integers(0, len(body)))] + data.draw(st.binary(max_size=3))
-        statuses.add(check_answer(filled, operation, body))
-
-    fuzz()
-    assert 400 in statuses
-
-
-def test_whatever_satisfies_the_model_gets_an_answer(filled: Aws) -> None:
-    statuses = set()
-
-    @FUZZ
-    @given(st.data())
-    def fuzz(data: st.DataObject) -> None:
-        operation = data.draw(operations)
-        body = json.dumps(data.draw(valid(input_shape(operation)))).encode()
-        statuses.add(check_answer(filled, operation, body))
-
-    fuzz()
-    assert {200, 400} <= statuses
 
 
 def test_an_operation_that_is_not_there_is_refused_by_name(aws: Aws) -> None:

@@ -20,11 +20,13 @@ from local_aws import (
     ministack_athena,
     ministack_executions,
     ministack_history,
+    ministack_interrupted,
     ministack_patches,
     ministack_states,
     ministack_tasks,
 )
 from local_aws.ministack_internals import check, module
+from local_aws.ministack_stores import MinistackStores
 from local_aws.sagemaker.service import Service
 from local_aws.saver import Saver
 from local_aws.settings import Settings
@@ -97,12 +99,7 @@ class Ministack:
         logging.getLogger("persistence").setLevel(logging.WARNING)
         self._settings = settings
         self.application = module("app").app
-        persistence = module("core.persistence")
-        self.saver = Saver(
-            module("app")._build_persistence_save_dict,
-            persistence.save_state,
-            persistence._json_default,
-        )
+        self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 
     def put_event(
         self,
@@ -122,8 +119,9 @@ class Ministack:
         def put() -> None:
             module("services.eventbridge")._put_events({"Entries": [entry]}, allow_aws_source=True)
 
-        contextvars.copy_context().run(self._as_the_account, put)
-        self.saver.changed()
+        with self.saver.request():
+            contextvars.copy_context().run(self._as_the_account, put)
+        self.saver.save()
 
     def changes_stacks(self) -> bool:
         """Tell whether CloudFormation is at work on any stack."""
@@ -146,7 +144,13 @@ class Ministack:
 
     def resume(self) -> None:
         """Take up what a former process has left."""
-        contextvars.copy_context().run(self._as_the_account, ministack_executions.tell_of_left_over)
+        with self.saver.request():
+            for take_up in (
+                ministack_interrupted.fail_left_over,
+                ministack_executions.tell_of_left_over,
+            ):
+                contextvars.copy_context().run(self._as_the_account, take_up)
+        self.saver.save()
 
     def close(self) -> None:
         """End what runs in ministack's services; requests are still answered then."""

@@ -16,12 +16,16 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     "ministack.app": {
         "app": "(scope, receive, send)",
         "_build_persistence_save_dict": "()",
+        "_state_map": None,
+        "save_all": "(services: dict) -> None",
     },
     "ministack.core.persistence": {
         "_json_default": None,
-        "save_state": "(service: str, data: dict) -> None",
+        "_state_format_version": "(service: str) -> int",
     },
     "ministack.core.responses": {
+        "AccountRegionScopedDict": None,
+        "AccountScopedDict": None,
         "error_response_json": (
             "(code: str, message: str, status: int = 400, extra: dict | None = None, *, "
             "message_key: str = 'message', "
@@ -53,7 +57,11 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_sfn_definition": "(props)",
     },
     "ministack.services.cloudformation.stacks": {
-        "_runs_on_worker_thread": "(resource_type: str) -> bool"
+        "_add_event": (
+            "(stack_id, stack_name, logical_id, resource_type, status, reason='', "
+            "physical_id='', detailed_status='')"
+        ),
+        "_runs_on_worker_thread": "(resource_type: str) -> bool",
     },
     "ministack.services.cloudwatch": {
         "_alarms": None,
@@ -93,6 +101,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
         "_execution_record_for_config": None,
         "_get_func_record_for_ref": None,
+        "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
     },
     "ministack.services.s3": {

@@ -1,77 +1,104 @@
-"""Keeps state on disk soon after it has changed."""
+"""Keeps state on disk: a change is there before the request that made it is answered."""
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
-SAVE_SECONDS = 0.5
-"""How long a change may wait until it is on disk."""
+SWEEP_SECONDS = 2.0
+"""How long a change that no request has asked for, such as a schedule's, may wait for the disk."""
+
+_log = logging.getLogger(__name__)
+
+
+class Stores(Protocol):
+    """What holds the state of services; their use is counted in generations."""
+
+    def advance(self) -> int:
+        """Begin a new generation and return its number."""
+
+    def save_used(self, floor: int, *, everything: bool) -> None:
+        """Write the services that were used, those before generation `floor` for the last time."""
 
 
 class Saver:
-    """Saves the state of services, each when it has changed.
+    """Saves what requests have changed, several at once where they end together.
 
-    ministack by itself saves at a clean stop only, all but S3's objects, which it writes at once.
+    A store that was used is read once more after each request that ran meanwhile: what a request
+    has got out of it may be changed until the request ends.
     """
 
-    def __init__(
-        self,
-        states: Callable[[], Mapping[str, Callable[[], Any]]],
-        save: Callable[[str, Any], None],
-        default: Callable[[Any], Any],
-    ) -> None:
-        """Prepare to save; `start` starts.
-
-        Args:
-            states: Returns what reads each service's state, by name; None is no state.
-            save: Writes the state of a service, atomically.
-            default: Encodes what JSON does not know.
-        """
-        self._states = states
-        self._save = save
-        self._default = default
-        self._changed = threading.Event()
-        self._stopping = False
-        self._saved: dict[str, int] = {}
-        self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
+    def __init__(self, stores: Stores) -> None:
+        """Prepare; `start` starts to save what changes outside of requests."""
+        self._stores = stores
+        self._counting = threading.Lock()
+        self._saving = threading.Lock()
+        self._asked = 0
+        self._saved = 0
+        self._running: dict[object, int] = {}
+        self._generation = stores.advance()
+        self._changed = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._sweep, name="saver", daemon=True)
 
     def start(self) -> None:
-        """Start to save."""
+        """Start to save what changes outside of requests."""
         self._thread.start()
 
     def changed(self) -> None:
-        """Note that there is something to save."""
-        self._changed.set()
+        """Note that something goes on that no answer waits for."""
+        self._changed = True
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """What runs in this context may change state; `save` is called after it."""
+        key = object()
+        with self._counting:
+            self._running[key] = self._generation
+        try:
+            yield
+        finally:
+            with self._counting:
+                del self._running[key]
+
+    def save(self, *, everything: bool = False) -> None:
+        """Return when all changes before this call are on disk.
+
+        They survive the end of the process at any instant; a power failure may take them back.
+
+        Args:
+            everything: Whether to read services too whose stores nobody seems to have used.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        with self._counting:
+            self._asked += 1
+            mine = self._asked
+        with self._saving:
+            if self._saved >= mine and not everything:
+                return  # another call has begun to save after this one was made
+            with self._counting:
+                covers = self._asked
+                self._generation = self._stores.advance()
+                floor = min(self._running.values(), default=self._generation)
+            self._stores.save_used(floor, everything=everything)
+            self._saved = covers
 
     def stop(self) -> None:
-        """Save a last time and end."""
-        self._stopping = True
-        self._changed.set()
+        """Save everything a last time and end."""
+        self._stopping.set()
         self._thread.join()
+        self.save(everything=True)
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self._changed.wait()
-            if not self._stopping:
-                time.sleep(SAVE_SECONDS)  # what changes together is saved together
-            self._changed.clear()
-            for name, read in self._states().items():
-                state = _steady(read)
-                digest = hash(json.dumps(state, default=self._default))
-                if state is not None and self._saved.get(name) != digest:
-                    self._save(name, state)
-                    self._saved[name] = digest
-
-
-def _steady(read: Callable[[], Any]) -> Any:  # noqa: ANN401 - any service's own structures
-    """Read a service's state, again when a request has changed it meanwhile."""
-    for _ in range(20):
-        try:
-            return read()
-        except RuntimeError:  # a dictionary changed its size during iteration
-            time.sleep(0.01)
-    return read()
+    def _sweep(self) -> None:
+        while not self._stopping.wait(SWEEP_SECONDS):
+            # What runs by itself may hold what it changes for long, without another use of a store.
+            everything, self._changed = self._changed, False
+            try:
+                self.save(everything=everything)
+            except OSError:
+                _log.exception("the state could not be saved")

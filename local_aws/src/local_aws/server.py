@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from local_aws.images import Images
@@ -22,6 +24,8 @@ from local_aws.sagemaker.service import Service
 from local_aws.settings import Settings
 
 _READS = re.compile(r"(Get|List|Describe|Head|Query|Scan|Search|Filter|Receive|Batch[A-Z]?Get)")
+
+_CBOR = re.compile(r"/service/\w+/operation/")
 
 
 def serve(settings: Settings) -> None:
@@ -45,6 +49,7 @@ class _Server:
         self.service = Service(settings, self.ministack.put_event, Images(settings.data_dir))
         self.ministack.connect(self.service)
         self.sagemaker = Application(self.service)
+        self.saves = ThreadPoolExecutor(64, thread_name_prefix="save")
 
     async def run(self) -> None:
         """Serve until a signal says stop; running jobs and what they write are ended first."""
@@ -77,12 +82,31 @@ class _Server:
         headers = headers_of(scope)
         if is_for_sagemaker(headers, scope["path"]):
             await self.sagemaker(scope, receive, send)
-            return
-        if not _only_reads(scope["method"], headers):
-            self.ministack.saver.changed()
+        elif _only_reads(scope["method"], scope["path"], headers):
+            await self.ministack.application(scope, receive, send)
+        else:
+            await self._change(scope, headers, receive, send)
+
+    async def _change(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send
+    ) -> None:
+        """Let ministack answer a request that may change state, and save before the answer goes."""
+        saver = self.ministack.saver
+        running = ExitStack()
+
+        async def saved(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                running.close()
+                await asyncio.get_running_loop().run_in_executor(self.saves, saver.save)
+            await send(message)
+
+        answer: Send = saved
         if "/cloudformation/aws4_request" in headers.get("authorization", ""):
-            send = self._when_stacks_are_settled(send)
-        await self.ministack.application(scope, receive, send)
+            answer = self._when_stacks_are_settled(saved)
+        with running:
+            running.enter_context(saver.request())
+            await self.ministack.application(scope, receive, answer)
+        saver.changed()  # what goes on after the answer
 
     def _when_stacks_are_settled(self, send: Send) -> Send:
         """Answer once no stack is being changed, but within seconds.
@@ -102,9 +126,14 @@ class _Server:
         return settled
 
 
-def _only_reads(method: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a request leaves ministack's state alone; when in doubt it does not."""
-    if target := headers.get("x-amz-target"):
-        return _READS.match(target.rpartition(".")[2]) is not None
-    # Requests with bucket and key in the path are S3's, which keeps its objects itself.
-    return method in ("GET", "HEAD") or "/s3/aws4_request" in headers.get("authorization", "")
+def _only_reads(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request leaves ministack's state alone; when in doubt it does not.
+
+    What tells how something that goes on by itself has ended, a stack or an execution, is not
+    answered before that is on disk.
+    """
+    target = headers.get("x-amz-target", "")
+    if target.startswith("AWSStepFunctions."):
+        return False
+    operation = target.rpartition(".")[2] or _CBOR.sub("", path)
+    return method in ("GET", "HEAD") or _READS.match(operation) is not None

@@ -1,0 +1,287 @@
+"""What a `kill -9` at any moment leaves: all that was acknowledged."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from conftest import REGION, until
+from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
+
+from local_aws.saver import Saver
+
+TEMPLATE = """
+Parameters: {Name: {Type: String}}
+Resources:
+  Value: {Type: AWS::SSM::Parameter, Properties: {Name: !Ref Name, Type: String, Value: made}}
+  Group:
+    Type: AWS::SageMaker::ModelPackageGroup
+    Properties: {ModelPackageGroupName: !Ref Name}
+"""
+
+Write = Callable[[str], object]
+Kept = Callable[[set[str]], set[str]]
+"""Returns those of the names that are there."""
+
+
+class Streams:
+    """Writes to several services, and what of them was acknowledged."""
+
+    def __init__(self, host: HostProcess) -> None:
+        self.host = host
+        self.acknowledged: dict[str, set[str]] = {}
+        s3, sqs = host.client("s3"), host.client("sqs")
+        s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.queue = sqs.create_queue(QueueName="kept")["QueueUrl"]
+        self.subscribed = sqs.create_queue(QueueName="subscribed")["QueueUrl"]
+        sns = host.client("sns")
+        self.topic = sns.create_topic(Name="kept")["TopicArn"]
+        sns.subscribe(
+            TopicArn=self.topic,
+            Protocol="sqs",
+            Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:subscribed",
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        host.client("dynamodb").create_table(
+            TableName="kept",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        host.client("logs").create_log_group(logGroupName="kept")
+
+    def writes(self) -> dict[str, tuple[Write, Kept]]:
+        """What is written by service, and how to see it afterwards."""
+        client = {
+            name: self.host.client(name)
+            for name in (
+                *("cloudformation", "dynamodb", "events", "logs", "s3"),
+                *("sagemaker", "scheduler", "sns", "sqs", "ssm"),
+            )
+        }
+        target = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:kept", "RoleArn": ROLE}
+
+        def each(found: Callable[[str], object]) -> Kept:
+            return lambda names: {name for name in names if _there(found, name)}
+
+        return {
+            "s3": (
+                lambda name: client["s3"].put_object(
+                    Bucket="kept", Key=name, Body=name.encode(), Metadata={"name": name}
+                ),
+                each(lambda name: _object(client["s3"], name)),
+            ),
+            "sqs": (
+                lambda name: client["sqs"].send_message(QueueUrl=self.queue, MessageBody=name),
+                lambda _: _messages(client["sqs"], self.queue),
+            ),
+            "sns": (
+                lambda name: client["sns"].publish(TopicArn=self.topic, Message=name),
+                lambda _: _messages(client["sqs"], self.subscribed),
+            ),
+            "ssm": (
+                lambda name: client["ssm"].put_parameter(Name=name, Value=name, Type="String"),
+                each(lambda name: client["ssm"].get_parameter(Name=name)),
+            ),
+            "dynamodb": (
+                lambda name: client["dynamodb"].put_item(
+                    TableName="kept", Item={"id": {"S": name}}
+                ),
+                each(
+                    lambda name: client["dynamodb"].get_item(
+                        TableName="kept", Key={"id": {"S": name}}
+                    )["Item"]
+                ),
+            ),
+            "events": (
+                lambda name: client["events"].put_rule(
+                    Name=name, EventPattern='{"source": ["toy"]}'
+                ),
+                each(lambda name: client["events"].describe_rule(Name=name)),
+            ),
+            "scheduler": (
+                lambda name: client["scheduler"].create_schedule(
+                    Name=name,
+                    ScheduleExpression="rate(1 day)",
+                    FlexibleTimeWindow={"Mode": "OFF"},
+                    Target=target,
+                ),
+                each(lambda name: client["scheduler"].get_schedule(Name=name)),
+            ),
+            "logs": (
+                lambda name: client["logs"].create_log_stream(
+                    logGroupName="kept", logStreamName=name
+                ),
+                each(
+                    lambda name: client["logs"].describe_log_streams(
+                        logGroupName="kept", logStreamNamePrefix=name
+                    )["logStreams"][0]
+                ),
+            ),
+            "cloudformation": (
+                lambda name: client["cloudformation"].create_stack(
+                    StackName=name,
+                    TemplateBody=TEMPLATE,
+                    Parameters=[{"ParameterKey": "Name", "ParameterValue": name}],
+                ),
+                each(lambda name: _made(client, name)),
+            ),
+            "sagemaker": (
+                lambda name: client["sagemaker"].create_pipeline(
+                    PipelineName=name,
+                    PipelineDefinition=json.dumps(DEFINITION),
+                    RoleArn=ROLE,
+                    ClientRequestToken=name * 8,
+                ),
+                each(lambda name: client["sagemaker"].describe_pipeline(PipelineName=name)),
+            ),
+        }
+
+    def run_until_killed(self, seconds: float) -> None:
+        """Write everywhere at once, and kill the process some time after all have begun."""
+        self.acknowledged = {service: set() for service in self.writes()}
+        threads = [
+            threading.Thread(target=self._write, args=(service, write))
+            for service, (write, _) in self.writes().items()
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: all(self.acknowledged.values()), 60)
+        time.sleep(seconds)
+        self.host.kill()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def _write(self, service: str, write: Write) -> None:
+        while True:
+            name = f"n{uuid.uuid4().hex[:12]}"
+            try:
+                write(name)
+            except (BotoCoreError, ClientError):
+                if self.host.ended:
+                    return
+                raise
+            self.acknowledged[service].add(name)
+
+
+def _there(found: Callable[[str], object], name: str) -> bool:
+    try:
+        found(name)
+    except (ClientError, LookupError):
+        return False
+    return True
+
+
+def _object(s3: Any, name: str) -> None:
+    answer = s3.get_object(Bucket="kept", Key=name)
+    assert answer["Body"].read() == name.encode()
+    assert answer["Metadata"] == {"name": name}
+
+
+def _messages(sqs: Any, queue: str) -> set[str]:
+    found: set[str] = set()
+    while True:
+        received = sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=600
+        ).get("Messages", [])
+        if not received:
+            return found
+        found |= {message["Body"] for message in received}
+
+
+def _made(client: dict[str, Any], name: str) -> None:
+    [stack] = client["cloudformation"].describe_stacks(StackName=name)["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    client["ssm"].get_parameter(Name=name)
+    client["sagemaker"].describe_model_package_group(ModelPackageGroupName=name)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostProcess]:
+    host = HostProcess(tmp_path / "aws")
+    try:
+        host.start()
+        yield host
+    finally:
+        host.end()
+
+
+def kill_and_compare(host: HostProcess, seconds: float) -> None:
+    streams = Streams(host)
+    streams.run_until_killed(seconds)
+    host.start()
+    for service, (_, kept) in streams.writes().items():
+        names = streams.acknowledged[service]
+        assert names - kept(names) == set(), service
+    for stack in host.client("cloudformation").describe_stacks()["Stacks"]:
+        assert not stack["StackStatus"].endswith("IN_PROGRESS")
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(host: HostProcess) -> None:
+    kill_and_compare(host, 0.5)
+
+
+@pytest.mark.exhaustive
+def test_no_kill_of_many_loses_what_was_acknowledged(host: HostProcess) -> None:
+    for number in range(20):
+        kill_and_compare(host, number / 10)
+        host.kill()
+        host.forget()
+        host.start()
+
+
+# The saver by itself
+
+
+class Counted:
+    """Stores that count how often they are saved, and with what."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.floors: list[int] = []
+        self.may_save = threading.Event()
+        self.may_save.set()
+
+    def advance(self) -> int:
+        self.generation += 1
+        return self.generation
+
+    def save_used(self, floor: int, *, everything: bool) -> None:
+        del everything
+        self.floors.append(floor)
+        assert self.may_save.wait(10)
+
+
+def test_what_ends_while_a_save_goes_on_is_saved_by_one_more() -> None:
+    stores = Counted()
+    saver = Saver(stores)
+    stores.may_save.clear()
+    threads = [threading.Thread(target=saver.save) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while saver._asked < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stores.may_save.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(stores.floors) == 2
+
+
+def test_what_a_running_request_has_used_is_looked_at_again() -> None:
+    stores = Counted()
+    saver = Saver(stores)
+    with saver.request():
+        began = stores.generation
+        saver.save()
+        saver.save()
+    saver.save()
+    assert stores.floors == [began, began, stores.generation]
