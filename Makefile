@@ -20,7 +20,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # A shell's active environment is not the one of the projects here.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test test-all check docs bench pins questions clean
+.PHONY: help demo test-fast test test-all check docs bench pins questions clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,11 +38,14 @@ demo: $(UV) ## Make a project with default answers in build/demo and run its who
 	cd $(DEMO) && $(WHO) git commit --quiet --message "Start from Kakehashi"
 	cd $(DEMO) && uv run poe local $(LOCAL)
 
-test: check ## Everything but the exhaustive tests (under 25 minutes on two cores)
+test-fast: $(UV) ## The inner loop: tests that take no project's life, under 30 seconds on two cores
+	uv run --quiet pytest -m "not wide and not slow and not exhaustive"
+
+test: check ## What has to pass before a change lands (under 25 minutes on two cores)
 	uv run --quiet pytest -m "not exhaustive"
 	cd local_aws && uv run --quiet pytest -m "not exhaustive"
 
-test-all: check ## Everything: every pair of orchestrator and mode, life killed at every stage
+test-all: check ## Everything: every combination of answers, life killed at every stage
 	uv run --quiet pytest
 	cd local_aws && uv run --quiet pytest
 

@@ -29,7 +29,7 @@ def measure(folder: Path) -> Results:
     made = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
     orchestrated = []
-    for name in matrix.questions()["orchestrator"]["choices"].values():
+    for name in matrix.choices()["orchestrator"]:
         with staged(repository, Combination(name, "realtime", PROBLEM)) as scene:
             orchestrated.append(orchestrators.measure(scene))
     with staged(repository, Combination("sagemaker_pipelines", "batch", PROBLEM)) as scene:

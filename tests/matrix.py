@@ -1,14 +1,14 @@
-"""Which answers there are, and which combinations of them are tested.
+"""All combinations of answers, and which of them are tested at which level.
 
-`python -m tests.matrix` lists the combinations.
+`python -m tests.matrix` says how many there are and lists those of `make test`.
 """
 
 from collections.abc import Iterator
-from itertools import chain, combinations, cycle, product
+from functools import cache
+from itertools import chain, combinations, count, product
 from typing import Any
 
 import yaml
-from allpairspy import AllPairs
 from jinja2 import StrictUndefined, Template, UndefinedError
 
 from tests.template import ROOT
@@ -52,19 +52,45 @@ OPPOSITES: list[Answers] = [
 ]
 
 
+@cache
+def document() -> dict[str, Any]:
+    """All that copier.yml holds."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
+    return found
+
+
 def questions() -> dict[str, Any]:
     """The questions of copier.yml that are asked or recorded."""
-    document = yaml.safe_load((ROOT / "copier.yml").read_text())
     return {
         name: question
-        for name, question in document.items()
+        for name, question in document().items()
         if not name.startswith("_") and question.get("when", True)
     }
 
 
+@cache
+def defaults() -> Answers:
+    """What is recorded for each question when nobody answers any, worked-out answers too."""
+    found: Answers = {}
+    for name, question in document().items():
+        if not name.startswith("_"):
+            default = question["default"]
+            found[name] = Template(default).render(found) if isinstance(default, str) else default
+    return found
+
+
+def offered(question: dict[str, Any]) -> list[str]:
+    """The choices of a question that can be answered, with the defaults of those before it."""
+    return [
+        choice if isinstance(choice, str) else choice["value"]
+        for choice in question["choices"].values()
+        if isinstance(choice, str) or not Template(choice["validator"]).render(defaults()).strip()
+    ]
+
+
 def options(question: dict[str, Any]) -> list[Any]:
     """Every answer to a question with choices; for a multiselect every valid subset of them."""
-    values = list(question["choices"].values())
+    values = offered(question)
     if not question.get("multiselect"):
         return values
     smallest = 1 if "validator" in question else 0
@@ -79,10 +105,9 @@ def choices() -> dict[str, list[Any]]:
 
 def possible(answers: Answers) -> bool:
     """Whether some answers can be given together: what is not asked then has its default."""
-    asked = questions()
     return all(
-        answers[name] == question["default"]
-        for name, question in asked.items()
+        answers[name] == defaults()[name]
+        for name, question in questions().items()
         if name in answers and "when" in question and not is_asked(question["when"], answers)
     )
 
@@ -96,45 +121,79 @@ def is_asked(when: str, answers: Answers) -> bool:
         return True
 
 
-def all_answers() -> Iterator[Answers]:
-    """Combinations in which every two answers meet, each with one of the texts in turn.
+@cache
+def every() -> tuple[Answers, ...]:
+    """Every valid combination of answers to the questions with choices, the defaults first."""
+    names, values = choices().keys(), choices().values()
+    found = [dict(zip(names, answers, strict=True)) for answers in product(*values)]
+    return tuple(answers for answers in found if possible(answers))
 
-    All combinations would be hundreds. The first is that of the defaults.
+
+def subsets(answers: Answers, size: int) -> set[tuple[tuple[str, str], ...]]:
+    """The answers of a combination, so many at a time."""
+    return set(combinations(((name, str(answer)) for name, answer in answers.items()), size))
+
+
+def covering(size: int, chosen: list[Answers]) -> Iterator[Answers]:
+    """The combinations to add to some so that any `size` answers that can meet do meet in one.
+
+    Each is the first of those with the most that have not met yet: a few more than there have to
+    be, which no library finds for three at a time (allpairspy leaves most triples out).
     """
-    together, texts = groups(), cycle(TEXTS)
-    for numbers in AllPairs([range(len(group)) for group in together]):
-        values = (group[number] for group, number in zip(together, numbers, strict=True))
-        answers = {name: answer for value in values for name, answer in value.items()}
-        yield answers | next(texts)
+    left = set[tuple[tuple[str, str], ...]]().union(*(subsets(one, size) for one in every()))
+    left = left.difference(*(subsets(one, size) for one in chosen))
+    meeting = [(answers, subsets(answers, size)) for answers in every()]
+    while left:
+        answers, met = max(meeting, key=lambda one: len(one[1] & left))
+        left -= met
+        yield answers
 
 
-def groups() -> list[list[Answers]]:
-    """What can be answered to each question, together with those that are asked because of it."""
-    found: list[list[Answers]] = []
-    asked = questions()
-    for name, values in choices().items():
-        answers = [{name: value} for value in values]
-        if "when" in asked[name]:
-            group = next(g for g in found if any(other in asked[name]["when"] for other in g[0]))
-            group[:] = [
-                one | other for one, other in product(group, answers) if possible(one | other)
-            ]
-        else:
-            found.append(answers)
-    return found
+@cache
+def levels() -> dict[str, list[Answers]]:
+    """Every combination once, under the first level that tests it, each with a text in turn.
+
+    - fast: every option once, and once not
+    - pairs: with them, any two answers meet
+    - triples: with them, any three answers meet: of problem_type, inference_mode, batch_start,
+      orchestrator, monitors and triggers, all of which bring files
+    - rest: all others
+    """
+    recorded = defaults()
+    fast = [{name: one.get(name, recorded[name]) for name in choices()} for one in OPPOSITES]
+    pairs = [*covering(2, fast)]
+    triples = [*covering(3, fast + pairs)]
+    known = fast + pairs + triples
+    rest = [answers for answers in every() if answers not in known]
+    number = count()
+    return {
+        level: [answers | TEXTS[next(number) % len(TEXTS)] for answers in found]
+        for level, found in {"fast": fast, "pairs": pairs, "triples": triples, "rest": rest}.items()
+    }
 
 
 def name(answers: Answers) -> str:
     """A short name of a combination, for test ids: the answers that are not the default."""
-    defaults = {name: question["default"] for name, question in questions().items()}
-    different = [
-        "+".join(value) or f"no-{key}" if isinstance(value, list) else value
-        for key, value in answers.items()
-        if "choices" in questions()[key] and value != defaults[key]
-    ]
-    return ",".join(different) or "defaults"
+    different = ""
+    for key, value in answers.items():
+        if key in choices() and value != defaults()[key]:
+            # Answers to a question that another answer brings: batch-schedule.
+            different += "-" if "when" in questions()[key] else ","
+            different += ("+".join(value) or f"no-{key}") if isinstance(value, list) else value
+    return different[1:] or "defaults"
+
+
+def main() -> None:
+    """Say how many combinations there are, and which `make test` makes projects of."""
+    sizes = {level: len(found) for level, found in levels().items()}
+    print(f"{len(every())} combinations of answers bring different files.")
+    print(f"make test-fast: {sizes['fast']}, with every option once and once without")
+    print(f"make test: {sizes['pairs']} more for all pairs, {sizes['triples']} for all triples")
+    print(f"make test-all: the other {sizes['rest']}")
+    for level in ("fast", "pairs", "triples"):
+        for answers in levels()[level]:
+            print(f"{level:8}{name(answers)}")
 
 
 if __name__ == "__main__":
-    for number, answers in enumerate(all_answers(), start=1):
-        print(number, name(answers))
+    main()

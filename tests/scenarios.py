@@ -95,10 +95,8 @@ class Combination:
 
 def combinations() -> Iterator[Combination]:
     """Every orchestrator in every mode for two problem types; for the third, one of them."""
-    asked = matrix.questions()
-    orchestrators, modes = (
-        list(asked[name]["choices"].values()) for name in ("orchestrator", "inference_mode")
-    )
+    asked = matrix.choices()
+    orchestrators, modes = asked["orchestrator"], asked["inference_mode"]
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
         yield Combination(*answers)
     yield Combination(orchestrators[-1], modes[0], "multiclass_classification")

@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import copier
+import pytest
+from copier._main import Worker
+from jinja2 import Environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,6 +19,10 @@ FOREIGN = (
     *("ANSWERS", "AWS_", "COPIER_", "GIT_", "LOCAL", "MAKE", "MFLAGS", "PYTEST_", "PYTHON"),
     *("UV_PROJECT", "VIRTUAL_ENV"),
 )
+
+
+COMPILE: Callable[..., object] = Environment.compile
+CODE: dict[tuple[str, tuple[object, ...]], object] = {}
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -75,9 +82,26 @@ def commit(folder: Path, message: str) -> None:
 
 
 def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
-    """Make a project as `copier copy --defaults` does, in this process and without `--trust`."""
-    copier.run_copy(str(template), folder, dict(answers), defaults=True, quiet=True)
+    """Make a project as `copier copy --defaults` does, in this process and without `--trust`.
+
+    In a third of the time: Jinja's code for a text is kept from one project to the next, and git is
+    not asked for each file whether its index has modes of its own: there is no index yet.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Environment, "compile", compiled)
+        patch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
+        copier.run_copy(
+            str(template), folder, dict(answers), defaults=True, overwrite=True, quiet=True
+        )
     return folder
+
+
+def compiled(environment: Environment, source: str, *options: object, **named: object) -> object:
+    """What Jinja's `Environment.compile` makes of a text; Copier sets all environments up alike."""
+    key = (source, (*options, *named.items()))
+    if key not in CODE:
+        CODE[key] = COMPILE(environment, source, *options, **named)
+    return CODE[key]
 
 
 def contents(project: Path) -> dict[str, tuple[int, bytes]]:

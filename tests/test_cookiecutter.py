@@ -104,6 +104,7 @@ def test_prompt_tells_when_a_conditional_question_counts() -> None:
     assert door.prompt(question) == "When? (counts only if inference_mode == 'batch')"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "answers",
     [
@@ -115,7 +116,7 @@ def test_prompt_tells_when_a_conditional_question_counts() -> None:
                 (True, one | matrix.TEXTS[number % 3])
                 for number, one in enumerate(matrix.OPPOSITES)
             ),
-            *((False, one) for one in matrix.all_answers()),
+            *((False, one) for one in matrix.levels()["pairs"]),
         ]
     ],
 )
@@ -137,6 +138,7 @@ def once(rows: list[tuple[str, Any, str]]) -> Iterator[ParameterSet]:
             seen.add(row[0])
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("question", "answer", "message"),
     [*once([*REFUSED, ("project_slug", "../up/and/away", "single hyphens")])],
@@ -153,6 +155,7 @@ def test_bad_answer_is_refused(
     assert left(tmp_path) == []
 
 
+@pytest.mark.wide
 def test_list_of_a_program_is_taken(cookies: Cookies, source: Path) -> None:
     answers = {"monitors": ["model_quality", "data_quality"], "triggers": ["drift", "schedule"]}
     baked = cookies.bake(extra_context=answers, template=str(source))
@@ -161,6 +164,7 @@ def test_list_of_a_program_is_taken(cookies: Cookies, source: Path) -> None:
     assert recorded["triggers"] == ["schedule", "drift"]
 
 
+@pytest.mark.wide
 def test_prompts_show_the_help_and_take_what_is_typed(source: Path, tmp_path: Path) -> None:
     answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "drift"}
     lines = [answers.get(name, "") for name in ASKED if name in ANSWERED]
@@ -182,6 +186,7 @@ def plain(text: str) -> str:
     return "".join(text.split())
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("name", "prefix", "checkout"),
     [("kakehashi.git", "", []), ("git/kakehashi", "git+", ["--checkout", "v0.1.0"])],
@@ -203,6 +208,7 @@ def test_origin_of_a_git_url_is_recorded(
     assert (recorded["_src_path"], recorded["_commit"]) == (url, "v0.1.0")
 
 
+@pytest.mark.wide
 def test_project_can_be_updated_from_a_local_folder(repository: Path, tmp_path: Path) -> None:
     template.run(["git", "clone", "--quiet", repository, tmp_path / "kakehashi"], tmp_path)
     made = run(tmp_path, "--no-input", "kakehashi")
@@ -215,6 +221,7 @@ def test_project_can_be_updated_from_a_local_folder(repository: Path, tmp_path: 
     assert recorded["triggers"] == ["drift"]
 
 
+@pytest.mark.wide
 def test_question_newer_than_the_newest_release_is_named(repository: Path, tmp_path: Path) -> None:
     clone = tmp_path / "kakehashi"
     template.run(["git", "clone", "--quiet", repository, clone], tmp_path)
@@ -238,6 +245,7 @@ def bare(tmp_path: Path) -> dict[str, Any]:
     return {"python": tmp_path / ".env" / "bin" / "python", "path": str(programs)}
 
 
+@pytest.mark.wide
 def test_missing_copier_is_named_and_answers_are_kept(
     bare: dict[str, Any], source: Path, tmp_path: Path
 ) -> None:
@@ -256,6 +264,7 @@ def test_missing_copier_is_named_and_answers_are_kept(
     assert left(tmp_path) == ["churn"]
 
 
+@pytest.mark.wide
 def test_old_copier_is_named(bare: dict[str, Any], source: Path, tmp_path: Path) -> None:
     old = Path(bare["path"], "copier")
     old.write_text("#!/bin/sh\necho copier 9.4.1\n")

@@ -49,6 +49,7 @@ def test_figures_of_the_readme_are_measured() -> None:
     assert not [figure for figure in figures if figure not in results]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("answers", matrix.OPPOSITES, ids=matrix.name)
 def test_links_of_a_project(source: Path, tmp_path: Path, answers: matrix.Answers) -> None:
     project = template.render(source, tmp_path / "project", answers)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import copier
 import pytest
 import yaml
 
@@ -53,7 +52,7 @@ def answered(questionnaire: str, project: Path, answers: matrix.Answers) -> matr
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text((template.ROOT / "template" / file.name).read_text())
     (stub / versions.QUESTIONS).write_text(questionnaire)
-    copier.run_copy(str(stub), project, answers, defaults=True, overwrite=True, quiet=True)
+    template.render(stub, project, answers)
     return versions.answers_of(project)
 
 

@@ -9,18 +9,14 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests import matrix
 from tests.conftest import Render
+from tests.levels import every_combination
 
 ROOTS = ("src", "", "tests")  # where a generated project's modules are found
 PACKAGES = ("usecase", "workflows", "infra", "lambdas", "ops")
-COMBINATIONS = [pytest.param(answers, id=matrix.name(answers)) for answers in matrix.all_answers()]
-every_combination = pytest.mark.parametrize("answers", COMBINATIONS)
 
 
-@cache
 def modules(project: Path) -> dict[str, Path]:
     """The modules of a project by the names they are imported by."""
     found = {}
@@ -33,10 +29,15 @@ def modules(project: Path) -> dict[str, Path]:
     return found
 
 
-@cache
 def tree(file: Path) -> ast.Module:
     """A file, parsed."""
-    return ast.parse(file.read_text())
+    return parsed(file.read_text())
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    """A text, which most projects share, parsed."""
+    return ast.parse(text)
 
 
 def names(module: ast.Module) -> set[str]:

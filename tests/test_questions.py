@@ -108,6 +108,7 @@ def test_command_line_needs_no_trust_and_records_its_origin(
     assert found["notification_email"] == "ml-team@example.com"
 
 
+@pytest.mark.wide
 def test_relative_path_of_the_template_is_found_again(repository: Path, tmp_path: Path) -> None:
     project = tmp_path / "projects" / "late"
     template.run([COPIER, "copy", "--defaults", ".", project], repository)

@@ -6,8 +6,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable
-from functools import cache
-from itertools import combinations, product
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ import yaml
 
 from tests import matrix, template
 from tests.conftest import Render
-
-COMBINATIONS = [pytest.param(answers, id=matrix.name(answers)) for answers in matrix.all_answers()]
-every_combination = pytest.mark.parametrize("answers", COMBINATIONS)
+from tests.levels import every_combination
 
 MOST_FILES = 120
 
@@ -26,6 +23,14 @@ MOST_FILES = 120
 LEFTOVER = re.compile(
     r"\{%-? *(if|el|end|for|set)|\{\{[- ]*(_copier|" + "|".join(matrix.questions()) + ")"
 )
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    ".py": ast.parse,
+    ".toml": tomllib.loads,
+    ".yml": yaml.safe_load,
+    ".yaml": yaml.safe_load,
+    ".json": json.loads,
+}
 
 # What a project must not speak of when the answer was not given. That every version is registered
 # with AWS's ModelQuality and ModelDataQuality baselines, whether or not they are watched, may stay.
@@ -92,7 +97,7 @@ def holds(condition: str, answers: matrix.Answers) -> bool:
     return bool(given) if wanted == "any" else wanted in given
 
 
-@cache
+@lru_cache(maxsize=2)
 def files(project: Path) -> dict[str, str]:
     """The text of every file of a project."""
     found = sorted(path for path in project.rglob("*") if path.is_file())
@@ -109,19 +114,26 @@ def test_exactly_the_expected_files(rendered: Render, answers: matrix.Answers) -
 
 @every_combination
 def test_every_file_is_whole(rendered: Render, answers: matrix.Answers) -> None:
-    parsers: dict[str, Callable[[str], Any]] = {
-        ".py": ast.parse,
-        ".toml": tomllib.loads,
-        ".yml": yaml.safe_load,
-        ".yaml": yaml.safe_load,
-        ".json": json.loads,
+    broken = {
+        name: problem
+        for name, text in files(rendered(answers)).items()
+        if (problem := wrong(Path(name).suffix, text))
     }
-    for name, text in files(rendered(answers)).items():
-        if parse := parsers.get(Path(name).suffix):
-            parse(text)
-        assert not text or (text.endswith("\n") and not text.endswith("\n\n")), name
-        assert "\n\n\n\n" not in text, name
-        assert not LEFTOVER.search(text), f"Jinja left in {name}"
+    assert not broken
+
+
+@cache
+def wrong(suffix: str, text: str) -> str:
+    """What is wrong with a file, which most projects share; nothing, if all is well."""
+    try:
+        PARSERS.get(suffix, str)(text)
+    except (SyntaxError, ValueError, yaml.YAMLError) as error:
+        return f"cannot be parsed: {error}"
+    if text and (not text.endswith("\n") or text.endswith("\n\n")):
+        return "does not end in one line break"
+    if "\n\n\n\n" in text:
+        return "has three empty lines"
+    return "has Jinja left" if LEFTOVER.search(text) else ""
 
 
 def predicts_on(answers: matrix.Answers) -> str | None:
@@ -136,36 +148,45 @@ def test_no_trace_of_what_was_not_chosen(rendered: Render, answers: matrix.Answe
         if answer in answers[question] or answer == predicts_on(answers):
             continue
         traces = [
-            f"{name}:{number}: {line.strip()}"
+            f"{name}:{line}"
             for name, text in files(rendered(answers)).items()
             if name not in ELSEWHERE.get(question, ())
-            for number, line in enumerate(text.splitlines(), start=1)
-            if re.search(words, line)
+            for line in lines_with(words, text)
         ]
         assert not traces, f"{answer} was not chosen:\n" + "\n".join(traces)
+
+
+@cache
+def lines_with(words: str, text: str) -> list[str]:
+    """The lines of a file, which most projects share, that hold some words."""
+    return [
+        f"{number}: {line.strip()}"
+        for number, line in enumerate(text.splitlines(), start=1)
+        if re.search(words, line)
+    ]
 
 
 def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
     questions = matrix.questions()
     several = {
         (name, value)
-        for name, question in questions.items()
-        for value in question.get("choices", {}).values()
-        if len(question["choices"]) > 1
+        for name in matrix.choices()
+        for value in matrix.offered(questions[name])
+        if len(matrix.offered(questions[name])) > 1
     }
     assert several == set(TRACES)
     for (question, answer), words in TRACES.items():
         chosen = {} if questions[question].get("multiselect") else {question: answer}
         if "when" in questions[question]:
             chosen["inference_mode"] = "batch"
-        project = rendered(next(matrix.all_answers()) | chosen)
+        project = rendered(matrix.every()[0] | chosen)
         everything = "\n".join(files(project).values())
         assert re.search(words, everything), f"{words} is never written"
 
 
 @pytest.mark.parametrize("texts", matrix.TEXTS[1:], ids=["special-characters", "japanese"])
 def test_texts_come_out_as_typed(rendered: Render, texts: matrix.Answers) -> None:
-    project = files(rendered(next(matrix.all_answers()) | texts))
+    project = files(rendered(matrix.every()[0] | texts))
     pyproject = tomllib.loads(project["pyproject.toml"])
     assert pyproject["project"]["name"] == texts["project_slug"]
     assert pyproject["project"]["description"] == texts["description"]
@@ -180,17 +201,3 @@ def test_ruff_finds_nothing_and_would_change_nothing(
     project, ruff = rendered(answers), Path(sys.executable).with_name("ruff")
     template.run([ruff, "check", "--no-cache", "--output-format=concise"], project)
     template.run([ruff, "format", "--check", "--no-cache"], project)
-
-
-def test_every_two_answers_meet_in_the_matrix() -> None:
-    tested = list(matrix.all_answers())
-    names = [matrix.name(answers) for answers in tested]
-    assert len(names) == len(set(names))
-    assert names[0] == "defaults"
-    for (one, ones), (other, others) in combinations(matrix.choices().items(), 2):
-        met = [(answers[one], answers[other]) for answers in tested]
-        assert all(
-            pair in met
-            for pair in product(ones, others)
-            if matrix.possible(dict(zip((one, other), pair, strict=True)))
-        ), f"{one} and {other}"

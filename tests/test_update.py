@@ -13,6 +13,8 @@ from _pytest.mark import ParameterSet
 from tests import matrix, template, versions
 from tests.versions import Versions
 
+pytestmark = pytest.mark.wide
+
 FIRST, *LATER = versions.landed()
 RELEASED = [FIRST, *versions.tags()]
 
@@ -98,7 +100,7 @@ def changes() -> Iterator[ParameterSet]:
     """Answers other than the defaults: a few, and in test-all every two together."""
     for answers in matrix.OPPOSITES[1:]:
         yield pytest.param(answers, id=matrix.name(answers))
-    for answers in list(matrix.all_answers())[1:]:
+    for answers in [*matrix.levels()["fast"][1:], *matrix.levels()["pairs"]]:
         yield pytest.param(answers, id=matrix.name(answers), marks=pytest.mark.exhaustive)
 
 
