@@ -157,8 +157,10 @@ def check(service: Service, monitor: Monitor) -> None:
     for member in ("StartTimeOffset", "EndTimeOffset"):
         if member in monitor.data:
             monitoring_time.offset(member, monitor.data[member])
-    job_checks.check_single_instance(
-        "jobResources.clusterConfig", monitor.rest["ProcessingResources"]["ClusterConfig"]
+    job_checks.check_instances(
+        service,
+        "jobResources.clusterConfig",
+        monitor.rest["ProcessingResources"]["ClusterConfig"],
     )
     image = monitor.app["ImageUri"]
     if monitoring_images.repository(image) == monitoring_images.CLARIFY:
