@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from local_aws.images import Images
 from local_aws.listener import listen, until_it_listens
@@ -29,6 +29,7 @@ from local_aws.sagemaker.application import (
     respond,
 )
 from local_aws.sagemaker.events import iso
+from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.service import Service
 from local_aws.settings import Settings
 
@@ -109,6 +110,14 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         """Name the file; it is made with the first metric."""
         self._lines = _Lines(path)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse all but metrics: there are no alarms."""
+        raise ApiError(
+            "ValidationException",
+            f"SageMaker runs alone here, without CloudWatch's {name}: start it with "
+            "--endpoint cloudwatch=URL to have alarms",
+        )
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803 - boto3's
         """Write each datum on a line of its own."""

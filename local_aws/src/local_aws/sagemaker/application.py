@@ -7,9 +7,10 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import runtime
+from local_aws.sagemaker import autoscaling, runtime
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
@@ -56,9 +57,10 @@ class Application:
         if body is None:
             return 413, _JSON, error_body("RequestEntityTooLarge", "The request is too large")
         if target := headers.get("x-amz-target"):
-            status, answer = await loop.run_in_executor(
-                self.pool, self._service.handle, target, body
-            )
+            handle = self._service.handle
+            if target.startswith(autoscaling.TARGET):
+                handle = partial(autoscaling.handle, self._service)
+            status, answer = await loop.run_in_executor(self.pool, handle, target, body)
             return status, _JSON, answer
         # The raw path: an endpoint's name is percent-encoded in it.
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
@@ -74,7 +76,7 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 def is_for_sagemaker(headers: Mapping[str, str], path: str) -> bool:
     """Tell by the operation, or by path and signature, as S3 knows such paths too."""
-    if headers.get("x-amz-target", "").startswith("SageMaker."):
+    if headers.get("x-amz-target", "").startswith(("SageMaker.", autoscaling.TARGET)):
         return True
     return path.startswith("/endpoints/") and "/sagemaker/aws4_request" in headers.get(
         "authorization", ""

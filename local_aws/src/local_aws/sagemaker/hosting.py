@@ -26,6 +26,7 @@ class Hosting:
         host: Which fleets answer.
         fleets: All fleets that have processes, also those that do not answer yet or any more.
         queues: The queues of the asynchronous endpoints, by endpoint.
+        scaling: Whether Application Auto Scaling is at work.
         closing: Set once the service is being closed.
     """
 
@@ -34,6 +35,7 @@ class Hosting:
     host: Host = field(default_factory=Host)
     fleets: set[Fleet] = field(default_factory=set)
     queues: dict[str, AsyncQueue] = field(default_factory=dict)
+    scaling: bool = False
     closing: threading.Event = field(default_factory=threading.Event)
 
     def close(self) -> None:

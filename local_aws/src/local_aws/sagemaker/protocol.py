@@ -47,6 +47,7 @@ _CHARACTERS = {
     "Alnum": "A-Za-z0-9",
     "L": r"\w",
     "N": r"\w",
+    "Print": " -~",
     "Z": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
 }
 # Where Unicode has characters; between the two, and after, lies nothing or what is private.
@@ -118,7 +119,16 @@ def parse(operation: str, body: bytes) -> dict[str, Any]:
         ApiError: SerializationException for what is not JSON or has a wrong JSON type,
             ValidationException for what violates the model. The message names the members.
     """
-    shape = input_shape(operation)
+    return parse_structure(input_shape(operation), body)
+
+
+def parse_structure(shape: StructureShape, body: bytes) -> dict[str, Any]:
+    """Read and check a request of any service of this protocol, see `parse`.
+
+    Args:
+        shape: the shape of the request.
+        body: JSON document as it came over the wire.
+    """
     try:
         data = json.loads(body or b"{}", parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -340,6 +350,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     """
     # Two patterns quantify an end-of-text anchor (`...)${1,128}`): legal in Java, without meaning.
     python = re.sub(r"\$\{\d+,\d+\}$", "", pattern)
+    python = python.replace(r"\p{Print}+", r"[\p{Print}]+")  # the only class that stands alone
     # Java strings are UTF-16: a pair of surrogate ranges stands for all beyond the basic plane.
     python = python.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     python = re.sub(r"\\p\{(\w+)\}", lambda match: _unicode_class(match[1]), python)
