@@ -6,26 +6,21 @@ registry (primaryIdentifier and readOnlyProperties).
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.cloudformation_types import Given, Handlers, Properties, Provisioned, typed
+from local_aws.sagemaker.operations import OPERATIONS
+from local_aws.sagemaker.protocol import ApiError, input_shape
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
-Properties = Mapping[str, Any]
-Provisioned = tuple[str, dict[str, Any]]
-Handlers = dict[str, Callable[..., Any]]
 
-
-def _same(properties: Properties) -> dict[str, Any]:
-    return dict(properties)
-
-
-def _pipeline(properties: Properties) -> dict[str, Any]:
+def _pipeline(properties: Given) -> dict[str, Any]:
     """A pipeline's definition is an object in CloudFormation and two members in the API."""
     request = {k: v for k, v in properties.items() if k != "PipelineDefinition"}
     definition = properties["PipelineDefinition"]
@@ -48,71 +43,126 @@ class ResourceType:
         kind: The API's name of the kind: Create<kind>, Update<kind>, Delete<kind>, Describe<kind>.
         ref: The member of the description that `Ref` returns.
         attributes: The members that `Fn::GetAtt` returns.
-        updatable: Properties that Update<kind> takes; a change of any other needs a new name.
-        token: Whether Create<kind> takes a ClientRequestToken.
+        properties: What it takes; each but those that only a replacement changes goes to
+            Update<kind>.
+        name_member: The member that holds the resource's name, if not <kind>Name.
+        token: The idempotency token that Create<kind> and Delete<kind> take.
+        status: The member of the description that says when the resource is ready.
         request: Turns properties into the API's request.
     """
 
     kind: str
     ref: str
     attributes: tuple[str, ...]
-    updatable: frozenset[str] = frozenset()
-    token: bool = False
-    request: Callable[[Properties], dict[str, Any]] = _same
+    properties: Properties
+    name_member: str = ""
+    token: str = ""
+    status: str = ""
+    request: Callable[[Given], dict[str, Any]] = dict
 
     @property
-    def name_member(self) -> str:
+    def name(self) -> str:
+        """Its name as a resource type."""
+        return f"AWS::SageMaker::{self.kind}"
+
+    @property
+    def named_by(self) -> str:
         """The property that holds the resource's name."""
-        return f"{self.kind}Name"
+        return self.name_member or f"{self.kind}Name"
+
+
+def _job_definition(kind: str) -> ResourceType:
+    return ResourceType(
+        f"{kind}JobDefinition",
+        ref="JobDefinitionArn",
+        attributes=("JobDefinitionArn", "CreationTime"),
+        properties=Properties(
+            f"{kind}AppSpecification+= {kind}JobInput+= {kind}JobOutputConfig+= JobResources+= "
+            f"RoleArn+= {kind}BaselineConfig= EndpointName= JobDefinitionName= NetworkConfig= "
+            "StoppingCondition= Tags="
+        ),
+        name_member="JobDefinitionName",
+    )
 
 
 TYPES: Mapping[str, ResourceType] = {
-    f"AWS::SageMaker::{entry.kind}": entry
+    entry.name: entry
     for entry in (
         ResourceType(
             "ModelPackageGroup",
             ref="ModelPackageGroupArn",
             attributes=("ModelPackageGroupArn", "ModelPackageGroupStatus", "CreationTime"),
+            properties=Properties(
+                "ModelPackageGroupName+= ModelPackageGroupDescription= ModelPackageGroupPolicy Tags"
+            ),
         ),
         ResourceType(
             "Pipeline",
             ref="PipelineName",
             attributes=(),
-            updatable=frozenset(
-                {
-                    "PipelineDefinition",
-                    "PipelineDescription",
-                    "PipelineDisplayName",
-                    "RoleArn",
-                    "ParallelismConfiguration",
-                }
+            properties=Properties(
+                "PipelineName+= PipelineDefinition+ RoleArn+ ParallelismConfiguration "
+                "PipelineDescription PipelineDisplayName Tags"
             ),
-            token=True,
+            token="ClientRequestToken",  # noqa: S106 - the name of a member
             request=_pipeline,
         ),
-        ResourceType("Model", ref="ModelArn", attributes=("ModelArn", "ModelName")),
+        ResourceType(
+            "Model",
+            ref="ModelArn",
+            attributes=("ModelArn", "ModelName"),
+            properties=Properties(
+                "Containers= EnableNetworkIsolation= ExecutionRoleArn= InferenceExecutionConfig= "
+                "ModelName= PrimaryContainer= VpcConfig= Tags"
+            ),
+        ),
         ResourceType(
             "EndpointConfig",
             ref="EndpointConfigArn",
             attributes=("EndpointConfigArn", "EndpointConfigName"),
+            properties=Properties(
+                "ProductionVariants+= AsyncInferenceConfig= DataCaptureConfig= "
+                "EnableNetworkIsolation= EndpointConfigName= ExecutionRoleArn= ExplainerConfig= "
+                "KmsKeyId= MetricsConfig= ShadowProductionVariants= VpcConfig= Tags"
+            ),
         ),
         ResourceType(
             "Endpoint",
             ref="EndpointArn",
             attributes=("EndpointArn", "EndpointName"),
-            updatable=frozenset(
-                {
-                    "EndpointConfigName",
-                    "DeploymentConfig",
-                    "RetainAllVariantProperties",
-                    "ExcludeRetainedVariantProperties",
-                    "RetainDeploymentConfig",
-                }
+            properties=Properties(
+                "EndpointConfigName+ EndpointName= DeploymentConfig "
+                "ExcludeRetainedVariantProperties RetainAllVariantProperties "
+                "RetainDeploymentConfig Tags"
             ),
+            status="EndpointStatus",
+        ),
+        _job_definition("DataQuality"),
+        _job_definition("ModelQuality"),
+        _job_definition("ModelBias"),
+        _job_definition("ModelExplainability"),
+        ResourceType(
+            "MonitoringSchedule",
+            ref="MonitoringScheduleArn",
+            attributes=("MonitoringScheduleArn", "CreationTime", "LastModifiedTime"),
+            properties=Properties(
+                "MonitoringScheduleName+= MonitoringScheduleConfig+ EndpointName FailureReason "
+                "LastMonitoringExecutionSummary MonitoringScheduleStatus Tags"
+            ),
+            status="MonitoringScheduleStatus",
         ),
     )
 }
 """The resource types there are, by name."""
+
+_PENDING = {"Creating", "Updating", "Deleting", "Pending", "SystemUpdating", "RollingBack"}
+_POLL_SECONDS = 0.1
+_MOST_SECONDS = 1800.0
+
+
+def available() -> dict[str, ResourceType]:
+    """The resource types whose operations the service has."""
+    return {name: entry for name, entry in TYPES.items() if f"Create{entry.kind}" in OPERATIONS}
 
 
 def handlers(service: Service, entry: ResourceType) -> Handlers:
@@ -126,47 +176,104 @@ def handlers(service: Service, entry: ResourceType) -> Handlers:
         `create(logical_id, properties, stack)` and `update(physical_id, old, new, stack)`, which
         return what `Ref` returns and the attributes; `delete(physical_id, properties)`.
     """
+    resources = _Resources(service, entry)
+    return {
+        "create": resources.create,
+        "update": resources.update,
+        "delete": resources.delete,
+    }
 
-    def described(name: str) -> Provisioned:
-        found = service.call(f"Describe{entry.kind}", {entry.name_member: name})
-        attributes = {member: str(found[member]) for member in entry.attributes if member in found}
-        return str(found[entry.ref]), attributes
 
-    def create(logical_id: str, properties: Properties, stack: str) -> Provisioned:
-        request = entry.request(properties)
+@dataclass(frozen=True)
+class _Resources:
+    """The resources of one type."""
+
+    service: Service
+    entry: ResourceType
+
+    def create(self, logical_id: str, properties: Given, stack: str) -> Provisioned:
+        self.entry.properties.check(logical_id, properties)
+        asked = self._request("Create", properties)
         generated = f"{stack}-{logical_id}"[:50] + f"-{uuid.uuid4().hex[:12]}"
-        name = request.setdefault(entry.name_member, generated)
-        if entry.token:
-            request["ClientRequestToken"] = uuid.uuid4().hex
-        service.call(f"Create{entry.kind}", request)
-        return described(name)
+        name = asked.setdefault(self.entry.named_by, generated)
+        if self.entry.token:
+            asked[self.entry.token] = uuid.uuid4().hex
+        self.service.call(f"Create{self.entry.kind}", asked)
+        try:
+            return self._ready(name)
+        except ValueError:
+            self._remove(name)  # CloudFormation deletes only what it knows
+            raise
 
-    def update(physical_id: str, old: Properties, new: Properties, stack: str) -> Provisioned:
+    def update(self, physical_id: str, old: Given, new: Given, stack: str) -> Provisioned:
         del stack
+        self.entry.properties.check(physical_id, new)
         name = physical_id.rpartition("/")[2]
         changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)} - {"Tags"}
-        if fixed := sorted(changed - entry.updatable):
-            raise ValueError(
-                f"AWS::SageMaker::{entry.kind} {name}: a change of {', '.join(fixed)} needs a new "
-                f"resource; give it another {entry.name_member}"
-            )
         if changed:
-            request = entry.request({k: new[k] for k in entry.updatable if k in new})
-            service.call(f"Update{entry.kind}", {**request, entry.name_member: name})
-        if new.get("Tags"):
-            arn = service.arn(entry.kind, name)
-            service.call("AddTags", {"ResourceArn": arn, "Tags": new["Tags"]})
-        return described(name)
+            asked = self._request("Update", {**new, self.entry.named_by: name})
+            self.service.call(f"Update{self.entry.kind}", asked)
+        found = self._ready(name)
+        if "EndpointConfigName" in changed:
+            now = self._describe(name)
+            if now["EndpointConfigName"] != new["EndpointConfigName"]:
+                raise ValueError(now.get("FailureReason") or f"{name} was rolled back")
+        _tag(self.service, self.service.arn(self.entry.kind, name), old, new)
+        return found
 
-    def delete(physical_id: str, properties: Properties) -> None:
+    def delete(self, physical_id: str, properties: Given) -> None:
         del properties
-        request: dict[str, Any] = {entry.name_member: physical_id.rpartition("/")[2]}
-        if entry.token:
-            request["ClientRequestToken"] = uuid.uuid4().hex
-        try:
-            service.call(f"Describe{entry.kind}", {entry.name_member: request[entry.name_member]})
-        except ApiError:
-            return  # it is gone already
-        service.call(f"Delete{entry.kind}", request)
+        self._remove(physical_id.rpartition("/")[2])
 
-    return {"create": create, "update": update, "delete": delete}
+    def _describe(self, name: str) -> dict[str, Any]:
+        return self.service.call(f"Describe{self.entry.kind}", {self.entry.named_by: name})
+
+    def _request(self, verb: str, properties: Given) -> dict[str, Any]:
+        shape = input_shape(f"{verb}{self.entry.kind}")
+        request = self.entry.request(properties)
+        return {k: typed(shape.members[k], v) for k, v in request.items() if k in shape.members}
+
+    def _ready(self, name: str) -> Provisioned:
+        status = self.entry.status
+        found = self._describe(name)
+        deadline = time.monotonic() + _MOST_SECONDS
+        while status and found[status] in _PENDING:
+            if time.monotonic() > deadline:
+                raise ValueError(f"{self.entry.kind} {name} did not stabilize")
+            time.sleep(_POLL_SECONDS)
+            found = self._describe(name)
+        if status and found[status] == "Failed":
+            raise ValueError(found.get("FailureReason") or f"{self.entry.kind} {name} has failed")
+        attributes = {k: str(found[k]) for k in self.entry.attributes if k in found}
+        return str(found[self.entry.ref]), attributes
+
+    def _remove(self, name: str) -> None:
+        request = {self.entry.named_by: name}
+        if not self._exists(name):
+            return
+        if self.entry.token:
+            request[self.entry.token] = uuid.uuid4().hex
+        self.service.call(f"Delete{self.entry.kind}", request)
+        deadline = time.monotonic() + _MOST_SECONDS
+        while self.entry.status and self._exists(name):
+            if time.monotonic() > deadline:
+                raise ValueError(f"{self.entry.kind} {name} did not stabilize")
+            time.sleep(_POLL_SECONDS)
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._describe(name)
+        except ApiError:
+            return False
+        return True
+
+
+def _tag(service: Service, arn: str, old: Given, new: Given) -> None:
+    before = {tag["Key"]: tag["Value"] for tag in old.get("Tags") or []}
+    after = {tag["Key"]: tag["Value"] for tag in new.get("Tags") or []}
+    if gone := sorted(before.keys() - after.keys()):
+        service.call("DeleteTags", {"ResourceArn": arn, "TagKeys": gone})
+    added = {key: value for key, value in after.items() if before.get(key) != value}
+    if added:
+        tags = [{"Key": key, "Value": value} for key, value in added.items()]
+        service.call("AddTags", {"ResourceArn": arn, "Tags": tags})

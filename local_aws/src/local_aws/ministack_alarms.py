@@ -17,7 +17,10 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
+import botocore.session
+
 from local_aws import alarms, metric_math
+from local_aws.cloudformation_types import typed
 from local_aws.metric_math import MetricMathError, Series
 from local_aws.ministack_internals import module
 
@@ -220,11 +223,17 @@ def _check_and_keep_metric_math(lock: Lock) -> None:
         return answer
 
     def provisioned(name: str, properties: dict[str, Any]) -> dict[str, Any]:
-        _check(properties)
         metrics = properties.get("Metrics")
-        stand_in = {"MetricName": "-", "Namespace": "-"} if metrics else {}
-        alarm: dict[str, Any] = record(name, {**properties, **stand_in})
-        return _on_metrics(alarm, metrics) if metrics else alarm
+        if metrics:  # numbers and booleans of a template may be strings
+            model = botocore.session.get_session().get_service_model("cloudwatch")
+            metrics = typed(model.shape_for("MetricDataQueries"), metrics)
+        _check({**properties, "Metrics": metrics})
+        if not metrics:
+            single: dict[str, Any] = record(name, properties)
+            return single
+        others = {key: value for key, value in properties.items() if key != "Metrics"}
+        stand_in = {"MetricName": "-", "Namespace": "-"}
+        return _on_metrics(record(name, {**others, **stand_in}), metrics)
 
     cloudwatch._put_metric_alarm = put
     provisioners._cw_metric_alarm_record = provisioned

@@ -18,6 +18,7 @@ from typing import Any
 from local_aws import (
     ministack_alarms,
     ministack_athena,
+    ministack_cloudformation,
     ministack_executions,
     ministack_history,
     ministack_interrupted,
@@ -134,6 +135,7 @@ class Ministack:
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
         ministack_patches.apply(service)
+        ministack_cloudformation.apply(service)
         ministack_alarms.apply(self.put_event)
         self._state_logs = StateLogs(service)
         ministack_history.apply(self.saver.changed, self._state_logs)

@@ -52,7 +52,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     },
     "ministack.services.cloudformation": {"_stacks": None},
     "ministack.services.cloudformation.provisioners": {
+        "_CUSTOM_NAME_REPLACEMENT": None,
+        "_REPLACING_PROPERTIES": None,
         "_RESOURCE_HANDLERS": None,
+        "_STACK_TAG_PROPERTY": None,
         "_cw_metric_alarm_record": "(name, props)",
         "_sfn_definition": "(props)",
     },

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local_aws import cloudformation
 from local_aws.ministack_internals import module
 from local_aws.sagemaker.service import Service
 from local_aws.scopes import entered
@@ -25,26 +24,15 @@ _log = logging.getLogger(__name__)
 
 
 def apply(service: Service) -> None:
-    """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing.
+    """Let EventBridge and Scheduler reach SageMaker; mend what is missing.
 
     Args:
         service: The SageMaker service.
     """
-    for name, entry in cloudformation.TYPES.items():
-        handlers = cloudformation.handlers(service, entry)
-        module("services.cloudformation.provisioners")._RESOURCE_HANDLERS[name] = handlers
-    _run_sagemaker_types_on_a_thread()
     _deliver_to_operations(service)
     _deliver_to_lambda_with_retries()
     _name_lambda_errors()
     _miss_images_that_are_not_there()
-
-
-def _run_sagemaker_types_on_a_thread() -> None:
-    """Let CloudFormation provision our types on a thread, as they send requests to this process."""
-    stacks = module("services.cloudformation.stacks")
-    original = stacks._runs_on_worker_thread
-    stacks._runs_on_worker_thread = lambda name: name in cloudformation.TYPES or original(name)
 
 
 def _deliver_to_lambda_with_retries() -> None:
