@@ -27,6 +27,7 @@ from local_aws import (
     ministack_tasks,
 )
 from local_aws.ministack_internals import check, module
+from local_aws.ministack_s3 import LargeObjects
 from local_aws.ministack_stores import MinistackStores
 from local_aws.sagemaker.service import Service
 from local_aws.saver import Saver
@@ -99,7 +100,9 @@ class Ministack:
             check()
         logging.getLogger("persistence").setLevel(logging.WARNING)
         self._settings = settings
-        self.application = module("app").app
+        large = LargeObjects(settings.data_dir.resolve() / "tmp" / "s3")
+        large.apply()
+        self.application = large.application(module("app").app)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 
     def put_event(

@@ -15,7 +15,11 @@ from typing import Any
 INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     "ministack.app": {
         "app": "(scope, receive, send)",
+        "_asgi_header_list": "(headers: dict) -> list",
         "_build_persistence_save_dict": "()",
+        "_decode_aws_chunked_body": "(body: bytes, headers: dict) -> bytes",
+        "_read_request_body": "(receive, method: str, headers: dict) -> bytes",
+        "_send_response": "(send, status, headers, body, *, head=False)",
         "_state_map": None,
         "save_all": "(services: dict) -> None",
     },
@@ -108,7 +112,17 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
     },
     "ministack.services.s3": {
-        "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)"
+        "_atomic_write": "(fpath: str, data: bytes, *, text: bool = False)",
+        "_complete_multipart_upload": (
+            "(bucket_name: str, key: str, body: bytes, query_params: dict, "
+            "headers: dict | None = None)"
+        ),
+        "_get_object_data": (
+            "(bucket_name: str, key: str, version_id: str | None = None) -> bytes | None"
+        ),
+        "_object_disk_path": "(bucket: str, key: str, account_id: str = None) -> str | None",
+        "_read_body": "(bucket_name: str, key: str, obj: dict) -> bytes",
+        "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)",
     },
     "ministack.services.sqs": {
         "_queues": None,
