@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_process import Cli
 from conftest import Aws, make_service, training_request, until
 from job_requests import refused, train, wait_for_output
 from test_training import archive
@@ -59,7 +60,9 @@ def test_an_interrupted_job_starts_over_from_its_checkpoints(aws: Aws) -> None:
     request = training_request(aws.folder, "job", COUNTS, f"s3://{aws.bucket}/models", **spot(aws))
     aws.sagemaker.create_training_job(**request)
     wait_for_output(aws, "training-job")
-    (aws.folder / "jobs" / "training-job" / "interrupt").touch()
+    cli = Cli(aws.folder.parent)
+    cli.data_dir = aws.folder
+    assert "job is interrupted" in cli.run("interrupt", "job").stderr
     done = aws.wait("Training", "job")
     assert done["TrainingJobStatus"] == "Completed", done
     assert phases(done) == [
@@ -70,6 +73,9 @@ def test_an_interrupted_job_starts_over_from_its_checkpoints(aws: Aws) -> None:
     folder = aws.folder / "jobs" / "training-job"
     assert (folder / "log-1.txt").read_text() == "count 0\nup\n"
     assert (folder / "log.txt").read_text() == "count 1\n"
+    for name in ("job", "another"):
+        error = cli.run("interrupt", name, status=1).stderr
+        assert f"no container of a training job {name} with EnableManagedSpotTraining" in error
     assert 1 <= done["BillableTimeInSeconds"] <= done["TrainingTimeInSeconds"]
 
 

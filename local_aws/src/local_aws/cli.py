@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from local_aws.settings import NEIGHBOURS, Settings
 NOT_RUNNING = 3
 """Exit status of `status` when no process runs, as LSB's init scripts have it."""
 
+_INTERRUPT_SECONDS, _INTERRUPT_ATTEMPTS = 0.1, 30
 _ISOLATIONS = ("auto", "namespace", "bubblewrap", "environment")
 _URL = re.compile(r"https?://[^/?#\s]+/?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -114,6 +116,23 @@ def _reset(given: argparse.Namespace) -> int:
     record = _local_aws(given).reset(images=given.images)
     _tell(f"everything is forgotten{'; ' + _summary(record) if record else ''}")
     return 0
+
+
+def _interrupt(given: argparse.Namespace) -> int:
+    """Ask a spot training job to start over; it takes the file away when it does."""
+    folder = _local_aws(given).data_dir / "jobs" / f"training-{given.name}"
+    asked = folder / "interrupt"
+    if folder.is_dir():
+        asked.touch()
+        for _ in range(_INTERRUPT_ATTEMPTS):
+            if not asked.exists():
+                _tell(f"{given.name} is interrupted")
+                return 0
+            time.sleep(_INTERRUPT_SECONDS)
+        asked.unlink(missing_ok=True)
+    raise ProcessError(
+        f"no container of a training job {given.name} with EnableManagedSpotTraining runs"
+    )
 
 
 def _logs(given: argparse.Namespace) -> int:
@@ -221,6 +240,11 @@ def _parser() -> argparse.ArgumentParser:
     logs = _command(commands, "logs", _logs, "show its own log, or one of a job or an endpoint")
     logs.add_argument("name", nargs="?", metavar="NAME", help="name of a job or an endpoint")
     logs.add_argument("--follow", action="store_true", help="go on with what is written from now")
+
+    interrupt = _command(
+        commands, "interrupt", _interrupt, "take the instances of a spot training job away"
+    )
+    interrupt.add_argument("name", metavar="NAME", help="name of a training job that runs")
 
     # What `start` runs in the background. Without a help text it is not listed.
     serve = _command(commands, "serve", _serve, None)

@@ -88,7 +88,7 @@ class TrainingRun(ContainerRun):
 
         Containers get SIGTERM and two minutes, as EC2 gives notice. If none runs nothing happens.
         """
-        if all(host.process is None or host.exit_code is not None for host in self.hosts):
+        if not self._containers_run():
             return
         self._interrupted.set()
         self.end_processes(self.service.settings.stop_grace_seconds)
@@ -234,9 +234,12 @@ class TrainingRun(ContainerRun):
         """Wait for `local-aws interrupt`, which leaves a file."""
         asked = self.folder / INTERRUPT
         while not self.done.wait(_WATCH_SECONDS):
-            if asked.exists():
+            if asked.exists() and self._containers_run():
                 asked.unlink()
                 self.interrupt()
+
+    def _containers_run(self) -> bool:
+        return any(host.process is not None and host.exit_code is None for host in self.hosts)
 
     def _resource_config(self, host: Host) -> dict[str, Any]:
         instance_type = self.body["ResourceConfig"].get("InstanceType", "ml.m5.large")
