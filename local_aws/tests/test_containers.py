@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,25 @@ def test_a_program_writes_its_opt_ml_and_the_host_has_none(tmp_path: Path, isola
     assert (status, (tmp_path / "job/ml/x").read_text()) == (0, "1\n"), log
     assert sorted(path.name for path in Path("/opt").iterdir()) == before
     assert set(before) <= set(log.split())
+
+
+@pytest.mark.parametrize("isolation", MOUNTING)
+def test_any_folder_can_be_mounted(tmp_path: Path, isolation: str) -> None:
+    folder = tmp_path / 'a b\tc\nd\\040"'
+    folder.mkdir()
+    status, log = run(folder, isolation, "sh", "-c", "echo 1 > /opt/ml/x")
+    assert (status, (folder / "job/ml/x").read_text()) == (0, "1\n"), log
+
+
+@pytest.mark.parametrize("isolation", MOUNTING)
+def test_names_of_hosts_are_known(tmp_path: Path, isolation: str) -> None:
+    made = replace(
+        container(tmp_path, "getent", "hosts", "algo-2"), addresses={"algo-2": "127.1.2.3"}
+    )
+    assert containers.wait(containers.start(made, isolation)) == 0
+    assert made.log.read_text().split() == ["127.1.2.3", "algo-2"]
+    known = replace(made, argv=["getent", "hosts", "localhost"])
+    assert containers.wait(containers.start(known, isolation)) == 0
 
 
 def test_the_strongest_isolation_is_chosen() -> None:

@@ -36,31 +36,11 @@ if TYPE_CHECKING:
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ML_PATH = re.compile(r"(?<![\w.-])/opt/ml(?![\w.-])")  # not the key of s3://bucket/opt/ml
 _POLL_SECONDS = 0.01
+_HOSTS = Path("/etc/hosts")
 
-# $1 is the folder to see as /opt/ml, $2 an empty folder beside it, $3 the file to see as
-# /etc/hosts, if any. Where the host has no /opt/ml, and none may be made, /opt becomes a memory
-# file system with all that was in it mounted back.
-_MOUNT_SCRIPT = """set -e
-ml=$1 stage=$2 hosts=$3
-shift 3
-if [ -n "$hosts" ] && [ -e /etc/hosts ]; then mount --bind "$hosts" /etc/hosts; fi
-if [ -d /opt/ml ]; then
-  mount --bind "$ml" /opt/ml
-else
-  mount -t tmpfs tmpfs "$stage"
-  for entry in /opt/* /opt/.[!.]*; do
-    copy=$stage/${entry##*/}
-    if [ -L "$entry" ]; then cp -P "$entry" "$copy"
-    elif [ -d "$entry" ]; then mkdir "$copy"; mount --rbind "$entry" "$copy"
-    elif [ -e "$entry" ]; then : > "$copy"; mount --bind "$entry" "$copy"
-    fi
-  done
-  mkdir "$stage/ml"
-  mount --bind "$ml" "$stage/ml"
-  mount --rbind "$stage" /opt
-fi
-exec "$@"
-"""
+# One process makes all mounts: a process for each would take longer than the mounts.
+_MOUNT_SCRIPT = 'set -e; mount --all --fstab "$1"; shift; exec "$@"'
+_FSTAB_ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"})
 
 
 @dataclass(frozen=True)
@@ -114,11 +94,9 @@ def start(container: Container, isolation: str) -> subprocess.Popen[bytes]:
     env["PATH"] = f"{container.image.path}:{env['PATH']}" if container.image.path else env["PATH"]
     argv = container.argv
     if isolation == "namespace":
-        stage = ml.with_name("opt")
-        stage.mkdir(exist_ok=True)
         flags = ["-m"] if os.geteuid() == 0 else ["-Urm"]
-        shell = ["/bin/sh", "-c", _MOUNT_SCRIPT, "container", str(ml), str(stage)]
-        argv = [_tool("unshare"), *flags, *shell, str(_hosts_file(container) or ""), *argv]
+        shell = ["/bin/sh", "-c", _MOUNT_SCRIPT, "container"]
+        argv = [_tool("unshare"), *flags, *shell, str(_fstab(ml, _hosts_file(container))), *argv]
     elif isolation == "bubblewrap":
         argv = _bubblewrap(ml, _hosts_file(container), argv)
     elif isolation == "environment":
@@ -218,10 +196,45 @@ def _hosts_file(container: Container) -> Path | None:
     if not container.addresses:
         return None
     names = "".join(f"{address} {name}\n" for name, address in container.addresses.items())
-    known = Path("/etc/hosts")
     path = container.ml.resolve().with_name("hosts")
-    path.write_text(names + (known.read_text() if known.exists() else ""))
+    path.write_text(names + (_HOSTS.read_text() if _HOSTS.exists() else ""))
     return path
+
+
+def _fstab(ml: Path, hosts: Path | None) -> Path:
+    """Write the mounts of a container's namespace, in the format of fstab(5).
+
+    Where the host has no /opt/ml, and none may be made, a folder takes the place of /opt, with all
+    that is in it mounted into the folder.
+    """
+    mounts: list[tuple[Path, Path]] = []
+    if hosts and _HOSTS.exists():
+        mounts.append((hosts, _HOSTS))
+    if Path("/opt/ml").is_dir():
+        mounts.append((ml, Path("/opt/ml")))
+    else:
+        stage = ml.with_name("opt")
+        (stage / "ml").mkdir(parents=True, exist_ok=True)
+        for entry in Path("/opt").iterdir() if Path("/opt").is_dir() else ():
+            copy = stage / entry.name
+            if entry.is_symlink():
+                with contextlib.suppress(FileExistsError):
+                    copy.symlink_to(entry.readlink())
+            elif entry.is_dir():
+                copy.mkdir(exist_ok=True)
+                mounts.append((entry, copy))
+            elif entry.exists():
+                copy.touch()
+                mounts.append((entry, copy))
+        mounts += [(ml, stage / "ml"), (stage, Path("/opt"))]
+    path = ml.with_name("fstab")
+    lines = [f"{_escaped(source)} {_escaped(target)} none rbind\n" for source, target in mounts]
+    path.write_text("".join(lines))
+    return path
+
+
+def _escaped(path: Path) -> str:
+    return str(path).translate(_FSTAB_ESCAPES)
 
 
 def _bubblewrap(ml: Path, hosts: Path | None, argv: list[str]) -> list[str]:
