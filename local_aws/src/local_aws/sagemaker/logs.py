@@ -119,15 +119,14 @@ class LogShipper:
 
     def _make_stream(self) -> None:
         logs = self._service.client("logs")
-        for make, names in (
-            (logs.create_log_group, {"logGroupName": self._group}),
-            (
-                logs.create_log_stream,
-                {"logGroupName": self._group, "logStreamName": self._stream},
-            ),
-        ):
-            with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
-                make(**names)
+        names = {"logGroupName": self._group, "logStreamName": self._stream}
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+            try:
+                logs.create_log_stream(**names)
+            except logs.exceptions.ResourceNotFoundException:  # the first stream of the group
+                with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+                    logs.create_log_group(logGroupName=self._group)
+                logs.create_log_stream(**names)
         self._made = True
 
 
