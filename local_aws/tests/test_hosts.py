@@ -84,6 +84,8 @@ def test_hosts_of_training_jobs_find_each_other(aws: Aws) -> None:
         }
         model = archive(aws, f"models/{name}/output/model.tar.gz")
         assert model == {f"algo-{n}": f"algo-{n}".encode() for n in (1, 2, 3)}
+    log = aws.folder / "jobs" / "training-one" / "log-algo-3.txt"
+    assert log.read_text() == "answered\n"
     data = archive(aws, "models/one/output/output.tar.gz")
     config = json.loads(data["algo-2.json"])
     assert config == {
@@ -116,7 +118,7 @@ def test_a_host_that_fails_ends_the_others_and_is_the_reason(aws: Aws) -> None:
     assert done["TrainingJobStatus"] == "Failed"
     assert done["FailureReason"] == "AlgorithmError: algo-2 has had enough, exit code: 7"
     assert aws.service.store.list(jobs.PROCESS) == []
-    log = aws.folder / "jobs" / "training-job" / "algo-2" / "log.txt"
+    log = aws.folder / "jobs" / "training-job" / "log-algo-2.txt"
     assert log.read_text() == "I am algo-2\n"
 
 

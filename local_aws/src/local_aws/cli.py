@@ -161,12 +161,12 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _logs_of(name: str, data_dir: Path) -> list[Path]:
     """Return the logs of the jobs with this name, and of an endpoint's latest servers."""
-    # The folders are <kind>-<job's name>, and no kind has a hyphen; in them those of further hosts.
+    # The folders are <kind>-<job's name>, and no kind has a hyphen. Each host has a log.
     jobs = [
         log
         for folder in sorted(data_dir.glob("jobs/*"))
         if folder.name.partition("-")[2] == name
-        for log in (folder / "log.txt", *sorted(folder.glob("algo-*/log.txt")))
+        for log in sorted(folder.glob("log*.txt"))
     ]
     fleets = [
         fleet

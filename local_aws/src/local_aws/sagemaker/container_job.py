@@ -108,11 +108,11 @@ class ContainerRun(Run):
     def start_over(self) -> None:
         """Leave nothing of the containers' files; new hosts have nothing of the old ones'.
 
-        Only the log is kept, as ``log-1.txt`` and so on.
+        Only the logs are kept: ``log.txt`` as ``log-1.txt`` and so on.
         """
         for host in self.hosts:
             if host.log.exists():
-                host.log.rename(host.log.with_name(f"log-{self._attempts}.txt"))
+                host.log.rename(host.log.with_stem(f"{host.log.stem}-{self._attempts}"))
             shutil.rmtree(host.ml, ignore_errors=True)
             shutil.rmtree(host.home, ignore_errors=True)
             host.process = host.exit_code = None

@@ -51,7 +51,9 @@ class Host:
 
     @property
     def log(self) -> Path:
-        """Its container's output."""
+        """Its container's output; in the job's folder, where it stays when the job has ended."""
+        if self.index:
+            return self.folder.with_name(f"log-{self.name}.txt")
         return self.folder / "log.txt"
 
     def local_path(self, path: str) -> Path:

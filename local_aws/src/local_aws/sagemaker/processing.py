@@ -102,8 +102,13 @@ class ProcessingRun(ContainerRun):
         return [output["S3Output"] for output in config.get("Outputs", [])]
 
 
-@operation("CreateProcessingJob")
+@operation(
+    "CreateProcessingJob",
+    differs="Inputs and outputs are in S3, in `File` mode; outputs are uploaded when the job ends, "
+    "with `S3UploadMode` `Continuous` too",
+)
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Runs an image once on each host, with inputs from S3 and outputs to S3."""
     cluster = request["ProcessingResources"]["ClusterConfig"]
     job_checks.check_instances(service, "processingResources.clusterConfig", cluster)
     inputs = request.get("ProcessingInputs", [])
@@ -146,11 +151,13 @@ def _check_input(source: dict[str, Any]) -> None:
 
 @operation("StopProcessingJob")
 def _stop(service: Service, request: dict[str, Any]) -> None:
+    """Stops a processing job: SIGTERM, and SIGKILL after two minutes."""
     jobs.stop_job(service, _KIND, request["ProcessingJobName"])
 
 
 @operation("DeleteProcessingJob")
 def _delete(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a processing job that has ended, and its files."""
     jobs.delete_job(service, _KIND, request["ProcessingJobName"])
 
 

@@ -304,8 +304,13 @@ def next_phase(body: dict[str, Any], phase: str, now: float) -> dict[str, Any]:
     return {"SecondaryStatus": phase, "SecondaryStatusTransitions": [*history, entry]}
 
 
-@operation("CreateTrainingJob")
+@operation(
+    "CreateTrainingJob",
+    differs="Channels are in S3, in `File` or `FastFile` mode; instance groups and `AlgorithmName` "
+    "are refused; `BillableTimeInSeconds` knows no discount",
+)
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Runs an image on each host to train a model, with metrics, checkpoints and spot instances."""
     training_checks.check(service, request)
     return start(service, request)
 
@@ -324,6 +329,7 @@ def start(service: Service, request: dict[str, Any], **fields: object) -> dict[s
 
 @operation("StopTrainingJob")
 def _stop(service: Service, request: dict[str, Any]) -> None:
+    """Stops a training job: SIGTERM, and SIGKILL after two minutes; what it saved is kept."""
     stop(service, request["TrainingJobName"])
 
 
@@ -340,6 +346,7 @@ def stop(service: Service, name: str) -> None:
 
 @operation("DeleteTrainingJob")
 def _delete(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a training job that has ended, and its files."""
     jobs.delete_job(service, _KIND, request["TrainingJobName"])
 
 

@@ -41,7 +41,7 @@ def check(service: Service, request: Mapping[str, Any]) -> None:
     for definition in algorithm.get("MetricDefinitions", []):
         try:
             re.compile(definition["Regex"])
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ApiError(
                 "ValidationException",
                 f"Metric {definition['Name']!r}: Regex {definition['Regex']!r}: {error}",

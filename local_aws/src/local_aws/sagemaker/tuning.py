@@ -272,9 +272,9 @@ def _described(service: Service, body: dict[str, Any]) -> dict[str, Any]:
 
 @operation(
     "CreateHyperParameterTuningJob",
-    differs="Strategies are Random, Grid and Hyperband; Hyperband stops training jobs by "
-    "asynchronous successive halving; ScalingType Auto is Linear; Bayesian, warm start, Autotune "
-    "and the detection of convergence are refused",
+    differs="Hyperband stops training jobs by asynchronous successive halving; `ScalingType` "
+    "`Auto` is `Linear`; `Bayesian`, warm start, Autotune and the detection of convergence are "
+    "refused",
 )
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Starts training jobs with hyperparameters from ranges, to find the best."""
