@@ -208,6 +208,23 @@ def test_an_orphan_is_ended_but_never_a_stranger_with_its_number(
     containers.kill_orphan(process.pid, started)
 
 
+def test_what_was_not_written_down_is_found_by_its_home(tmp_path: Path, isolation: str) -> None:
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("this host does not show the environment of processes")
+    mine, other = tmp_path / "jobs", tmp_path / "jobs-of-another"
+    started = []
+    for home in (mine / "one", other / "one"):
+        made = container(home, "sh", "-c", CHILD + "wait", HOME=str(home))
+        started.append((containers.start(made, isolation), made.ml / "child"))
+    until(lambda: all(child.exists() and child.read_text().strip() for _, child in started))
+    containers.kill_lost(mine)
+    (lost, its_child), (stranger, _) = started
+    assert lost.wait(timeout=5) == -signal.SIGKILL
+    until(lambda: gone(int(its_child.read_text())), 5)
+    assert stranger.poll() is None
+    containers.stop(stranger, 0)
+
+
 def test_start_times_differ() -> None:
     first = subprocess.Popen(["sleep", "60"])
     time.sleep(0.05)

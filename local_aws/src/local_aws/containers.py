@@ -173,6 +173,25 @@ def kill_orphan(pid: int, started: str) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def kill_lost(folder: Path) -> None:
+    """End the containers of a former local AWS that was killed before it had written their numbers.
+
+    They are known by their HOME. Only Linux shows the environment of processes.
+
+    Args:
+        folder: Folder that their homes are in.
+    """
+    signs = tuple(b"HOME=" + os.fsencode(path) + b"/" for path in (folder, folder.resolve()))
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+        except OSError:  # another user's, or gone
+            continue
+        if any(variable.startswith(signs) for variable in environment.split(b"\0")):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
 def works(isolation: str) -> bool:
     """Tell whether this host allows an isolation, by trying it."""
     with tempfile.TemporaryDirectory() as folder:

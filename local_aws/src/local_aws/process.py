@@ -235,6 +235,7 @@ class LocalAws:
 
     def _end_orphans(self) -> None:
         """End the containers that a killed process has left; a new one would at its start."""
+        containers.kill_lost(self.data_dir / "jobs")
         database = self.data_dir / "sagemaker.sqlite"
         if not database.exists():
             return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from local_aws import containers
 from local_aws.images import UnknownImage
 from local_aws.sagemaker import monitoring_images, resources
-from local_aws.sagemaker.operations import on_close
+from local_aws.sagemaker.operations import on_close, on_resume
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.storage import Storage, StorageError
 
@@ -303,6 +303,12 @@ def fail_left_over(
                 FailureReason="InternalServerError: The local AWS was killed while the job ran.",
                 **fields,
             )
+
+
+@on_resume
+def _end_lost(service: Service) -> None:
+    """Before any job starts: every other module with jobs imports this one."""
+    containers.kill_lost(service.settings.data_dir / "jobs")
 
 
 @on_close
