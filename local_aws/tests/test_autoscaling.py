@@ -300,6 +300,8 @@ def test_bad_requests(hosted: Hosted, scaling: Any) -> None:
     with pytest.raises(scaling.exceptions.ObjectNotFoundException):
         scaling.put_scaling_policy(PolicyName="p", **target, **tracking(1.0))
     scaling.register_scalable_target(**target, **bounds)
+    with pytest.raises(ClientError, match="TargetValue must be above 0"):
+        scaling.put_scaling_policy(PolicyName="p", **target, **tracking(0.0))
     with pytest.raises(ClientError, match="one of PredefinedMetricSpecification and"):
         scaling.put_scaling_policy(PolicyName="p", **target, **tracking(1.0))
     with pytest.raises(ClientError, match=r"does not know.*PutScheduledAction"):

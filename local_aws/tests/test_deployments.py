@@ -15,7 +15,8 @@ from model_server import SERVER_IMAGE, Hosted, Load, host, running
 
 from local_aws.containers import start_time
 from local_aws.sagemaker import runtime
-from local_aws.sagemaker.deployment import Step, steps
+from local_aws.sagemaker.deployment import Step, Update, steps
+from local_aws.sagemaker.fleet import Fleet
 
 
 @pytest.fixture
@@ -238,6 +239,25 @@ def test_an_update_that_a_stop_interrupted_is_rolled_back(
         assert len(service.store.list("ServingProcess")) == 1
     finally:
         service.close()
+
+
+def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: Hosted) -> None:
+    two_versions(hosted)
+    service = hosted.aws.service
+    config = service.store.get("EndpointConfig", "new")
+    assert config is not None
+    green = Fleet(service, "e1", config, None)
+    # Requests may not ask for less than ten minutes, so not by one.
+    limited = policy("CANARY", 60, CanarySize=percent(50))["BlueGreenUpdatePolicy"]
+    limited["MaximumExecutionTimeoutInSeconds"] = 2
+    pending = {"EndpointConfigName": "new", "ProductionVariants": green.summary()}
+    service.set_status("Endpoint", "e1", "Updating", PendingDeploymentSummary=pending)
+    Update(service, "e1", green, {"BlueGreenUpdatePolicy": limited}, {}).run()
+    described = hosted.wait("e1")
+    assert "took longer than 2 seconds" in described["FailureReason"]
+    assert described["EndpointConfigName"] == "old"
+    assert share_of_new(hosted, 10) == 0.0
+    assert len(running(hosted.aws)) == 1
 
 
 BAD_DEPLOYMENTS: list[tuple[dict[str, Any], str]] = [

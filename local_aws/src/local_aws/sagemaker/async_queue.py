@@ -26,6 +26,7 @@ METRICS_SECONDS = 10.0
 _KIND = "AsyncInvocation"
 _DEFAULT_CONCURRENCY = 4
 _POLL_SECONDS = 0.25
+_EXPIRY_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -78,7 +79,7 @@ class AsyncQueue:
     # The thread
 
     def _run(self) -> None:
-        next_metrics = 0.0
+        next_metrics = next_expiry = 0.0
         while True:
             with self._changed:
                 now = time.monotonic()
@@ -87,14 +88,11 @@ class AsyncQueue:
                     self._changed.wait(min(wait, next_metrics - now))
                 if self._closed:
                     return
-                started = [self._take() for _ in range(self._ready())]
-                expired = [entry for entry in self._waiting if entry[2] < time.time()]
-                for entry in expired:
-                    self._waiting.remove(entry)
-                    self._running[entry[0]] = entry[1]
-            for key in started:
-                self._service.submit(self._process, key)
-            for key, _received, _expires in expired:
+                taken = [self._take() for _ in range(self._ready())]
+                if now >= next_expiry:  # all are looked at: not with each change
+                    taken += self._take_expired()
+                    next_expiry = now + _EXPIRY_SECONDS
+            for key in taken:
                 self._service.submit(self._process, key)
             if time.monotonic() >= next_metrics:
                 self._send_metrics()
@@ -113,6 +111,13 @@ class AsyncQueue:
         key, received, _expires = self._waiting.popleft()
         self._running[key] = received
         return key
+
+    def _take_expired(self) -> list[str]:
+        expired = [entry for entry in self._waiting if entry[2] < time.time()]
+        for entry in expired:
+            self._waiting.remove(entry)
+            self._running[entry[0]] = entry[1]
+        return [key for key, _received, _expires in expired]
 
     def _process(self, key: str) -> None:
         body = self._service.store.get(_KIND, key)

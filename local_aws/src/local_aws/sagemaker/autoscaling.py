@@ -260,6 +260,8 @@ def _check_step(configuration: Request) -> None:
 def _check_tracking(configuration: Request) -> None:
     predefined = configuration.get("PredefinedMetricSpecification")
     customized = configuration.get("CustomizedMetricSpecification")
+    if configuration["TargetValue"] <= 0:
+        _refuse("TargetValue must be above 0")
     if (predefined is None) == (customized is None):
         _refuse("Give one of PredefinedMetricSpecification and CustomizedMetricSpecification")
     if predefined and predefined["PredefinedMetricType"] != _PREDEFINED:
