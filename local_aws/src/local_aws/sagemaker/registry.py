@@ -70,11 +70,13 @@ resources.declare(
 
 @operation("CreateModelPackageGroup")
 def _create_group(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Makes a group, whose versions are numbered from 1."""
     return resources.create(service, _GROUP, request, ModelPackageGroupStatus="Completed")
 
 
 @operation("DeleteModelPackageGroup")
 def _delete_group(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a group that has no versions."""
     with service.store.transaction():
         group = resources.require(service, _GROUP, request["ModelPackageGroupName"])
         if service.store.list(_PACKAGE, ModelPackageGroupName=group["ModelPackageGroupName"]):
@@ -88,6 +90,7 @@ def _delete_group(service: Service, request: dict[str, Any]) -> None:
 
 @operation("CreateModelPackage")
 def _create_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Registers a new version of a group, or a package without versions."""
     if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
         raise ApiError(
             "ValidationException",
@@ -121,11 +124,13 @@ def _create_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
 
 @operation("DescribeModelPackage")
 def _describe_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Shows a package, by its ARN."""
     return resources.require(service, _PACKAGE, request["ModelPackageName"])
 
 
 @operation("BatchDescribeModelPackage")
 def _batch_describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Shows several packages, by their ARNs."""
     found, errors = {}, {}
     for arn in request["ModelPackageArnList"]:
         body = service.store.get(_PACKAGE, arn)
@@ -141,6 +146,7 @@ def _batch_describe(service: Service, request: dict[str, Any]) -> dict[str, Any]
 
 @operation("UpdateModelPackage")
 def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Approves or rejects a version, and changes what is told of a package."""
     with service.store.transaction():
         body = resources.require(service, _PACKAGE, request["ModelPackageArn"])
         fields = {member: request[member] for member in _REPLACED if member in request}
@@ -173,11 +179,13 @@ def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
 
 @operation("DeleteModelPackage")
 def _delete_package(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a package; its number is not given again."""
     resources.delete(service, _PACKAGE, request["ModelPackageName"])
 
 
 @operation("ListModelPackages")
 def _list_packages(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Lists packages by group, approval, name and time; oldest first, as AWS does."""
     equals: dict[str, Any] = {}
     if "ModelApprovalStatus" in request:
         equals["ModelApprovalStatus"] = request["ModelApprovalStatus"]
