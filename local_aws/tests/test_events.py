@@ -171,6 +171,11 @@ def test_approval_and_every_update_of_a_version_send_an_event(aws: Aws) -> None:
     ]
     assert sent[-1][1]["CustomerMetadataProperties"] == {"auc": "0.9"}
     assert sent[-1][2] == [arn]
+    assert [e[1].get("UpdatedModelPackageFields") for e in sent] == [
+        None,
+        ["ModelApprovalStatus"],
+        ["CustomerMetadataProperties"],
+    ]
 
 
 def test_a_receiver_that_fails_does_not_stop_the_others(

@@ -329,5 +329,15 @@ def test_an_execution_whose_process_is_killed_is_failed_at_the_next_start(
         listed = service.call("ListPipelineExecutionSteps", {"PipelineExecutionArn": execution})
         (step,) = listed["PipelineExecutionSteps"]
         assert (step["StepName"], step["StepStatus"]) == ("Slow", "Failed")
+        # It can be gone on with.
+        retry = {"PipelineExecutionArn": execution, "ClientRequestToken": "y" * 32}
+        service.call("RetryPipelineExecution", retry)
+
+        def runs_again() -> bool:
+            listed = service.call("ListPipelineExecutionSteps", {"PipelineExecutionArn": execution})
+            (step,) = listed["PipelineExecutionSteps"]
+            return step["AttemptCount"] == 2 and "Metadata" in step
+
+        until(runs_again)
     finally:
         service.close()

@@ -161,3 +161,46 @@ def test_many_are_described_at_once(aws: Aws, group: str) -> None:
     found = aws.sagemaker.batch_describe_model_package(ModelPackageArnList=[arn, missing])
     assert found["ModelPackageSummaries"][arn]["ModelPackageVersion"] == 1
     assert missing in found["BatchDescribeModelPackageErrorMap"]
+
+
+def test_stages_are_kept_listed_and_told(aws: Aws, group: str) -> None:
+    stage = {"Stage": "QA", "StageStatus": "PendingApproval"}
+    arn = version(aws, group, ModelLifeCycle=stage)
+    aws.sagemaker.update_model_package(
+        ModelPackageArn=arn, ModelLifeCycle={**stage, "StageStatus": "Approved"}
+    )
+    (listed,) = aws.sagemaker.list_model_packages(ModelPackageGroupName=group)[
+        "ModelPackageSummaryList"
+    ]
+    assert listed["ModelLifeCycle"]["StageStatus"] == "Approved"
+    told = aws.wait_events(2)[-1][1]
+    assert told["ModelLifeCycle"] == {"Stage": "QA", "StageStatus": "Approved"}
+    assert told["UpdatedModelPackageFields"] == ["ModelLifeCycle"]
+
+
+def test_packages_are_listed_by_time_name_and_status(aws: Aws, group: str) -> None:
+    for number, status in enumerate(("Approved", "Rejected", "Approved"), 1):
+        arn = version(aws, group, ModelApprovalStatus=status)
+        aws.service.store.update("ModelPackage", arn, CreationTime=100.0 * number)
+
+    def numbers(**request: Any) -> list[int]:
+        found = aws.sagemaker.list_model_packages(ModelPackageGroupName=group, **request)
+        return [p["ModelPackageVersion"] for p in found["ModelPackageSummaryList"]]
+
+    assert numbers(CreationTimeAfter=150) == [2, 3]
+    assert numbers(CreationTimeBefore=250, SortOrder="Descending") == [2, 1]
+    assert numbers(CreationTimeAfter=150, ModelApprovalStatus="Approved") == [3]
+    assert numbers(NameContains="other") == []
+    assert numbers(SortBy="Name", SortOrder="Descending") == [3, 2, 1]
+
+
+def test_policies_of_groups_are_refused_by_name(aws: Aws, group: str) -> None:
+    code, message = refused(
+        aws.sagemaker.put_model_package_group_policy,
+        ModelPackageGroupName=group,
+        ResourcePolicy="{}",
+    )
+    assert (code, message) == (
+        "NotImplemented",
+        "The local AWS does not know SageMaker's PutModelPackageGroupPolicy",
+    )

@@ -26,6 +26,21 @@ SageMaker:
       TelemetryOptOut: true
 """
 
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+ALL = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[HostProcess]:
@@ -38,6 +53,10 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
     Images(running.data_dir).register(IMAGE, image)
     running.start()
     try:
+        # Version 3 asks IAM what the role may do before it lets it train.
+        iam = running.client("iam")
+        iam.create_role(RoleName="sdk", AssumeRolePolicyDocument=json.dumps(TRUST))
+        iam.put_role_policy(RoleName="sdk", PolicyName="all", PolicyDocument=json.dumps(ALL))
         s3 = running.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_object(Bucket=BUCKET, Key="points/points.csv", Body=b"1\n2\n3\n")

@@ -52,7 +52,11 @@ declare(
 )
 
 
-@operation("StartPipelineExecution")
+@operation(
+    "StartPipelineExecution",
+    differs="without a retry policy nothing is tried again; after a failed step no further one "
+    "starts; there are no experiments and no MLflow",
+)
 def start_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Starts an execution; the same ClientRequestToken never starts a second one."""
     with service.store.transaction():
@@ -105,7 +109,7 @@ def start_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[
     return {"PipelineExecutionArn": started}
 
 
-@operation("RetryPipelineExecution")
+@operation("RetryPipelineExecution", differs="`AttemptCount` goes on counting")
 def retry_pipeline_execution(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Goes on with an execution that failed or was stopped; what succeeded is kept.
 

@@ -153,13 +153,15 @@ def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Map
     if step.type != "Tuning":
         return described
     config = described["HyperParameterTuningJobConfig"]
-    objective = config.get("HyperParameterTuningJobObjective", {}).get("Type")
+    objective = config.get("HyperParameterTuningJobObjective")
+    if objective is None:  # then each of several definitions has its own
+        objective = described["TrainingJobDefinitions"][0]["TuningObjective"]
     listed = service.call(
         "ListTrainingJobsForHyperParameterTuningJob",
         {
             f"{kind}Name": name,
             "SortBy": "FinalObjectiveMetricValue",
-            "SortOrder": "Ascending" if objective == "Minimize" else "Descending",
+            "SortOrder": "Ascending" if objective["Type"] == "Minimize" else "Descending",
             "MaxResults": 100,
         },
     )

@@ -91,7 +91,7 @@ def list_pipeline_versions(service: Service, request: dict[str, Any]) -> dict[st
 
 @operation("UpdatePipelineVersion")
 def update_pipeline_version(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Renames and describes a version."""
+    """Names and describes a version."""
     with service.store.transaction():
         pipeline = require(service, "Pipeline", request["PipelineArn"])
         version = require_version(service, pipeline, request["PipelineVersionId"])

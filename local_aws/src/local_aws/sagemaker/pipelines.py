@@ -43,7 +43,11 @@ declare(
 )
 
 
-@operation("CreatePipeline")
+@operation(
+    "CreatePipeline",
+    differs="steps of types AutoML, ClarifyCheck, EMR, ForEach, QualityCheck and others that do "
+    "not run here are refused",
+)
 def create_pipeline(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Stores a checked definition; the same ClientRequestToken gives the same pipeline."""
     name, token = request["PipelineName"], request["ClientRequestToken"]

@@ -5,6 +5,7 @@ Packages are ``Completed`` at once: AWS's validation jobs are for its Marketplac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker import events, resources
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _GROUP = "ModelPackageGroup"
 _PACKAGE = "ModelPackage"
 _MAX_METADATA = 50
+_UPDATED = "_Updated"
 
 # What an update replaces as a whole.
 _REPLACED = (
@@ -41,30 +43,40 @@ resources.declare(
     "Describe",
     "List",
 )
+# A version is told by its group and number; the name that Describe adds is not there.
+_described = events.described(
+    "SageMaker Model Package State Change", events.iso, tags=False, omit={"ModelPackageName"}
+)
+
+
+def _change(
+    kind: Kind, body: Mapping[str, Any], previous_status: str | None, tags: Mapping[str, str]
+) -> events.Event:
+    """The event of a package, which says of an update what it changed.
+
+    The member is not in the developer guide's example, but handlers of such events rely on it: a
+    version that is approved already sends events for every change of its metadata too.
+    """
+    event = _described(kind, body, previous_status, tags)
+    if _UPDATED in body:
+        event.detail["UpdatedModelPackageFields"] = body[_UPDATED]
+    return event
+
+
 resources.declare(
-    Kind(
-        _PACKAGE,
-        "model-package",
-        "ModelPackageStatus",
-        ascending=True,
-        # A version is told by its group and number; the name that Describe adds is not there.
-        event=events.described(
-            "SageMaker Model Package State Change",
-            events.iso,
-            tags=False,
-            omit={"ModelPackageName"},
-        ),
-    )
+    Kind(_PACKAGE, "model-package", "ModelPackageStatus", ascending=True, event=_change)
 )
 
 
 @operation("CreateModelPackageGroup")
 def _create_group(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Makes a group, whose versions are numbered from 1."""
     return resources.create(service, _GROUP, request, ModelPackageGroupStatus="Completed")
 
 
 @operation("DeleteModelPackageGroup")
 def _delete_group(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a group that has no versions."""
     with service.store.transaction():
         group = resources.require(service, _GROUP, request["ModelPackageGroupName"])
         if service.store.list(_PACKAGE, ModelPackageGroupName=group["ModelPackageGroupName"]):
@@ -78,6 +90,7 @@ def _delete_group(service: Service, request: dict[str, Any]) -> None:
 
 @operation("CreateModelPackage")
 def _create_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Registers a new version of a group, or a package without versions."""
     if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):
         raise ApiError(
             "ValidationException",
@@ -111,11 +124,13 @@ def _create_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
 
 @operation("DescribeModelPackage")
 def _describe_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Shows a package, by its ARN."""
     return resources.require(service, _PACKAGE, request["ModelPackageName"])
 
 
 @operation("BatchDescribeModelPackage")
 def _batch_describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Shows several packages, by their ARNs."""
     found, errors = {}, {}
     for arn in request["ModelPackageArnList"]:
         body = service.store.get(_PACKAGE, arn)
@@ -131,6 +146,7 @@ def _batch_describe(service: Service, request: dict[str, Any]) -> dict[str, Any]
 
 @operation("UpdateModelPackage")
 def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Approves or rejects a version, and changes what is told of a package."""
     with service.store.transaction():
         body = resources.require(service, _PACKAGE, request["ModelPackageArn"])
         fields = {member: request[member] for member in _REPLACED if member in request}
@@ -139,13 +155,15 @@ def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
                 "ValidationException",
                 "ModelApprovalStatus is for versions of a model package group only",
             )
-        metadata = body.get("CustomerMetadataProperties", {})
-        metadata |= request.get("CustomerMetadataProperties", {})
+        added = request.get("CustomerMetadataProperties", {})
+        metadata = body.get("CustomerMetadataProperties", {}) | added
         for key in request.get("CustomerMetadataPropertiesToRemove", []):
             metadata.pop(key, None)
         _check_metadata(metadata)
-        specifications = body.get("AdditionalInferenceSpecifications", [])
-        specifications += request.get("AdditionalInferenceSpecificationsToAdd", [])
+        specifications = [
+            *body.get("AdditionalInferenceSpecifications", []),
+            *request.get("AdditionalInferenceSpecificationsToAdd", []),
+        ]
         updated = service.store.update(
             _PACKAGE,
             body["ModelPackageArn"],
@@ -153,17 +171,21 @@ def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
             CustomerMetadataProperties=metadata or None,
             AdditionalInferenceSpecifications=specifications or None,
         )
-        service.publish(_PACKAGE, updated)
+        members = (*_REPLACED, "CustomerMetadataProperties", "AdditionalInferenceSpecifications")
+        changed = [member for member in members if body.get(member) != updated.get(member)]
+        service.publish(_PACKAGE, {**updated, _UPDATED: changed})
     return updated
 
 
 @operation("DeleteModelPackage")
 def _delete_package(service: Service, request: dict[str, Any]) -> None:
+    """Deletes a package; its number is not given again."""
     resources.delete(service, _PACKAGE, request["ModelPackageName"])
 
 
 @operation("ListModelPackages")
 def _list_packages(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Lists packages by group, approval, name and time; oldest first, as AWS does."""
     equals: dict[str, Any] = {}
     if "ModelApprovalStatus" in request:
         equals["ModelApprovalStatus"] = request["ModelApprovalStatus"]
