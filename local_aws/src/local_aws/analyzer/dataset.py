@@ -17,27 +17,32 @@ from local_aws.analyzer.settings import AnalysisError, Settings
 LABEL = "groundTruthData"
 """Column of the true label that was merged in."""
 
-_DIALECT = """delim = ',', quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = true"""
-
 _SIDES = ("endpointOutput", "endpointInput")  # in the order of their columns, as Model Monitor has
 
 
 class Dataset:
     """A table ``data`` whose columns are all text; a value that is missing is null.
 
+    Its columns are c0, c1 and so on there.
+
     Attributes:
-        columns: Names of its columns, in order.
         size: Number of rows.
     """
 
-    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
         self._db = db
-        self.columns: list[str] = [row[0] for row in self.rows("describe data")]
+        self._places = {name: f"c{place}" for place, name in enumerate(columns)}
         self.size: int = self.row("select count(*) from data")[0]
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns, in order."""
+        return list(self._places)
+
     def rows(self, query: str, *values: object, column: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query finds; ``{column}`` in it stands for the column's name."""
-        return self._db.execute(query.replace("{column}", quoted(column)), list(values)).fetchall()
+        """Return what a query finds; ``{column}`` in it stands for the column of this name."""
+        query = query.replace("{column}", self._places.get(column, ""))
+        return self._db.execute(query, list(values)).fetchall()
 
     def row(self, query: str, *values: object, column: str = "") -> tuple[Any, ...]:
         """Return the first row that a query finds."""
@@ -56,17 +61,11 @@ class Dataset:
         if len(names) == len(self.columns):
             raise AnalysisError("exclude_features_attribute: no column is left")
         for name in names:
-            self.rows("alter table data drop column {column}", column=name)
-            self.columns.remove(name)
+            del self._places[name]
 
     def values(self, column: str) -> list[str | None]:
         """Return a column, in the order of the rows."""
         return [row[0] for row in self.rows("select {column} from data", column=column)]
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def read(settings: Settings, baseline: Sequence[str] = ()) -> Dataset:
@@ -107,23 +106,46 @@ def _files(folder: Path) -> list[str]:
 
 
 def _csv(folder: Path, options: dict[str, Any]) -> Dataset:
-    db = duckdb.connect()
     header = bool(options.get("header", True))
-    query = "create table data as from read_csv(?, header = ?, all_varchar = true, DIALECT)"
-    db.execute(query.replace("DIALECT", _DIALECT), [_files(folder), header])
+    files = _files(folder)
+    names, *others = (_first_row(path) for path in files)
+    if header and any(other != names for other in others):
+        raise ValueError("the files have different headers")
     if not header:
-        for place, (name, *_) in enumerate(db.execute("describe data").fetchall()):
-            db.execute(f'alter table data rename {quoted(name)} to "_c{place}"')
-    return Dataset(db)
+        names = [f"_c{place}" for place in range(len(names))]
+    return _load(files, names, header=header)
+
+
+def _first_row(path: str) -> list[str]:
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        return next(csv.reader(file), [])
+
+
+def _load(files: list[str], names: Sequence[str], *, header: bool) -> Dataset:
+    """Load CSV whose columns are known: nothing is left to DuckDB's guesses."""
+    if not names or len({*names}) < len(names):
+        raise ValueError(f"there are no columns, or several of one name: {list(names)}")
+    db = duckdb.connect()
+    # By number: DuckDB takes names that differ in case alone for the same.
+    columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
+    query = (
+        "create table data as from read_csv(?, columns = ?, header = ?, auto_detect = false, "
+        """delim = ',', quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = true)"""
+    )
+    db.execute(query, [files, columns, header])
+    return Dataset(db, list(names))
 
 
 def _parquet(folder: Path, _options: dict[str, Any]) -> Dataset:
     db = duckdb.connect()
+    query = "create table given as select cast(columns(*) as varchar) from read_parquet(?)"
+    db.execute(query, [_files(folder)])
+    names = [row[0] for row in db.execute("describe given").fetchall()]
+    numbered = ", ".join(f"c{place}" for place in range(len(names)))
     db.execute(
-        "create table data as select cast(columns(*) as varchar) from read_parquet(?)",
-        [_files(folder)],
+        "create table data as select * from given as given(NAMES)".replace("NAMES", numbered)
     )
-    return Dataset(db)
+    return Dataset(db, names)
 
 
 def _json(folder: Path, _options: dict[str, Any]) -> Dataset:
@@ -187,15 +209,9 @@ def _table(rows: Iterable[Row]) -> Dataset:
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise AnalysisError("dataset_source: there is no record of the window in it")
-    db = duckdb.connect()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL)
             writer.writerows([row.get(name) for name in names] for row in rows)
-        query = "create table data as from read_csv(?, auto_detect = false, columns = ?, DIALECT)"
-        columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
-        db.execute(query.replace("DIALECT", _DIALECT), [str(path), columns])
-    for place, name in enumerate(names):
-        db.execute(f"alter table data rename c{place} to {quoted(name)}")
-    return Dataset(db)
+        return _load([str(path)], names, header=False)

@@ -51,7 +51,8 @@ class MonitoringRun(ProcessingRun):
     def finish(self, exit_code: int) -> dict[str, Any]:
         """Do what all processing jobs do, and publish the metrics that the container has left."""
         fields = super().finish(exit_code)
-        place = self.ml / "output" / "metrics" / "cloudwatch"
+        # Of the first host alone: those of the analyzer find the same.
+        place = self.hosts[0].ml / "output" / "metrics" / "cloudwatch"
         files = [place] if place.is_file() else sorted(place.glob("*"))
         lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
         try:
@@ -322,6 +323,11 @@ class Plan:
                 "endpoint_input",
                 local,
             )
+        # The stand-in for AWS's images does not combine what several hosts have seen.
+        if not monitoring_images.stand_in(self.monitor.app["ImageUri"]):
+            sharing = self.monitor.data.get("S3DataDistributionType", "FullyReplicated")
+            for source in found:
+                source["S3Input"]["S3DataDistributionType"] = sharing
         if not found:
             raise ApiError("ValidationException", NO_DATA)
         return found
