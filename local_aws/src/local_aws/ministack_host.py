@@ -19,6 +19,7 @@ from local_aws import (
     ministack_alarms,
     ministack_athena,
     ministack_cloudformation,
+    ministack_deliveries,
     ministack_executions,
     ministack_history,
     ministack_interrupted,
@@ -137,7 +138,8 @@ class Ministack:
 
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
-        ministack_patches.apply(service)
+        ministack_patches.apply()
+        ministack_deliveries.apply(service, self.saver.changed)
         ministack_cloudformation.apply(service)
         ministack_alarms.apply(self.put_event)
         self._state_logs = StateLogs(service)

@@ -39,6 +39,8 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
             "(data: dict, status: int = 200, *, "
             "content_type: str = 'application/x-amz-json-1.0') -> tuple"
         ),
+        "get_account_id": "() -> str",
+        "get_region": "() -> str",
         "set_request_account_id": "(access_key_id: str) -> None",
         "set_request_region": "(region: str | None) -> None",
     },
@@ -100,7 +102,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
     "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
     "ministack.services.eventbridge": {
         "_dispatch_to_lambda": "(arn, payload)",
+        "_cron_next_fire": "(fields, after_dt: datetime.datetime) -> datetime.datetime | None",
         "_invoke_target": "(target, event, rule, view=None)",
+        "_parse_cron_fields": "(expr: str)",
+        "_pattern_event_view": "(event)",
         "_put_events": "(data, allow_aws_source=False)",
     },
     "ministack.services.glue": {"_partitions": None},
@@ -124,7 +129,18 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_read_body": "(bucket_name: str, key: str, obj: dict) -> bytes",
         "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)",
     },
+    "ministack.services.scheduler": {
+        "_SCHEDULE_TICK_INTERVAL": None,
+        "_create_schedule": "(name, body)",
+        "_error": "(status, code, message)",
+        "_schedules": None,
+        "_tick_schedules": "()",
+        "_update_schedule": "(name, body)",
+    },
+    "ministack.services.sns": {"_topics": None},
     "ministack.services.sqs": {
+        "_act_send_message": "(data: dict, qurl: str) -> dict",
+        "_queue_by_arn": "(arn: str) -> dict | None",
         "_queues": None,
         "_queues_lock": None,
         "_refresh_counts": "(q: dict) -> None",

@@ -1,35 +1,22 @@
-"""What ministack lacks, and what lets its services reach our SageMaker.
+"""What ministack's Lambda, EventBridge and ECR lack.
 
 Each function replaces one of ministack's own by one that also does what AWS documents.
 """
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
 import re
-import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from local_aws.ministack_internals import module
-from local_aws.sagemaker.service import Service
-from local_aws.scopes import entered
 
-_SCHEDULER_SDK = "arn:aws:scheduler:::aws-sdk:"
-_STATES_SDK = "arn:aws:states:::aws-sdk:"
 _log = logging.getLogger(__name__)
 
 
-def apply(service: Service) -> None:
-    """Let EventBridge and Scheduler reach SageMaker; mend what is missing.
-
-    Args:
-        service: The SageMaker service.
-    """
-    _deliver_to_operations(service)
+def apply() -> None:
+    """Mend what is missing."""
     _deliver_to_lambda_with_retries()
     _name_lambda_errors()
     _miss_images_that_are_not_there()
@@ -98,64 +85,3 @@ def _miss_images_that_are_not_there() -> None:
         return answer
 
     ecr._describe_images = describe
-
-
-def _deliver_to_operations(service: Service) -> None:
-    """Let rules and schedules start pipelines, and schedules call any operation.
-
-    AWS: Amazon EventBridge User Guide, "Amazon EventBridge targets"; EventBridge Scheduler User
-    Guide, "Using templated targets", "Using universal targets" and "Adding context attributes".
-    """
-    eventbridge = module("services.eventbridge")
-    states = module("services.stepfunctions")
-    original = eventbridge._invoke_target
-
-    def call(resource: str, request: dict[str, Any]) -> None:
-        # Step Functions calls the same operations, by the same names.
-        with entered(None):  # not for the execution whose change may be the event
-            states._invoke_resource(resource, request)
-
-    def submit(resource: str, request: dict[str, Any]) -> None:
-        # In a copy: ministack keeps account and region in context variables.
-        service.submit(contextvars.copy_context().run, call, resource, request)
-
-    def invoke(
-        target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: object = None
-    ) -> None:
-        arn = target.get("Arn", "")
-        if event.get("Source") == "aws.scheduler":
-            target = {**target, "Input": _with_context(target.get("Input") or "", event, rule)}
-            if not target["Input"]:
-                del target["Input"]
-        if arn.startswith(_SCHEDULER_SDK):
-            operation = arn.removeprefix(_SCHEDULER_SDK)
-            submit(_STATES_SDK + operation, json.loads(target.get("Input", "{}")))
-        elif ":sagemaker:" in arn and ":pipeline/" in arn:
-            given = target.get("SageMakerPipelineParameters") or {}
-            request = {
-                "PipelineName": arn,
-                "PipelineParameters": given.get("PipelineParameterList", []),
-                "ClientRequestToken": str(uuid.uuid4()),
-            }
-            submit(f"{_STATES_SDK}sagemaker:startPipelineExecution", request)
-        else:
-            original(target, event, rule, view)
-
-    eventbridge._invoke_target = invoke
-
-
-def _with_context(text: str, event: Mapping[str, Any], schedule: Mapping[str, Any]) -> str:
-    """Replace the context attributes of EventBridge Scheduler in a target's input."""
-    # Others than at() are precise to the minute, and a sweep finds what is due within seconds.
-    at = re.fullmatch(r"at\((.+)\)", schedule.get("ScheduleExpression", ""))
-    fired = datetime.fromtimestamp(event["Time"], UTC)
-    scheduled = f"{at[1]}Z" if at else fired.strftime("%Y-%m-%dT%H:%M:00Z")
-    values = {
-        "<aws.scheduler.schedule-arn>": schedule.get("Arn", ""),
-        "<aws.scheduler.scheduled-time>": scheduled,
-        "<aws.scheduler.execution-id>": event["EventId"],
-        "<aws.scheduler.attempt-number>": "1",
-    }
-    for attribute, value in values.items():
-        text = text.replace(attribute, value)
-    return text
