@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import bare, batch, generation, invoke, lifecycle, orchestrators
+from benchmarks import bare, batch, generation, invoke, lifecycle, local_aws, orchestrators
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.report import Results, figures, report
@@ -34,7 +34,11 @@ def measure(folder: Path) -> Results:
             orchestrated.append(orchestrators.measure(scene))
     with staged(repository, Combination("sagemaker_pipelines", "batch", PROBLEM)) as scene:
         scored = batch.measure(scene)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, scored)
+    print("the local AWS by itself", flush=True)
+    alone = folder / "alone"
+    alone.mkdir()
+    itself = local_aws.measure(alone)
+    return Results(LIVES, made, stages, steps, asked, orchestrated, scored, itself)
 
 
 def lives(project: Path) -> tuple[list[Stage], list[Step], Invoke]:

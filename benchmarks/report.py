@@ -10,6 +10,7 @@ from benchmarks.batch import Batch
 from benchmarks.generation import Generation
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
+from benchmarks.local_aws import EXECUTIONS, JOBS_AT_ONCE, LocalAws
 from benchmarks.orchestrators import Orchestrator
 
 
@@ -24,6 +25,7 @@ class Results:
     invoke: Invoke
     orchestrators: Sequence[Orchestrator]
     batch: Batch
+    local_aws: LocalAws
 
 
 def machine() -> str:
@@ -123,6 +125,34 @@ Ratio: **{copy / version:.2f}**.
 | boto3 to the server itself | {ways.boto3_direct * 1000:.2f} |
 | plain HTTP through the local AWS, with data capture | {ways.plain * 1000:.2f} |
 | plain HTTP to the server itself | {ways.direct * 1000:.2f} |
+
+{alone(results.local_aws)}"""
+
+
+def alone(local: LocalAws) -> str:
+    """What the local AWS costs by itself, with images that do nothing."""
+    added = local.through - local.direct
+    growth = (local.memory_after - local.memory_before) / 2**20
+    return f"""## The local AWS by itself
+
+With a job that prints a word, one that only computes, and a server that answers what it is sent.
+
+| | | aim |
+|---|---:|---:|
+| `local-aws start` in a new folder | {local.first_start:.2f} s | 1 s |
+| `local-aws start` in a used one | {local.second_start:.2f} s | 1 s |
+| a job, from its creation to its end | {local.job:.3f} s | |
+| its process alone | {local.process:.3f} s | |
+| difference | {local.job - local.process:.3f} s | 0.15 s |
+| a request to the endpoint, data capture included | {local.through * 1000:.2f} ms | |
+| the same to the server itself | {local.direct * 1000:.2f} ms | |
+| difference | {added * 1000:.2f} ms | 2 ms |
+| a job that computes | {local.one_busy_job:.2f} s | |
+| {JOBS_AT_ONCE} of them at once | {local.busy_jobs:.2f} s | |
+| relative to what the processors need for them | {local.busy_ratio:.2f} | 1.2 |
+| a pipeline execution of one job | {local.execution:.2f} s | |
+| memory of the process's own | {local.memory_before / 2**20:.0f} MiB | |
+| its growth in {EXECUTIONS} executions, one after the other | {growth:+.1f} MiB | 0 |
 """
 
 

@@ -21,11 +21,13 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_read_request_body": "(receive, method: str, headers: dict) -> bytes",
         "_send_response": "(send, status, headers, body, *, head=False)",
         "_state_map": None,
+        "load_state": "(service: str) -> dict | None",
         "save_all": "(services: dict) -> None",
     },
     "ministack.core.persistence": {
         "_json_default": None,
-        "_state_format_version": "(service: str) -> int",
+        "_json_object_hook": "(obj)",
+        "load_state": "(service: str) -> dict | None",
     },
     "ministack.core.responses": {
         "AccountRegionScopedDict": None,

@@ -1,14 +1,14 @@
 """The state of ministack's services: which of it is used, and how it gets to disk.
 
-ministack saves at a clean stop only, all but S3's objects, which it writes at once. Each of its
-services keeps its state in module-level stores of two classes.
+ministack saves at a clean stop only, to files, all but S3's objects, which it writes at once. Each
+of its services keeps its state in module-level stores of two classes. Here it goes to SQLite.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
+import sqlite3
 import sys
 import threading
 import time
@@ -25,8 +25,10 @@ _SHARED = (
 """Services whose state is just their stores: what is in them is written without being copied
 first. Others change their copies before they hand them over."""
 
-_BESIDE_STORES = ("cognito", "dsql", "route53")
-"""Services that also keep state elsewhere than in stores; it is little."""
+_SCHEMA = "create table if not exists services (name text primary key, state text not null)"
+
+_BESIDE_STORES = ("dsql",)
+"""Services that do not keep their state in stores, so that their use is not seen."""
 
 
 class MinistackStores:
@@ -36,9 +38,16 @@ class MinistackStores:
         """Begin to take notes.
 
         Args:
-            folder: Where ministack looks for its state.
+            folder: Where the state is kept, and where ministack would look for it.
         """
-        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(
+            folder / "services.sqlite", check_same_thread=False, isolation_level=None
+        )
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = normal")
+        self._db.execute("pragma wal_autocheckpoint = 16384")  # pages; it waits for the disk
+        self._db.execute(_SCHEMA)
         self._generation = 0
         self._used: dict[int, int] = {}  # id of a store to the generation of its last use
         self._clean: dict[int, int] = {}  # id to the generation before which its uses are on disk
@@ -52,8 +61,8 @@ class MinistackStores:
         for kind in (responses.AccountScopedDict, responses.AccountRegionScopedDict):
             self._watch(kind)
         self._prune_last()
-        # It would write all services, those that nobody used too, and load all at the next start.
-        app = module("app")
+        app, persistence = module("app"), module("core.persistence")
+        app.load_state = persistence.load_state = self._load
         app.save_all = lambda _states: None
 
     def advance(self) -> int:
@@ -62,14 +71,14 @@ class MinistackStores:
         return self._generation
 
     def save_used(self, floor: int, *, everything: bool) -> None:
-        """Write the services whose state has changed.
+        """Write the services whose state has changed, all of them or none.
 
         Args:
             floor: Uses before this generation are not looked at again.
             everything: Whether to look at all services, not only at those that were used.
 
         Raises:
-            OSError: A state could not be written.
+            OSError: The state could not be written.
         """
         used = [
             store
@@ -78,25 +87,40 @@ class MinistackStores:
         ]
         services = {self._owner(store) for store in used} | {*_BESIDE_STORES}
         states = module("app")._build_persistence_save_dict()
-        for name, read in states.items():
-            if name in services:
-                self._save(name, read)
+        changed = {
+            name: text
+            for name, read in states.items()
+            if name in services
+            and (text := self._text(name, read)) is not None
+            and self._written.get(name) != hash(text)
+        }
+        if changed:
+            self._write(changed)
         self._clean.update(dict.fromkeys(used, floor))
 
-    def _save(self, name: str, read: Callable[[], Any]) -> None:
-        text = self._text(name, read)
-        if text is None or self._written.get(name) == hash(text):
-            return
-        version = module("core.persistence")._state_format_version(name)
-        path = self._folder / f"{name}.json"
-        partial = path.with_name(f"{path.name}.tmp")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(f'{{"__ministack_format__": {version}, "payload": {text}}}')
-        os.replace(partial, path)  # noqa: PTH105 - called for each change, and a Path is slower
-        self._written[name] = hash(text)
-        if self._orphans:
+    def _write(self, changed: dict[str, str]) -> None:
+        try:
+            self._db.execute("begin immediate")
+            try:
+                self._db.executemany(
+                    "insert or replace into services values (?, ?)", changed.items()
+                )
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+            self._db.execute("commit")
+        except sqlite3.Error as error:
+            raise OSError(f"the state cannot be written: {error}") from error
+        self._written |= {name: hash(text) for name, text in changed.items()}
+        if "lambda" in changed and self._orphans:
             self._orphans()
             self._orphans = None
+
+    def _load(self, service: str) -> Any:  # noqa: ANN401 - any service's own structures
+        """Return the state of a service; None is no state."""
+        row = self._db.execute("select state from services where name = ?", (service,)).fetchone()
+        decode = module("core.persistence")._json_object_hook
+        return json.loads(row[0], object_hook=decode) if row else None
 
     def _text(self, name: str, read: Callable[[], Any]) -> str | None:
         """Return a service's state as JSON; None is no state."""
