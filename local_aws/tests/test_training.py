@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from conftest import (
     Aws,
+    aws_client,
     processing_request,
     training_request,
 )
@@ -91,6 +93,17 @@ def test_a_model_is_trained(aws: Aws) -> None:
     assert (hosts["current_host"], hosts["hosts"]) == ("algo-1", ["algo-1"])
     assert hosts["current_instance_type"] == "ml.m5.large"
     assert len(log_lines(aws, "/aws/sagemaker/TrainingJobs", "full")) == 3
+    found = aws_client("cloudwatch", aws.service.settings.port).get_metric_statistics(
+        Namespace="/aws/sagemaker/TrainingJobs",
+        MetricName="validation:auc",
+        Dimensions=[{"Name": "TrainingJobName", "Value": "full"}],
+        StartTime=done["TrainingStartTime"] - timedelta(minutes=1),
+        EndTime=done["TrainingEndTime"] + timedelta(minutes=1),
+        Period=3600,
+        Statistics=["SampleCount", "Maximum"],
+    )["Datapoints"]
+    assert sum(point["SampleCount"] for point in found) == 3
+    assert max(point["Maximum"] for point in found) == pytest.approx(0.9)
 
 
 def test_an_image_is_run_with_train(aws: Aws) -> None:

@@ -50,6 +50,7 @@ class TrainingMetrics:
         self._lock = threading.Lock()
         self._unsent: list[dict[str, Any]] = []
         self._sent_at = time.monotonic()
+        self._broken = False
         self.final: dict[str, dict[str, Any]] = {}
         self.values: dict[str, list[float]] = {d["Name"]: [] for d in definitions}
 
@@ -67,12 +68,15 @@ class TrainingMetrics:
         """Send to CloudWatch what was found since the last time."""
         with self._lock:
             data, self._unsent, self._sent_at = self._unsent, [], time.monotonic()
+        if self._broken:
+            return
         try:
             for at in range(0, len(data), _DATA_PER_CALL):
                 self._service.client("cloudwatch").put_metric_data(
                     Namespace=NAMESPACE, MetricData=data[at : at + _DATA_PER_CALL]
                 )
         except (ClientError, BotoCoreError) as error:
+            self._broken = True
             _log.warning("CloudWatch takes no metrics of %s: %s", self._job, error)
 
     def _add(self, name: str, value: float) -> None:
