@@ -126,7 +126,9 @@ def test_the_waiting_time_goes_with_spot_training(aws: Aws) -> None:
         )
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "end", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+)
 def test_a_job_that_may_start_over_does_so_with_the_local_aws(
     aws: Aws, end: signal.Signals
 ) -> None:

@@ -65,6 +65,7 @@ def test_the_best_model_of_a_tuning_step_is_registered(aws: Aws) -> None:
     aws.s3.head_object(Bucket=aws.bucket, Key=used.split("/", 3)[3])
 
 
+@pytest.mark.exhaustive
 def test_a_state_machine_waits_for_a_tuning_job(host: HostProcess) -> None:
     host.client("s3").create_bucket(
         Bucket="tuned", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}

@@ -85,6 +85,7 @@ class TuningRun(jobs.Run):
         """Keep training jobs running until there are enough."""
         try:
             while True:
+                begun = time.monotonic()
                 bodies = tuning_jobs.of(self.service, self.arn)
                 running = [b for b in bodies if b["TrainingJobStatus"] in jobs.RUNNING]
                 if self.stopping and (self.aborting or not running):
@@ -99,7 +100,8 @@ class TuningRun(jobs.Run):
                     return self._ended(running, reason)
                 self._stop_early(bodies, running)
                 self._launch(bodies, len(running))
-                self._stop.wait(_POLL_SECONDS)
+                # Not to be busy with hundreds of training jobs.
+                self._stop.wait(max(_POLL_SECONDS, 10 * (time.monotonic() - begun)))
         except ApiError:
             self.end_processes(0)
             raise
