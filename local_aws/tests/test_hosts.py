@@ -86,6 +86,7 @@ def test_hosts_of_training_jobs_find_each_other(aws: Aws) -> None:
         assert model == {f"algo-{n}": f"algo-{n}".encode() for n in (1, 2, 3)}
     log = aws.folder / "jobs" / "training-one" / "log-algo-3.txt"
     assert log.read_text() == "answered\n"
+    until(lambda: {path.suffix for path in log.parent.iterdir()} == {".txt"})
     data = archive(aws, "models/one/output/output.tar.gz")
     config = json.loads(data["algo-2.json"])
     assert config == {

@@ -169,6 +169,8 @@ class Run(ABC):
             for path in self.folder.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+                elif path.suffix != ".txt":  # all but the logs
+                    path.unlink(missing_ok=True)
 
 
 def resolve_image(service: Service, uri: str) -> Image:
