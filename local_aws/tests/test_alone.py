@@ -18,7 +18,9 @@ from conftest import REGION, ROLE, free_port, training_request, until
 from model_server import SERVER, SERVER_IMAGE
 from others_tools import environment, tool
 
+from local_aws.alone import MetricsFile
 from local_aws.images import Image, Images
+from local_aws.sagemaker.protocol import ApiError
 
 SERVE = """
 import sys
@@ -213,3 +215,8 @@ def test_wrong_endpoints_are_named(tmp_path: Path, arguments: list[str], told: s
     error = Cli(tmp_path).run("start", *arguments, status=2).stderr
     assert told in error
     assert not (tmp_path / "data").exists()
+
+
+def test_alarms_need_a_cloudwatch(tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="without CloudWatch's describe_alarms"):
+        MetricsFile(tmp_path / "metrics.jsonl").describe_alarms(AlarmNames=["a"])

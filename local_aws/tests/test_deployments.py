@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,94 +313,3 @@ def test_a_deployment_config_can_be_kept(hosted: Hosted) -> None:
     )
     assert hosted.wait("e1")["LastDeploymentConfig"] == deployment
     until(lambda: any("canary" in stage for stage in stages(hosted)))
-
-
-def test_instances_and_weights_can_be_changed_and_last(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
-    client = hosted.aws.sagemaker
-    for name in ("m1", "m2"):
-        hosted.model(name)
-    hosted.config(
-        "c1",
-        {"VariantName": "V1", "ModelName": "m1"},
-        {"VariantName": "V2", "ModelName": "m2", "InitialVariantWeight": 0.0},
-    )
-    client.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
-    hosted.wait("e1")
-    changes = [
-        {"VariantName": "V1", "DesiredWeight": 0.0, "DesiredInstanceCount": 2},
-        {"VariantName": "V2", "DesiredWeight": 3.0},
-    ]
-
-    def change(*given: dict[str, Any]) -> None:
-        client.update_endpoint_weights_and_capacities(
-            EndpointName="e1", DesiredWeightsAndCapacities=list(given)
-        )
-
-    for bad, text in (
-        ({"VariantName": "V3", "DesiredWeight": 1.0}, 'Variant "V3" not found'),
-        ({"VariantName": "V1", "DesiredInstanceCount": 0}, "must be 1 or more"),
-        (
-            {"VariantName": "V1", "ServerlessUpdateConfig": {"MaxConcurrency": 1}},
-            "no ServerlessUpdateConfig",
-        ),
-    ):
-        with pytest.raises(ClientError, match=text):
-            change(bad)
-    with Load(hosted, "e1") as load:
-        change(*changes)
-        described = client.describe_endpoint(EndpointName="e1")
-        assert described["EndpointStatus"] == "Updating"
-        first = described["ProductionVariants"][0]
-        assert (first["CurrentInstanceCount"], first["DesiredInstanceCount"]) == (1, 2)
-        assert first["VariantStatus"][0]["StatusMessage"].startswith("Scaling out desired")
-        first, second = hosted.wait("e1")["ProductionVariants"]
-        assert (first["CurrentInstanceCount"], second["CurrentWeight"]) == (2, 3.0)
-        assert len(running(hosted.aws)) == 3
-        time.sleep(0.1)
-        assert hosted.invoke("e1")["InvokedProductionVariant"] == "V2"
-        pids = {hosted.invoke("e1", TargetVariant="V1")["pid"] for _ in range(40)}
-        assert len(pids) == 2
-        # An update takes the counts of its config, unless it is told to retain them.
-        client.update_endpoint(
-            EndpointName="e1", EndpointConfigName="c1", RetainAllVariantProperties=True
-        )
-        first, second = hosted.wait("e1")["ProductionVariants"]
-        assert (first["CurrentInstanceCount"], second["CurrentWeight"]) == (2, 3.0)
-        change({"VariantName": "V1", "DesiredInstanceCount": 1})
-        hosted.wait("e1")
-        until(lambda: len(running(hosted.aws)) == 2)
-    assert load.failures == []
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        until(lambda: service.store.list("Endpoint")[0]["EndpointStatus"] == "InService")
-        first, second = service.call("DescribeEndpoint", {"EndpointName": "e1"})[
-            "ProductionVariants"
-        ]
-        assert (first["CurrentWeight"], second["CurrentWeight"]) == (0.0, 3.0)
-    finally:
-        service.close()
-
-
-def test_requests_under_way_end_before_their_instance(hosted: Hosted) -> None:
-    two_versions(hosted, count=2)
-    answers: list[dict[str, Any]] = []
-    callers = [
-        threading.Thread(target=lambda: answers.append(hosted.invoke("e1", "sleep 1")))
-        for _ in range(8)
-    ]
-    for caller in callers:
-        caller.start()
-    time.sleep(0.3)
-    change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 1}
-    hosted.aws.sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName="e1", DesiredWeightsAndCapacities=[change]
-    )
-    for caller in callers:
-        caller.join()
-    assert len(answers) == 8
-    until(lambda: len(running(hosted.aws)) == 1)

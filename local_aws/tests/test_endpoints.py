@@ -39,7 +39,9 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
     )
     arn = f"arn:aws:sagemaker:{REGION}:000000000000:endpoint/e1"
     assert created["EndpointArn"] == arn
-    assert client.describe_endpoint(EndpointName="e1")["EndpointStatus"] == "Creating"
+    described = client.describe_endpoint(EndpointName="e1")
+    assert described["EndpointStatus"] == "Creating"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "c1"
     with pytest.raises(ClientError, match="Endpoint e1 of account 000000000000 not found"):
         hosted.invoke("e1")
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
@@ -50,6 +52,7 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
     described = hosted.wait("e1")
     assert described["EndpointStatus"] == "InService"
     assert described["EndpointConfigName"] == "c1"
+    assert "PendingDeploymentSummary" not in described
     summary = described["ProductionVariants"][0]
     assert summary["DeployedImages"][0]["SpecifiedImage"] == SERVER_IMAGE
     assert (summary["CurrentWeight"], summary["CurrentInstanceCount"]) == (2.0, 1)

@@ -77,12 +77,20 @@ def create(service: Service, name: str, fleet: Fleet) -> None:
     except DeploymentFailed as error:
         present.fleets.discard(fleet)
         if not present.closing.is_set():
-            service.set_status(ENDPOINT, name, "Failed", FailureReason=str(error))
+            service.set_status(
+                ENDPOINT, name, "Failed", FailureReason=str(error), PendingDeploymentSummary=None
+            )
         return
     present.host.route(name, (fleet, 1.0))
     if fleet.asynchronous:
         present.queues[name] = AsyncQueue(service, present, name)
-    service.set_status(ENDPOINT, name, "InService", ProductionVariants=fleet.summary())
+    service.set_status(
+        ENDPOINT,
+        name,
+        "InService",
+        ProductionVariants=fleet.summary(),
+        PendingDeploymentSummary=None,
+    )
 
 
 def _start(service: Service, name: str, fleet: Fleet) -> None:

@@ -64,6 +64,7 @@ def create_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]
             LastDeploymentConfig=request.get("DeploymentConfig"),
             CaptureConfig=config.get("DataCaptureConfig"),
             AsyncInferenceConfig=config.get("AsyncInferenceConfig"),
+            PendingDeploymentSummary=_pending(fleet),
         )
     service.submit(deployment.create, service, name, fleet)
     return endpoint
@@ -95,11 +96,7 @@ def update_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]
             "Updating",
             FailureReason=None,
             LastDeploymentConfig=policy,
-            PendingDeploymentSummary={
-                "EndpointConfigName": config["EndpointConfigName"],
-                "ProductionVariants": fleet.summary(),
-                "StartTime": time.time(),
-            },
+            PendingDeploymentSummary=_pending(fleet),
         )
     fields = {
         "EndpointConfigName": config["EndpointConfigName"],
@@ -191,6 +188,15 @@ def close(service: Service) -> None:
         present.close()
 
 
+def _pending(fleet: Fleet) -> dict[str, Any]:
+    """The PendingDeploymentSummary of a fleet that nothing is started of yet."""
+    return {
+        "EndpointConfigName": fleet.config["EndpointConfigName"],
+        "ProductionVariants": fleet.summary(),
+        "StartTime": time.time(),
+    }
+
+
 def _restart(service: Service, name: str) -> None:
     """Brings an endpoint into service that a former process had."""
     endpoint = require(service, ENDPOINT, name)
@@ -199,7 +205,10 @@ def _restart(service: Service, name: str) -> None:
         properties = capacity.in_force(endpoint)
         fleet = Fleet(service, name, config, endpoint.get("CaptureConfig"), properties)
     except ApiError as error:
-        service.set_status(ENDPOINT, name, "Failed", FailureReason=error.message)
+        reason = error.message
+        service.set_status(
+            ENDPOINT, name, "Failed", FailureReason=reason, PendingDeploymentSummary=None
+        )
         return
     deployment.create(service, name, fleet)
 
