@@ -190,6 +190,12 @@ def test_an_expression_without_value_fails_its_step(aws: Aws) -> None:
     )
 
 
+def statuses_of(aws: Aws) -> list[str]:
+    """What the events of executions said, one after the other."""
+    key = "currentPipelineExecutionStatus"
+    return [detail[key] for _kind, detail, _resources in aws.events if key in detail]
+
+
 def test_stop_ends_the_jobs(aws: Aws) -> None:
     slow = processing("Slow", "import time; time.sleep(60)")
     create(aws, "stopped", slow, processing("After", "print(1)", DependsOn=["Slow"]))
@@ -202,6 +208,14 @@ def test_stop_ends_the_jobs(aws: Aws) -> None:
     assert set(steps) == {"Slow"}
     assert steps["Slow"]["StepStatus"] == "Stopped"
     assert aws.wait("Processing", job)["ProcessingJobStatus"] == "Stopped"
+    until(lambda: statuses_of(aws) == ["Executing", "Stopping", "Stopped"])
+    told = [detail for _kind, detail, _resources in aws.events]
+    assert [d["currentStepStatus"] for d in told if "stepName" in d] == [
+        "Starting",
+        "Executing",
+        "Stopping",
+        "Stopped",
+    ]
     # Stopping again changes nothing; what has ended otherwise cannot be stopped.
     aws.sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
     assert wait(aws, execution)["PipelineExecutionStatus"] == "Stopped"

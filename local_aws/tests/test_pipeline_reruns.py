@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -301,6 +303,31 @@ def test_a_stopped_execution_is_retried(aws: Aws) -> None:
     mark.write_text("")
     aws.sagemaker.retry_pipeline_execution(PipelineExecutionArn=execution)
     assert succeeded(aws, execution)["Slow"]["AttemptCount"] == 2
+
+
+def test_an_execution_is_retried_once_at_a_time(aws: Aws) -> None:
+    check = BASE + "raise SystemExit(0 if os.path.exists(os.environ['MARK']) else 'no mark')"
+    step = processing("Work", check)
+    mark = aws.folder / "mark"
+    step["Arguments"]["Environment"] = {"MARK": str(mark)}
+    create(aws, "contested", step)
+    execution = start(aws, "contested")
+    assert wait(aws, execution)["PipelineExecutionStatus"] == "Failed"
+    mark.write_text("")
+    barrier = threading.Barrier(6)
+
+    def retry(_: int) -> str:
+        barrier.wait()
+        try:
+            aws.sagemaker.retry_pipeline_execution(PipelineExecutionArn=execution)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "started"
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(retry, range(6)))
+    assert sorted(answers) == ["ConflictException"] * 5 + ["started"]
+    assert succeeded(aws, execution)["Work"]["AttemptCount"] == 2
 
 
 # Selective execution

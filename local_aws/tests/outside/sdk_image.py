@@ -14,7 +14,7 @@ def train() -> None:
     given = json.loads((ML / "input/config/hyperparameters.json").read_text())
     scale = float(json.loads(given["scale"]) if given["scale"].startswith('"') else given["scale"])
     (ML / "model/factor").write_text(str(scale * len(points)))
-    print(f"points={len(points)}")
+    print(f"factor={scale * len(points)}")
 
 
 def serve() -> None:

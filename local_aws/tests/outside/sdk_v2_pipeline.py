@@ -12,8 +12,10 @@ from botocore.exceptions import WaiterError
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
 from sagemaker.model import Model
+from sagemaker.parameter import CategoricalParameter
 from sagemaker.processing import ProcessingInput, ProcessingOutput, ScriptProcessor
 from sagemaker.transformer import Transformer
+from sagemaker.tuner import HyperparameterTuner
 from sagemaker.workflow.callback_step import CallbackOutput, CallbackOutputTypeEnum, CallbackStep
 from sagemaker.workflow.condition_step import ConditionStep
 from sagemaker.workflow.conditions import ConditionGreaterThanOrEqualTo
@@ -33,10 +35,17 @@ from sagemaker.workflow.retry import (
     StepRetryPolicy,
 )
 from sagemaker.workflow.selective_execution_config import SelectiveExecutionConfig
-from sagemaker.workflow.steps import CacheConfig, ProcessingStep, TrainingStep, TransformStep
+from sagemaker.workflow.steps import (
+    CacheConfig,
+    ProcessingStep,
+    TrainingStep,
+    TransformStep,
+    TuningStep,
+)
 
 image, queue, bucket = sys.argv[1:]
 ROLE = "arn:aws:iam::000000000000:role/sdk"
+FACTOR = [{"Name": "factor", "Regex": "factor=([0-9.]+)"}]
 ON_ONE = {"instance_count": 1, "instance_type": "ml.m5.large"}
 
 session = PipelineSession(default_bucket=bucket)
@@ -82,12 +91,24 @@ estimator = Estimator(
     sagemaker_session=session,
     output_path=f"s3://{bucket}/models",
     hyperparameters={"scale": scale},
-    metric_definitions=[{"Name": "points", "Regex": "points=([0-9]+)"}],
     **ON_ONE,
 )
 points = prepare.properties.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri
 train = TrainingStep(
     name="Train", step_args=estimator.fit({"train": TrainingInput(points, content_type="text/csv")})
+)
+
+tuner = HyperparameterTuner(
+    estimator,
+    objective_metric_name="factor",
+    hyperparameter_ranges={"scale": CategoricalParameter(["2", "4", "1"])},
+    metric_definitions=FACTOR,
+    strategy="Grid",
+    max_jobs=None,
+    max_parallel_jobs=3,
+)
+tune = TuningStep(
+    name="Tune", step_args=tuner.fit({"train": TrainingInput(points)}), cache_config=cache
 )
 
 model = Model(
@@ -114,7 +135,10 @@ predict = TransformStep(
 ask = CallbackStep(
     name="Ask",
     sqs_queue_url=queue,
-    inputs={"predictions": predict.properties.TransformOutput.S3OutputPath, "why": "check"},
+    inputs={
+        "predictions": predict.properties.TransformOutput.S3OutputPath,
+        "best": tune.get_top_model_s3_uri(top_k=0, s3_bucket=bucket, prefix="models"),
+    },
     outputs=[CallbackOutput(output_name="score", output_type=CallbackOutputTypeEnum.Float)],
 )
 register = ModelStep(
@@ -145,7 +169,7 @@ gate = ConditionStep(
 pipeline = Pipeline(
     name="sdk-v2",
     parameters=[source, least, scale],
-    steps=[prepare, train, made, predict, ask, gate],
+    steps=[prepare, train, tune, made, predict, ask, gate],
     sagemaker_session=session,
 )
 
@@ -158,6 +182,8 @@ def answer() -> None:
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             asked = json.loads(message["Body"])
             assert asked["arguments"]["predictions"].endswith("/predictions"), asked
+            best = asked["arguments"]["best"].removeprefix(f"s3://{bucket}/")
+            boto3.client("s3").head_object(Bucket=bucket, Key=best)
             boto3.client("sagemaker").send_pipeline_execution_step_success(
                 CallbackToken=asked["token"], OutputParameters=[{"Name": "score", "Value": "0.9"}]
             )

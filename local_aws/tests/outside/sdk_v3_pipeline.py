@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 from botocore.exceptions import WaiterError
+from sagemaker.core.parameter import CategoricalParameter
 from sagemaker.core.processing import ScriptProcessor
 from sagemaker.core.shapes import (
     ProcessingInput,
@@ -40,13 +41,21 @@ from sagemaker.mlops.workflow.retry import (
     StepRetryPolicy,
 )
 from sagemaker.mlops.workflow.selective_execution_config import SelectiveExecutionConfig
-from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep, TransformStep
+from sagemaker.mlops.workflow.steps import (
+    CacheConfig,
+    ProcessingStep,
+    TrainingStep,
+    TransformStep,
+    TuningStep,
+)
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, OutputDataConfig
+from sagemaker.train.tuner import HyperparameterTuner
 
 image, queue, bucket = sys.argv[1:]
 ROLE = "arn:aws:iam::000000000000:role/sdk"
+FACTOR = [{"Name": "factor", "Regex": "factor=([0-9.]+)"}]
 ON_ONE = {"instance_count": 1, "instance_type": "ml.m5.large"}
 
 session = PipelineSession(default_bucket=bucket)
@@ -113,6 +122,16 @@ trainer = ModelTrainer(
 )
 train = TrainingStep(name="Train", step_args=trainer.train())
 
+tuner = HyperparameterTuner(
+    trainer,
+    objective_metric_name="factor",
+    hyperparameter_ranges={"scale": CategoricalParameter(["2", "4", "1"])},
+    metric_definitions=FACTOR,
+    strategy="Grid",
+    max_parallel_jobs=3,
+)
+tune = TuningStep(name="Tune", step_args=tuner.tune(), cache_config=cache)
+
 builder = ModelBuilder(
     s3_model_data_url=train.properties.ModelArtifacts.S3ModelArtifacts,
     image_uri=image,
@@ -137,7 +156,10 @@ predict = TransformStep(
 ask = CallbackStep(
     name="Ask",
     sqs_queue_url=queue,
-    inputs={"predictions": predict.properties.TransformOutput.S3OutputPath, "why": "check"},
+    inputs={
+        "predictions": predict.properties.TransformOutput.S3OutputPath,
+        "best": tune.get_top_model_s3_uri(top_k=0, s3_bucket=bucket, prefix="models"),
+    },
     outputs=[CallbackOutput(output_name="score", output_type=CallbackOutputTypeEnum.Float)],
 )
 register = ModelStep(
@@ -167,7 +189,7 @@ gate = ConditionStep(
 pipeline = Pipeline(
     name="sdk-v3",
     parameters=[source, least, scale],
-    steps=[prepare, train, made, predict, ask, gate],
+    steps=[prepare, train, tune, made, predict, ask, gate],
     sagemaker_session=session,
 )
 
@@ -180,6 +202,8 @@ def answer() -> None:
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             asked = json.loads(message["Body"])
             assert asked["arguments"]["predictions"].endswith("/predictions"), asked
+            best = asked["arguments"]["best"].removeprefix(f"s3://{bucket}/")
+            boto3.client("s3").head_object(Bucket=bucket, Key=best)
             boto3.client("sagemaker").send_pipeline_execution_step_success(
                 CallbackToken=asked["token"], OutputParameters=[{"Name": "score", "Value": "0.9"}]
             )

@@ -114,7 +114,12 @@ def check(host: HostProcess, executions: dict[str, str], group: str) -> None:
     predictions = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
     assert predictions.split() == ["6.0", "12.0", "18.0"]
 
+    tuned = steps["Tune"]["Metadata"]["TuningJob"]["Arn"].rpartition("/")[2]
+    best = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=tuned)
+    assert best["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == 12
+
     failed = steps_of(host, bad)
+    assert failed["Tune"]["CacheHitResult"] == {"SourcePipelineExecutionArn": good}
     assert failed["Prepare"]["CacheHitResult"] == {"SourcePipelineExecutionArn": good}
     assert failed["Refuse"]["FailureReason"] == "fewer than 100 rows: 3"
 

@@ -55,8 +55,8 @@ def fail_interrupted(service: Service) -> None:
         "The local AWS stopped while the execution was running. RetryPipelineExecution runs the "
         "steps again that did not succeed."
     )
-    for execution in service.store.list(EXECUTION):
-        if execution["PipelineExecutionStatus"] in RUNNING:
+    for running in RUNNING:
+        for execution in service.store.list(EXECUTION, PipelineExecutionStatus=running):
             arn = execution["PipelineExecutionArn"]
             pipeline_callback.forget(service.store, arn)
             for step in steps_of(service, arn):
