@@ -163,7 +163,9 @@ def _captured(settings: Settings, sides: Sequence[str], baseline: Sequence[str])
         if time and ((start and time < start) or (end and time >= end)):
             continue
         try:
-            rows += _joined(line, [side for side in _SIDES if side in sides], baseline)
+            captured = line.record["captureData"]
+            wanted = [side for side in _SIDES if side in sides and side in captured]
+            rows += _joined(line, wanted, baseline)
         except (ValueError, KeyError, TypeError):
             broken += 1
     if broken:
