@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from conftest import REGION, ROLE, Aws, until
@@ -36,7 +37,7 @@ def monitored_endpoint(hosted: Hosted, name: str = "watched") -> None:
     )
 
 
-def definition_request(aws: Aws, kind: str, name: str = "job", **fields: Any) -> dict[str, Any]:
+def definition_request(bucket: str, kind: str, name: str = "job", **fields: Any) -> dict[str, Any]:
     """A job definition of a kind of monitor, which watches an endpoint and has a baseline."""
     app: dict[str, Any] = {"ImageUri": ANALYZER}
     data: dict[str, Any] = {
@@ -45,21 +46,21 @@ def definition_request(aws: Aws, kind: str, name: str = "job", **fields: Any) ->
             "LocalPath": "/opt/ml/processing/input/endpoint",
         }
     }
-    baseline = {"ConstraintsResource": {"S3Uri": f"s3://{aws.bucket}/baseline/constraints.json"}}
+    baseline = {"ConstraintsResource": {"S3Uri": f"s3://{bucket}/baseline/constraints.json"}}
     if kind == "DataQuality":
-        statistics = f"s3://{aws.bucket}/baseline/statistics.json"
+        statistics = f"s3://{bucket}/baseline/statistics.json"
         baseline["StatisticsResource"] = {"S3Uri": statistics}
     else:
-        data["GroundTruthS3Input"] = {"S3Uri": f"s3://{aws.bucket}/labels"}
+        data["GroundTruthS3Input"] = {"S3Uri": f"s3://{bucket}/labels"}
     if kind == "ModelQuality":
         app["ProblemType"] = "Regression"
         data["EndpointInput"]["InferenceAttribute"] = "bytes"
     if kind in ("ModelBias", "ModelExplainability"):
-        app = {"ImageUri": CLARIFY, "ConfigUri": f"s3://{aws.bucket}/analysis_config.json"}
+        app = {"ImageUri": CLARIFY, "ConfigUri": f"s3://{bucket}/analysis_config.json"}
     if kind == "ModelExplainability":
         del data["GroundTruthS3Input"]
     target = {
-        "S3Uri": f"s3://{aws.bucket}/reports",
+        "S3Uri": f"s3://{bucket}/reports",
         "LocalPath": "/opt/ml/processing/output",
         "S3UploadMode": "EndOfJob",
     }
@@ -78,7 +79,7 @@ def definition_request(aws: Aws, kind: str, name: str = "job", **fields: Any) ->
 def define(aws: Aws, kind: str, name: str = "job", **fields: Any) -> dict[str, Any]:
     snake = {"DataQuality": "data_quality", "ModelQuality": "model_quality"}.get(kind)
     call = getattr(aws.sagemaker, f"create_{snake or kind}_job_definition")
-    created: dict[str, Any] = call(**definition_request(aws, kind, name, **fields))
+    created: dict[str, Any] = call(**definition_request(aws.bucket, kind, name, **fields))
     return created
 
 
@@ -147,3 +148,22 @@ def put_baseline(aws: Aws, rows: list[tuple[object, ...]], header: str) -> dict[
         },
     )
     return aws.wait("Processing", "baseline")
+
+
+def batch_request(bucket: str) -> dict[str, Any]:
+    """A definition that watches what goes into batch transform jobs, as CSV with a header."""
+    request = definition_request(bucket, "DataQuality")
+    request["DataQualityJobInput"] = {
+        "BatchTransformInput": {
+            "DataCapturedDestinationS3Uri": f"s3://{bucket}/capture",
+            "DatasetFormat": {"Csv": {"Header": True}},
+            "LocalPath": "/opt/ml/processing/input/transform",
+        }
+    }
+    return request
+
+
+def manifest(bucket: str, prefix: str, *names: str) -> tuple[str, str]:
+    """Key and text of a manifest that a transform job which starts now would capture."""
+    key = f"capture/input/{datetime.now(UTC):%Y/%m/%d/%H}/job.json"
+    return key, json.dumps([{"prefix": f"s3://{bucket}/{prefix}/"}, *names])

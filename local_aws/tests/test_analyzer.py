@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from local_aws.analyzer import classification, constraints
+from local_aws.analyzer.__main__ import main
 
 CSV = '{"csv": {"header": true}}'
 CAPTURED = '{"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput", "endpointOutput"]}}'
@@ -49,22 +50,25 @@ class Ran:
         return content
 
 
-def analyse(folder: Path, files: dict[str, str], **settings: str) -> Ran:
-    """Runs the analyzer on files with these texts."""
+def place(folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """Writes files with these texts; returns the environment of a run on them."""
     number = len(list(folder.glob("data-*")))
-    source, ml = folder / f"data-{number}", folder / f"ml-{number}"
+    source = folder / f"data-{number}"
     source.mkdir()
     for name, text in files.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(text)
-    output = folder / f"output-{number}"
-    environment = {
-        "SAGEMAKER_BASE_DIR": str(ml),
+    return {
+        "SAGEMAKER_BASE_DIR": str(folder / f"ml-{number}"),
         "dataset_source": str(source),
         "dataset_format": CSV,
-        "output_path": str(output),
-        **settings,
+        "output_path": str(folder / f"output-{number}"),
     }
+
+
+def analyse(folder: Path, files: dict[str, str], **settings: str) -> Ran:
+    """Runs the analyzer on files with these texts."""
+    environment = place(folder, files) | settings
     done = subprocess.run(
         [sys.executable, "-I", "-m", "local_aws.analyzer"],
         env=environment,
@@ -75,6 +79,7 @@ def analyse(folder: Path, files: dict[str, str], **settings: str) -> Ran:
     )
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
+    ml, output = (Path(environment[name]) for name in ("SAGEMAKER_BASE_DIR", "output_path"))
     return Ran(done.returncode, done.stderr.strip(), ml, output)
 
 
@@ -201,6 +206,33 @@ def test_captured_json_and_base64_are_read(tmp_path: Path) -> None:
     assert found.violations == {("c", "completeness_check")}
 
 
+def test_own_scripts_are_run(tmp_path: Path) -> None:
+    baseline = analyse(tmp_path, {"a.csv": "first,count\n1,2\n"})
+    pre, post, done = tmp_path / "pre.py", tmp_path / "post.py", tmp_path / "done"
+    pre.write_text(
+        "def preprocess_handler(inference_record, logger):\n"
+        "    if inference_record.event_metadata.event_id == 'e-2':\n"
+        "        return []\n"
+        "    values = inference_record.endpoint_input.data.split(',')\n"
+        "    return {'first': int(values[0]), 'count': len(values)}\n"
+    )
+    post.write_text(f"def postprocess_handler():\n    open({str(done)!r}, 'w').close()\n")
+    lines = "".join(record(n, "1,7", "0") for n in range(4))
+    settings = {
+        "dataset_format": CAPTURED,
+        "record_preprocessor_script": str(pre),
+        "post_analytics_processor_script": str(post),
+    }
+    found = analyse(tmp_path, {"a.jsonl": lines}, **against(baseline), **settings)
+    assert found.read("statistics")["dataset"] == {"item_count": 3}
+    assert found.violations == set()
+    assert done.exists()
+    pre.write_text("def preprocess_handler(inference_record):\n    return 1 / 0\n")
+    broken = analyse(tmp_path, {"a.jsonl": lines}, **against(baseline), **settings)
+    assert broken.status == 1
+    assert broken.error == ("record_preprocessor_script: ZeroDivisionError: division by zero")
+
+
 def test_json_lines_and_parquet_are_read(tmp_path: Path) -> None:
     lines = "".join(json.dumps({"n": n, "kind": "ab"[n % 2]}) + "\n" for n in range(20))
     from_json = analyse(tmp_path, {"a.jsonl": lines}, dataset_format='{"json": {"lines": true}}')
@@ -232,7 +264,12 @@ def test_json_lines_and_parquet_are_read(tmp_path: Path) -> None:
         ({"a.csv": "a\n1\n"}, {"start_time": "noon", "dataset_format": CAPTURED}, "start_time"),
         ({"a.csv": "a\n1\n"}, {"output_path": ""}, "output_path: the environment variable"),
         ({"a.csv": "a\n1\n"}, {"analysis_type": "BIAS"}, "analysis_type: 'BIAS'"),
-        ({"a.csv": "a\n1\n"}, {"record_preprocessor_script": "/x.py"}, "runs no such scripts"),
+        ({"a.csv": "a\n1\n"}, {"record_preprocessor_script": "/x.py"}, "for captured records only"),
+        (
+            {"a.jsonl": "{}\n"},
+            {"dataset_format": CAPTURED, "record_preprocessor_script": "/none.py"},
+            "record_preprocessor_script: FileNotFoundError",
+        ),
         (
             {"a.csv": "a\n1\n"},
             {"publish_cloudwatch_metrics": "Enabled"},
@@ -246,12 +283,22 @@ def test_json_lines_and_parquet_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_analysed_is_told_in_a_line(
-    tmp_path: Path, files: dict[str, str], settings: dict[str, str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    files: dict[str, str],
+    settings: dict[str, str],
+    said: str,
 ) -> None:
-    done = analyse(tmp_path, files, **settings)
-    assert done.status == 1
-    assert said in done.error
-    assert not list(done.output.glob("*.json")) if settings.get("output_path", "x") else True
+    environment = place(tmp_path, files) | settings
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1 or "is not csv" in error
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_the_documented_example_of_a_binary_classification() -> None:

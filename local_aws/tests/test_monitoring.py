@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IMAGE, Aws, aws_client, program, until
+from conftest import IMAGE, REGION, Aws, aws_client, program, until
+from host_process import HostProcess
 from job_requests import refused
 from model_server import Hosted, host
 from monitor_requests import (
     ANALYZER,
     CLARIFY,
+    batch_request,
     define,
     definition_request,
+    manifest,
     monitored_endpoint,
     put_baseline,
     schedule_request,
     wait_execution,
 )
 
-from local_aws.images import Image
+from local_aws.images import Image, Images
 from local_aws.sagemaker import monitoring_schedules, monitoring_time
 from local_aws.sagemaker.protocol import ApiError
 
@@ -177,7 +181,7 @@ def test_an_own_image_gets_the_container_contract(hosted: Hosted) -> None:
         "metric = {'MetricName': 'own', 'Timestamp': time, 'Value': 2.5}\n"
         "(base / 'metrics' / 'cloudwatch').write_text(json.dumps(metric))\n"
     )
-    request = definition_request(aws, "DataQuality")
+    request = definition_request(aws.bucket, "DataQuality")
     request["DataQualityAppSpecification"] = {
         "ImageUri": IMAGE,
         "ContainerEntrypoint": program(aws.folder, code),
@@ -204,6 +208,90 @@ def test_an_own_image_gets_the_container_contract(hosted: Hosted) -> None:
     metrics = aws_client("cloudwatch", aws.service.settings.port)
     listed = metrics.list_metrics(MetricName="own")["Metrics"]
     assert {metric["Namespace"] for metric in listed} == {"aws/sagemaker/Endpoints/data-metrics"}
+
+
+def test_what_goes_into_batch_transform_is_watched(aws: Aws) -> None:
+    put_baseline(aws, [(n,) for n in range(100)], "n")
+    for name, first in (("a.csv", 0), ("b.csv", 700)):
+        aws.put(f"in/{name}", "\n".join(["n", *(str(first + n) for n in range(100))]))
+    aws.sagemaker.create_data_quality_job_definition(**batch_request(aws.bucket))
+    aws.put(*manifest(aws.bucket, "in", "a.csv", "b.csv"))
+    aws.sagemaker.create_monitoring_schedule(**schedule_request("DataQuality"))
+    found = wait_execution(aws)
+    assert found["MonitoringExecutionStatus"] == "CompletedWithViolations"
+    assert "EndpointName" not in found
+    assert all(key.startswith("reports/hourly/2") for key in aws.keys("reports"))
+    report = reports(aws)
+    assert report["statistics"]["dataset"] == {"item_count": 200}
+    (violation,) = report["constraint_violations"]["violations"]
+    assert violation["constraint_check_type"] == "baseline_drift_check"
+    metrics = aws_client("cloudwatch", aws.service.settings.port)
+    namespace = "aws/sagemaker/ModelMonitoring/data-metrics"
+    (metric,) = metrics.list_metrics(Namespace=namespace, MetricName="feature_data_n")["Metrics"]
+    assert metric["Dimensions"] == [{"Name": "MonitoringSchedule", "Value": "hourly"}]
+
+
+def test_an_execution_ends_with_its_schedule_or_its_failed_job(aws: Aws) -> None:
+    client = aws.sagemaker
+    aws.put("in/a.csv", "n\n1\n")
+    aws.put(*manifest(aws.bucket, "in", "a.csv"))
+    put_baseline(aws, [(1,)], "n")
+    for name, code in (("slow", "import time; time.sleep(600)"), ("broken", "exit('no luck')")):
+        request = batch_request(aws.bucket) | {"JobDefinitionName": name}
+        app = {"ImageUri": IMAGE, "ContainerEntrypoint": program(aws.folder, code)}
+        request["DataQualityAppSpecification"] = app
+        client.create_data_quality_job_definition(**request)
+        client.create_monitoring_schedule(
+            **schedule_request("DataQuality", name=name, definition=name)
+        )
+    failed = wait_execution(aws, "broken")
+    assert failed["MonitoringExecutionStatus"] == "Failed"
+    assert failed["FailureReason"] == "AlgorithmError: no luck, exit code: 1"
+    until(lambda: bool(listed(aws, MonitoringScheduleName="slow", StatusEquals="InProgress")))
+    client.delete_monitoring_schedule(MonitoringScheduleName="slow")
+    assert wait_execution(aws, "slow")["MonitoringExecutionStatus"] == "Stopped"
+
+
+@pytest.mark.exhaustive
+def test_what_a_kill_interrupts_has_failed_and_schedules_go_on(tmp_path: Path) -> None:
+    host = HostProcess(tmp_path / "data")
+    python = str(Path(sys.executable))
+    sleep = Image(tmp_path, entrypoint=[python, "-c", "import time; time.sleep(600)"])
+    Images(host.data_dir).register(ANALYZER, sleep)  # in place of the stand-in
+    host.start()
+    try:
+        s3, client = host.client("s3"), host.client("sagemaker")
+        s3.create_bucket(Bucket="watched", CreateBucketConfiguration={"LocationConstraint": REGION})
+        key, text = manifest("watched", "in", "a.csv")
+        for name, body in (
+            (key, text),
+            ("in/a.csv", "n\n1\n"),
+            ("baseline/constraints.json", "{}"),
+            ("baseline/statistics.json", "{}"),
+        ):
+            s3.put_object(Bucket="watched", Key=name, Body=body.encode())
+        client.create_data_quality_job_definition(**batch_request("watched"))
+        for name, expression in (("once", "NOW"), ("hourly", HOURLY)):
+            client.create_monitoring_schedule(**schedule_request("DataQuality", expression, name))
+        until(
+            lambda: bool(
+                client.list_monitoring_executions(StatusEquals="InProgress")[
+                    "MonitoringExecutionSummaries"
+                ]
+            )
+        )
+        host.kill()
+        host.start()
+        client = host.client("sagemaker")
+        (found,) = client.list_monitoring_executions()["MonitoringExecutionSummaries"]
+        assert found["MonitoringExecutionStatus"] == "Failed"
+        assert found["FailureReason"] == (
+            "InternalServerError: The local AWS was killed while the execution ran."
+        )
+        schedules = client.list_monitoring_schedules()["MonitoringScheduleSummaries"]
+        assert {schedule["MonitoringScheduleStatus"] for schedule in schedules} == {"Scheduled"}
+    finally:
+        host.end()
 
 
 def test_a_window_without_data_fails_in_aws_words(hosted: Hosted) -> None:
@@ -280,14 +368,14 @@ def test_lists_and_filters(aws: Aws) -> None:
 
 def test_what_cannot_be_monitored_is_refused(aws: Aws) -> None:
     client = aws.sagemaker
-    request = definition_request(aws, "DataQuality")
+    request = definition_request(aws.bucket, "DataQuality")
     request["DataQualityAppSpecification"] = {"ImageUri": "nobody/pushed:this"}
     _, text = refused(client.create_data_quality_job_definition, request)
     assert "nobody/pushed:this" in text
-    request = definition_request(aws, "DataQuality", DataQualityJobInput={})
+    request = definition_request(aws.bucket, "DataQuality", DataQualityJobInput={})
     _, text = refused(client.create_data_quality_job_definition, request)
     assert "one of EndpointInput and BatchTransformInput" in text
-    bias = definition_request(aws, "ModelBias")
+    bias = definition_request(aws.bucket, "ModelBias")
     _, text = refused(client.create_model_bias_job_definition, bias)
     assert text.startswith("ModelBias: the local AWS has no stand-in for SageMaker Clarify.")
     aws.service.images.register(CLARIFY, Image(aws.folder))  # but an own one will do
@@ -343,6 +431,6 @@ def test_durations_that_are_none(text: str) -> None:
 
 def test_the_analyzer_is_no_image_of_other_names(aws: Aws) -> None:
     for uri in (f"{ANALYZER}-2", "x/sagemaker-model-monitor", "model-monitor-analyzer"):
-        request = definition_request(aws, "DataQuality")
+        request = definition_request(aws.bucket, "DataQuality")
         request["DataQualityAppSpecification"]["ImageUri"] = uri
         assert uri in refused(aws.sagemaker.create_data_quality_job_definition, request)[1]

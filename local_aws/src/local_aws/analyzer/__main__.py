@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local_aws.analyzer import constraints, dataset, merge, profile, quality
+from local_aws.analyzer import constraints, dataset, merge, profile, quality, scripts
 from local_aws.analyzer.settings import AnalysisError, Settings
 
 Json = dict[str, Any]
@@ -21,6 +21,7 @@ def main() -> int:
     try:
         settings = Settings.read()
         message = merge.run(settings) if settings.get("ground_truth_source") else _analyse(settings)
+        scripts.postprocess(settings)
     except AnalysisError as error:
         print(error, file=sys.stderr)
         return 1
@@ -32,9 +33,6 @@ def main() -> int:
 
 
 def _analyse(settings: Settings) -> str:
-    for script in ("record_preprocessor_script", "post_analytics_processor_script"):
-        if settings.get(script):
-            raise AnalysisError(f"{script}: the local AWS runs no such scripts; leave it out")
     if settings.get("features_attribute"):
         raise AnalysisError("features_attribute: the local AWS takes all columns; leave it out")
     publish = settings.get("publish_cloudwatch_metrics") == "Enabled"

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from local_aws.analyzer import records
+from local_aws.analyzer import records, scripts
 from local_aws.analyzer.records import Captured, Row
 from local_aws.analyzer.settings import AnalysisError, Settings
 
@@ -85,6 +85,11 @@ def read(settings: Settings, baseline: Sequence[str] = ()) -> Dataset:
     if name in ("sagemakerCaptureJson", "sagemakerMergeJson"):
         sides = options.get("captureIndexNames", list(_SIDES))
         return _without(_table(_captured(settings, sides, baseline)), settings)
+    if settings.get("record_preprocessor_script"):
+        raise AnalysisError(
+            "record_preprocessor_script: the local AWS runs it for captured records only, not for "
+            f"the dataset_format {name!r}"
+        )
     readers = {"csv": _csv, "json": _json, "parquet": _parquet}
     if name not in readers:
         raise AnalysisError(f"dataset_format: {name!r} is not known; take csv, json or parquet")
@@ -158,12 +163,16 @@ def _captured(settings: Settings, sides: Sequence[str], baseline: Sequence[str])
     start, end = settings.window()
     rows: list[Row] = []
     broken = 0
+    own = scripts.preprocessor(settings)
     for line in records.read(settings.source):
         time = line.time
         if time and ((start and time < start) or (end and time >= end)):
             continue
         try:
-            rows += _joined(line, [side for side in _SIDES if side in sides], baseline)
+            captured = line.record["captureData"]
+            wanted = [side for side in _SIDES if side in sides and side in captured]
+            parts = [own(line)] if own else [line.rows(side) for side in wanted]
+            rows += _joined(line, parts, baseline)
         except (ValueError, KeyError, TypeError):
             broken += 1
     if broken:
@@ -171,13 +180,12 @@ def _captured(settings: Settings, sides: Sequence[str], baseline: Sequence[str])
     return rows
 
 
-def _joined(line: Captured, sides: Sequence[str], baseline: Sequence[str]) -> list[Row]:
-    """Return the rows of a record, its sides beside each other.
+def _joined(line: Captured, parts: list[list[Row]], baseline: Sequence[str]) -> list[Row]:
+    """Return the rows of a record, its sides (answer first) beside each other.
 
     Answers are left out when the baseline is one of requests alone: when it has as many columns as
     the request, or knows none of the answer's names.
     """
-    parts = [line.rows(side) for side in sides]
     if len(parts) == 2 and baseline and parts[1]:
         answer, request = (list(part[0]) if part else [] for part in parts)
         positional = all(name.startswith("_c") for name in request)

@@ -104,6 +104,11 @@ def json_rows(text: str) -> list[Row]:
         (inner,) = content.values()
         if isinstance(inner, list):
             content = inner
+    return rows_of(content)
+
+
+def rows_of(content: object) -> list[Row]:
+    """Return the rows of JSON values: an object, a list of objects or lists, or a single value."""
     rows = content if isinstance(content, list) else [content]
     return [_named(row) for row in rows]
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from botocore.exceptions import ClientError
+
 from local_aws.sagemaker import monitoring_definitions, resources
 from local_aws.sagemaker.jobs import MAX_REASON
 from local_aws.sagemaker.monitoring_jobs import MonitoringRun, Plan
@@ -59,9 +61,10 @@ def _run(service: Service, key: str, schedule: dict[str, Any], scheduled: float)
             _run_job(service, key, plan, request)
             if not _completed(service, key):
                 return
-    except (ApiError, StorageError) as error:
-        reason = error.message if isinstance(error, ApiError) else str(error)
-        _end(service, key, "Failed", reason)
+    except ApiError as error:
+        _end(service, key, "Failed", error.message)
+    except (StorageError, ClientError) as error:
+        _end(service, key, "Failed", str(error))
     except Exception as error:
         _end(service, key, "Failed", f"InternalServerError: {error!r}")
         raise

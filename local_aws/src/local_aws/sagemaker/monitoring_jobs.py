@@ -11,22 +11,17 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker import monitoring_images, monitoring_time, resources
 from local_aws.sagemaker.monitoring_definitions import Monitor
+from local_aws.sagemaker.monitoring_inputs import Request, Window, s3_input
 from local_aws.sagemaker.processing import ProcessingRun
-from local_aws.sagemaker.protocol import ApiError
-from local_aws.sagemaker.storage import split_uri
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
-
-NO_DATA = "Job inputs had no data"
-"""AWS's FailureReason of an execution that finds nothing in its window."""
 
 _BASELINE = "/opt/ml/processing/baseline"
 _MAX_NAME = 63
@@ -39,8 +34,6 @@ _METRICS = {
 _DATA_PER_CALL = 1000
 
 _log = logging.getLogger(__name__)
-
-Request = dict[str, Any]
 
 
 class MonitoringRun(ProcessingRun):
@@ -71,8 +64,6 @@ class Plan:
 
     Attributes:
         monitor: What the job definition says.
-        start: Begin of the window.
-        end: End of the window, not in it.
     """
 
     def __init__(
@@ -82,10 +73,10 @@ class Plan:
         self._schedule = schedule
         self.monitor = monitor
         self._scheduled = datetime.fromtimestamp(scheduled, UTC)
-        self.start, self.end = self._window()
+        self._window = Window(service, monitor, *self._bounds())
         self._suffix = f"{self._scheduled:%Y%m%d%H%M}-{uuid.uuid4().hex[:24]}"
 
-    def _window(self) -> tuple[datetime, datetime]:
+    def _bounds(self) -> tuple[datetime, datetime]:
         """Return the window: the schedule's, or the input's, or the time since the last one."""
         timing = self._schedule["MonitoringScheduleConfig"]["ScheduleConfig"]
         base = self._scheduled
@@ -132,18 +123,14 @@ class Plan:
             "ground_truth_source": "/opt/ml/processing/groundtruth",
             "output_path": self.monitor.output["LocalPath"],
         }
-        labels = self._inputs(
-            self._hours(self._ground_truth), "groundtruth_input", "/opt/ml/processing/groundtruth"
-        )
-        if not labels:
-            raise ApiError("ValidationException", NO_DATA)
+        labels = self._window.labels(self._ground_truth, environment["ground_truth_source"])
         return {
             **self._common("groundtruth-merge"),
             "Environment": environment,
             "AppSpecification": {
                 "ImageUri": monitoring_images.merger(self.monitor.app["ImageUri"])
             },
-            "ProcessingInputs": [*labels, *self._captured(self._capture)],
+            "ProcessingInputs": [*labels, *self._window.captured(self._window.place)],
             "ProcessingOutputConfig": self._output(self._merged, "EndOfJob"),
         }
 
@@ -176,8 +163,8 @@ class Plan:
             "Environment": {**self.monitor.environment, **self._environment(files)},
             "AppSpecification": named,
             "ProcessingInputs": [
-                *(_input(name, uri, folder) for name, (uri, folder, _variable) in files.items()),
-                *self._captured(self._merged if self._ground_truth else self._capture),
+                *(s3_input(name, uri, folder) for name, (uri, folder, _variable) in files.items()),
+                *self._window.captured(self._merged if self._ground_truth else self._window.place),
             ],
             "ProcessingOutputConfig": self._output(
                 uri, self.monitor.output.get("S3UploadMode", "Continuous")
@@ -202,9 +189,9 @@ class Plan:
             "dataset_format": json.dumps(self._format()),
             "dataset_source": data["LocalPath"],
             "output_path": self.monitor.output["LocalPath"],
-            "start_time": monitoring_time.iso(self.start),
-            "end_time": monitoring_time.iso(self.end),
-            "metric_time": monitoring_time.iso(self.start),
+            "start_time": monitoring_time.iso(self._window.start),
+            "end_time": monitoring_time.iso(self._window.end),
+            "metric_time": monitoring_time.iso(self._window.start),
             "publish_cloudwatch_metrics": self.monitor.environment.get(
                 "publish_cloudwatch_metrics", "Enabled"
             ),
@@ -212,7 +199,7 @@ class Plan:
         }
         if self.monitor.endpoint:
             found["sagemaker_endpoint_name"] = self.monitor.endpoint
-            found["sagemaker_endpoint_datacapture_prefix"] = self._capture
+            found["sagemaker_endpoint_datacapture_prefix"] = self._window.place
         if kind != "DataQuality":
             found["analysis_type"] = {
                 "ModelQuality": "MODEL_QUALITY",
@@ -236,8 +223,7 @@ class Plan:
         if self.monitor.endpoint or self._ground_truth:
             if self._ground_truth:
                 return {"sagemakerMergeJson": {"captureIndexNames": ["endpointOutput"]}}
-            sides = ["endpointInput", "endpointOutput"]
-            return {"sagemakerCaptureJson": {"captureIndexNames": sides}}
+            return {"sagemakerCaptureJson": {"captureIndexNames": self._window.sides()}}
         given = self.monitor.data["DatasetFormat"]
         if "Csv" in given:
             return {"csv": {"header": given["Csv"].get("Header", False)}}
@@ -277,8 +263,6 @@ class Plan:
         outputs = body.get("ProcessingOutputConfig", {}).get("Outputs", [])
         return str(outputs[0]["S3Output"]["S3Uri"]).rstrip("/") if outputs else None
 
-    # The data
-
     @property
     def _ground_truth(self) -> str:
         uri: str = self.monitor.input.get("GroundTruthS3Input", {}).get("S3Uri", "")
@@ -287,102 +271,3 @@ class Plan:
     @property
     def _merged(self) -> str:
         return f"{self.monitor.output['S3Uri'].rstrip('/')}/merge"
-
-    @cached_property
-    def _capture(self) -> str:
-        """Where the monitored data lies: below it, a folder per variant, or per side of a job.
-
-        Raises:
-            ApiError: The endpoint is not there, or captures nothing.
-        """
-        if not self.monitor.endpoint:
-            uri: str = self.monitor.data["DataCapturedDestinationS3Uri"]
-            return uri.rstrip("/")
-        name = self.monitor.endpoint
-        endpoint = self._service.call("DescribeEndpoint", {"EndpointName": name})
-        config = endpoint.get("DataCaptureConfig")
-        if not config:
-            raise ApiError("ValidationException", f"Endpoint {name} has no DataCaptureConfig")
-        return str(config["DestinationS3Uri"]).rstrip("/")
-
-    def _captured(self, root: str) -> list[Request]:
-        """Return the inputs with the window's data, an input for each hour of a variant.
-
-        Raises:
-            ApiError: There are none.
-        """
-        local = self.monitor.data["LocalPath"].rstrip("/")
-        if not self.monitor.endpoint:
-            found = self._manifests(root, local)
-        else:
-            prefix = f"{root}/{self.monitor.endpoint}"
-            variants = self._folders(prefix)
-            hours = [hour for variant in variants for hour in self._hours(f"{prefix}/{variant}")]
-            found = self._inputs(
-                [(uri, f"{self.monitor.endpoint}/{uri[len(prefix) + 1 :]}") for uri, _ in hours],
-                "endpoint_input",
-                local,
-            )
-        # The stand-in for AWS's images does not combine what several hosts have seen.
-        if not monitoring_images.stand_in(self.monitor.app["ImageUri"]):
-            sharing = self.monitor.data.get("S3DataDistributionType", "FullyReplicated")
-            for source in found:
-                source["S3Input"]["S3DataDistributionType"] = sharing
-        if not found:
-            raise ApiError("ValidationException", NO_DATA)
-        return found
-
-    def _manifests(self, root: str, local: str) -> list[Request]:
-        """Return what went into batch transform jobs that started in the window."""
-        found: list[Request] = []
-        for uri, below in self._hours(f"{root}/input"):
-            for name in self._keys(uri):
-                number = len(found) + 1
-                folder = f"{local}/{below}/{number}"
-                found.append(_input(f"batch_input_{number}", f"{uri}/{name}", folder, "Manifest"))
-        return found
-
-    def _hours(self, root: str) -> list[tuple[str, str]]:
-        """Return the prefixes of the window's hours that have objects, and their last parts."""
-        hours = [
-            f"{hour:%Y/%m/%d/%H}" for hour in monitoring_time.hours_between(self.start, self.end)
-        ]
-        return [(f"{root}/{hour}", hour) for hour in hours if self._keys(f"{root}/{hour}", 1)]
-
-    def _inputs(self, hours: list[tuple[str, str]], title: str, local: str) -> list[Request]:
-        return [
-            _input(f"{title}_{number}", uri, f"{local}/{below}")
-            for number, (uri, below) in enumerate(hours, start=1)
-        ]
-
-    def _keys(self, uri: str, most: int = 1000) -> list[str]:
-        """Return names of objects right below a prefix."""
-        bucket, prefix = split_uri(f"{uri}/")
-        page = self._service.client("s3").list_objects_v2(
-            Bucket=bucket, Prefix=prefix, MaxKeys=most
-        )
-        return [item["Key"].removeprefix(prefix) for item in page.get("Contents", [])]
-
-    def _folders(self, uri: str) -> list[str]:
-        bucket, prefix = split_uri(f"{uri}/")
-        page = self._service.client("s3").list_objects_v2(
-            Bucket=bucket, Prefix=prefix, Delimiter="/"
-        )
-        return [
-            found["Prefix"].removeprefix(prefix).rstrip("/")
-            for found in page.get("CommonPrefixes", [])
-        ]
-
-
-def _input(name: str, uri: str, folder: str, kind: str = "S3Prefix") -> Request:
-    return {
-        "InputName": name,
-        "S3Input": {
-            "LocalPath": folder,
-            "S3Uri": uri,
-            "S3DataType": "ManifestFile" if kind == "Manifest" else kind,
-            "S3InputMode": "File",
-            "S3DataDistributionType": "FullyReplicated",
-            "S3CompressionType": "None",
-        },
-    }
