@@ -304,7 +304,7 @@ def test_an_endpoint_its_configuration_and_its_scaling(host: HostProcess, name: 
                     "Model",
                     sagemaker,
                     "Model",
-                    {"ExecutionRoleArn": ROLE, "PrimaryContainer": container},
+                    model,
                 ),
                 ("Config", sagemaker, "EndpointConfig", {"ProductionVariants": [variant]}),
                 (
