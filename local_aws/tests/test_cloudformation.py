@@ -83,7 +83,7 @@ def test_an_inert_type_is_as_in_its_schema(name: str, light: Any) -> None:
     assert ref == "|".join(str(values[name]) for name in identifiers)
     generated = "{id}" in entry.ref or "{name}" in entry.ref
     with nullcontext() if generated else pytest.raises(ValueError, match="already exists"):
-        table["create"]("Thing", given, "stack")
+        table["create"]("Other", given, "stack")
     assert table["update"](ref, given, given, "stack") == (ref, attributes)
     table["delete"](ref, given)
     table["delete"](ref, given)

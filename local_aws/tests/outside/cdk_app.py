@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import aws_cdk as cdk
-from aws_cdk import aws_applicationautoscaling as scaling
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_ec2 as ec2
@@ -123,8 +122,7 @@ profile = sagemaker.CfnUserProfile(
 )
 mwaa.CfnEnvironment(stack, "Airflow", name="around", source_bucket_arn=bucket.bucket_arn)
 
-cdk.CfnOutput(stack, "DataSet", value=data.attr_arn)
-cdk.CfnOutput(stack, "Profile", value=profile.attr_user_profile_arn)
-cdk.CfnOutput(stack, "Models", value=group.attr_model_package_group_arn)
-cdk.CfnOutput(stack, "Target", value=scaling.ServiceNamespace.ECS.value)
+cdk.CfnOutput(stack, "DataSetArn", value=data.attr_arn)
+cdk.CfnOutput(stack, "ProfileArn", value=profile.attr_user_profile_arn)
+cdk.CfnOutput(stack, "ModelsArn", value=group.attr_model_package_group_arn)
 app.synth()

@@ -48,7 +48,7 @@ def test_a_stack_of_everything_lives_and_goes(host: HostProcess, tmp_path: Path)
     def cdk(*arguments: str) -> str:
         return run(["npx", "--yes", CDK, *arguments], env, seconds=600)
 
-    cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", "--app", "true", *made)
+    cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
     cdk("synth", "--quiet", "--app", program, *made)
     app = ["--app", str(tmp_path / "cdk.out"), "--require-approval", "never"]
     cdk("deploy", "around", *app)
@@ -57,8 +57,8 @@ def test_a_stack_of_everything_lives_and_goes(host: HostProcess, tmp_path: Path)
     described = stacks.describe_stacks(StackName="around")["Stacks"][0]
     assert described["StackStatus"] == "CREATE_COMPLETE"
     outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
-    assert outputs["DataSet"] == f"arn:aws:quicksight:{REGION}:{ACCOUNT}:dataset/around"
-    assert outputs["Profile"].endswith("/person")
+    assert outputs["DataSetArn"] == f"arn:aws:quicksight:{REGION}:{ACCOUNT}:dataset/around"
+    assert outputs["ProfileArn"].endswith("/person")
     schedules = host.client("scheduler").list_schedules()["Schedules"]
     found = host.client("scheduler").get_schedule(Name=schedules[0]["Name"])
     assert found["ScheduleExpressionTimezone"] == "Europe/Berlin"
