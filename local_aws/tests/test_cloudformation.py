@@ -13,6 +13,7 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from conftest import IMAGE, REGION, ROLE, Aws
 
 from local_aws.cloudformation import TYPES, handlers
+from local_aws.cloudformation_clients import types as client_types
 from local_aws.cloudformation_inert import handlers as inert_handlers
 from local_aws.cloudformation_types import Properties
 from local_aws.inert_types import TYPES as INERT_TYPES
@@ -82,10 +83,26 @@ def test_an_inert_type_is_as_in_its_schema(name: str, light: Any) -> None:
     assert ref == "|".join(str(values[name]) for name in identifiers)
     generated = "{id}" in entry.ref or "{name}" in entry.ref
     with nullcontext() if generated else pytest.raises(ValueError, match="already exists"):
-        table["create"]("Thing", given, "stack")
+        table["create"]("Other", given, "stack")
     assert table["update"](ref, given, given, "stack") == (ref, attributes)
     table["delete"](ref, given)
     table["delete"](ref, given)
+
+
+def test_types_over_other_services_take_what_their_schemas_have(light: Any) -> None:
+    # A composite alarm's suppressor is not there.
+    absent = {
+        "ActionConfiguration",
+        "ActionsSuppressor",
+        "ActionsSuppressorExtensionPeriod",
+        "ActionsSuppressorWaitPeriod",
+    }
+    for name, (properties, _) in client_types(light).items():
+        found = schema(name)
+        read_only = leaves(found, "readOnlyProperties")
+        assert properties.names == set(found["properties"]) - read_only - absent, name
+        assert properties.required == set(found.get("required") or []), name
+        assert properties.replacing == leaves(found, "createOnlyProperties"), name
 
 
 @pytest.mark.parametrize(

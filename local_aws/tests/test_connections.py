@@ -6,6 +6,8 @@ import io
 import json
 import re
 import time
+import urllib.error
+import urllib.request
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -290,3 +292,30 @@ def test_the_output_of_a_succeed_state_in_jsonata_is_the_executions(
     described = states.describe_execution(executionArn=started)
     assert described["status"] == "SUCCEEDED"
     assert json.loads(described["output"]) == {"sum": 2}
+
+
+# What would let everybody in
+
+
+def test_a_load_balancer_that_should_ask_cognito_lets_nobody_in(
+    host: HostProcess, name: str
+) -> None:
+    balancing = host.client("elbv2")
+    balancer = balancing.create_load_balancer(Name=name[:30], Subnets=["subnet-1", "subnet-2"])
+    arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
+    pool = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_x"
+    ask = {"UserPoolArn": pool, "UserPoolClientId": "c", "UserPoolDomain": "d"}
+    hello = {"StatusCode": "200", "MessageBody": "hello"}
+    balancing.create_listener(
+        LoadBalancerArn=arn,
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[
+            {"Type": "authenticate-cognito", "Order": 1, "AuthenticateCognitoConfig": ask},
+            {"Type": "fixed-response", "Order": 2, "FixedResponseConfig": hello},
+        ],
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"http://127.0.0.1:{host.port}/_alb/{name[:30]}/")
+    assert caught.value.code == 501
+    assert b"authenticate-cognito" in caught.value.read()

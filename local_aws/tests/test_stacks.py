@@ -10,6 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
+from state_machines import register_images
+from transform_requests import TRANSFORM_IMAGE
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 
@@ -17,6 +19,7 @@ ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
     host = HostProcess(tmp_path_factory.mktemp("host"))
+    register_images(host.data_dir)
     try:
         host.start()
         yield host
@@ -233,3 +236,102 @@ def test_alarms_on_metric_math_and_on_other_alarms(host: HostProcess, name: str)
     destroy(host, name)
     left = cloudwatch.describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])
     assert left["CompositeAlarms"] == []
+
+
+def test_only_endpoint_variants_are_scaled(host: HostProcess, name: str) -> None:
+    def target(resource: str, dimension: str, namespace: str) -> dict[str, Any]:
+        properties = {
+            "ResourceId": resource,
+            "ScalableDimension": dimension,
+            "ServiceNamespace": namespace,
+            "MinCapacity": "1",
+            "MaxCapacity": "2",
+        }
+        return {"Type": "AWS::ApplicationAutoScaling::ScalableTarget", "Properties": properties}
+
+    service = ("service/c/s", "ecs:service:DesiredCount", "ecs")
+    policy = {
+        "Type": "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "Properties": {
+            "PolicyName": "p",
+            "PolicyType": "TargetTrackingScaling",
+            "ScalingTargetId": {"Ref": "Tasks"},
+            "TargetTrackingScalingPolicyConfiguration": {"TargetValue": 50},
+        },
+    }
+    assert deploy(host, name, {"Tasks": target(*service), "Policy": policy}) == "CREATE_COMPLETE"
+    destroy(host, name)
+    variant = ("endpoint/absent/variant/all", "sagemaker:variant:DesiredInstanceCount", "sagemaker")
+    assert deploy(host, name, {"Variant": target(*variant)}) == "ROLLBACK_COMPLETE"
+    (failed,) = [e for e in events(host, name, "CREATE_FAILED") if e["LogicalResourceId"] != name]
+    assert "absent" in failed["ResourceStatusReason"]
+
+
+def test_an_endpoint_its_configuration_and_its_scaling(host: HostProcess, name: str) -> None:
+    def resources(weight: float, most: int) -> dict[str, Any]:
+        model = {"ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": TRANSFORM_IMAGE}}
+        variant = {
+            "VariantName": "all",
+            "ModelName": {"Fn::GetAtt": ["Model", "ModelName"]},
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+            "InitialVariantWeight": weight,
+        }
+        configuration = {"Fn::GetAtt": ["Config", "EndpointConfigName"]}
+        target = {
+            "ResourceId": {"Fn::Sub": "endpoint/${Endpoint.EndpointName}/variant/all"},
+            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+            "ServiceNamespace": "sagemaker",
+            "MinCapacity": 1,
+            "MaxCapacity": most,
+        }
+        policy = {
+            "PolicyName": "p",
+            "PolicyType": "TargetTrackingScaling",
+            "ScalingTargetId": {"Ref": "Target"},
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 100.0,
+                "PredefinedMetricSpecification": {
+                    "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+                },
+            },
+        }
+        sagemaker, scaling = "AWS::SageMaker::", "AWS::ApplicationAutoScaling::"
+        return {
+            kind: {"Type": space + type_name, "Properties": properties}
+            for kind, space, type_name, properties in (
+                (
+                    "Model",
+                    sagemaker,
+                    "Model",
+                    model,
+                ),
+                ("Config", sagemaker, "EndpointConfig", {"ProductionVariants": [variant]}),
+                (
+                    "Endpoint",
+                    sagemaker,
+                    "Endpoint",
+                    {"EndpointName": name, "EndpointConfigName": configuration},
+                ),
+                ("Target", scaling, "ScalableTarget", target),
+                ("Policy", scaling, "ScalingPolicy", policy),
+            )
+        }
+
+    sagemaker = host.client("sagemaker")
+    assert deploy(host, name, resources(1.0, 2)) == "CREATE_COMPLETE"
+    before = sagemaker.describe_endpoint(EndpointName=name)
+    assert before["EndpointStatus"] == "InService"  # the stack has waited
+    assert deploy(host, name, resources(0.5, 3)) == "UPDATE_COMPLETE"
+    after = sagemaker.describe_endpoint(EndpointName=name)
+    assert after["EndpointConfigName"] != before["EndpointConfigName"]
+    configs = sagemaker.list_endpoint_configs(NameContains=name)["EndpointConfigs"]
+    assert [item["EndpointConfigName"] for item in configs] == [after["EndpointConfigName"]]
+    scaling = host.client("application-autoscaling")
+    (target,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+    assert target["MaxCapacity"] == 3
+    destroy(host, name)
+    assert sagemaker.list_endpoints(NameContains=name)["Endpoints"] == []
+    assert sagemaker.list_models(NameContains=name)["Models"] == []
+    targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")
+    assert targets["ScalableTargets"] == []

@@ -137,6 +137,43 @@ def test_a_training_job_tells_its_artifact(host: HostProcess, name: str) -> None
     assert found == f"s3://{name}/models/{name}/output/model.tar.gz"
 
 
+def test_a_tuning_job_tells_its_best_training_job(host: HostProcess, name: str) -> None:
+    code = (
+        "import json, pathlib\n"
+        f"{ML}given = json.loads((ml / 'input/config/hyperparameters.json').read_text())\n"
+        "print('score=' + given['x'], flush=True)\n"
+    )
+    host.client("s3").create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    metrics = [{"Name": "score", "Regex": "score=(.*)"}]
+    algorithm = {"MetricDefinitions": metrics}
+    training = training_request(
+        host.data_dir, name, code, f"s3://{name}/models", AlgorithmSpecification=algorithm
+    )
+    # Tuning has no entry point of its own: the image's program runs.
+    entry = training["AlgorithmSpecification"].pop("ContainerEntrypoint")[1]
+    (host.data_dir / "program.py").write_text((host.data_dir / entry).read_text())
+    definition = {key: value for key, value in training.items() if key != "TrainingJobName"}
+    request = {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Grid",
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
+            "ResourceLimits": {"MaxParallelTrainingJobs": 2},
+            "ParameterRanges": {
+                "CategoricalParameterRanges": [{"Name": "x", "Values": ["1", "2"]}]
+            },
+        },
+        "TrainingJobDefinition": definition,
+    }
+    sync = "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync"
+    found = output(host, name, machine({"Tune": task(sync, request)}))
+    assert found["HyperParameterTuningJobStatus"] == "Completed"
+    assert found["BestTrainingJob"]["TunedHyperParameters"] == {"x": "2"}
+    assert isinstance(found["CreationTime"], int)
+
+
 def test_a_model_is_made_and_transforms(host: HostProcess, name: str) -> None:
     s3 = host.client("s3")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from local_aws.cloudformation_scaling import POLICY, TARGET, Scaling
 from local_aws.cloudformation_types import Given, Handlers, Properties, Provisioned, typed
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Schedules:
     """
 
     properties = Properties(
-        "FlexibleTimeWindow+ ScheduleExpression+ Target+ Name= ActionAfterCompletion Description "
+        "FlexibleTimeWindow+ ScheduleExpression+ Target+ Name= Description "
         "EndDate GroupName KmsKeyArn ScheduleExpressionTimezone StartDate State"
     )
 
@@ -104,10 +105,15 @@ def types(service: Service) -> Mapping[str, tuple[Properties, Handlers]]:
         "AWS::CloudWatch::CompositeAlarm": _Alarms(service),
         "AWS::Scheduler::Schedule": _Schedules(service),
     }
-    return {
+    own: dict[str, tuple[Properties, Handlers]] = {
         name: (
             one.properties,
             {"create": one.create, "update": one.update, "delete": one.delete},
         )
         for name, one in made.items()
     }
+    scaling: dict[str, tuple[Properties, Handlers]] = {
+        entry.name: (entry.properties, Scaling(service, entry).handlers())
+        for entry in (TARGET, POLICY)
+    }
+    return own | scaling

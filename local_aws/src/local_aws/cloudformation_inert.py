@@ -55,13 +55,18 @@ def handlers(service: Service, entry: InertType) -> Handlers:
             attributes = {k: text.format_map(values) for k, text in entry.attributes.items()}
         except (KeyError, TypeError) as error:
             raise ValueError(f"{logical_id}: a property lacks {error}") from error
+        owner = f"{stack}/{logical_id}"
+        name = key(physical_id)
         try:
-            arn = key(physical_id)
-            service.store.insert(_KIND, key(physical_id), arn, {"Attributes": attributes})
+            service.store.insert(_KIND, name, name, {"Attributes": attributes, "Owner": owner})
         except AlreadyExists as error:
-            raise ValueError(
-                f"Resource of type '{entry.name}' with identifier '{physical_id}' already exists."
-            ) from error
+            # A process that was killed may have left it before its stack knew of it.
+            if (service.store.get(_KIND, name) or {}).get("Owner") != owner:
+                raise ValueError(
+                    f"Resource of type '{entry.name}' with identifier '{physical_id}' already "
+                    "exists."
+                ) from error
+            service.store.update(_KIND, name, Attributes=attributes)
         _log.info("%s %s: stored, nothing of it runs here", entry.name, physical_id)
         return physical_id, attributes
 
