@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -147,6 +148,13 @@ def _logs(given: argparse.Namespace) -> int:
     os.execvp("tail", ["tail", "-n", "+1", *follow, *found])  # noqa: S606 - no shell is wanted
 
 
+def _operations(given: argparse.Namespace) -> int:
+    # Imported here only: the other commands are not to wait for botocore.
+    catalogue = importlib.import_module("local_aws.catalogue")
+    print(catalogue.markdown() if given.markdown else catalogue.text(), end="")
+    return 0
+
+
 def _serve(given: argparse.Namespace) -> int:
     settings = Settings(
         data_dir=given.data_dir,
@@ -245,6 +253,10 @@ def _parser() -> argparse.ArgumentParser:
         commands, "interrupt", _interrupt, "take the instances of a spot training job away"
     )
     interrupt.add_argument("name", metavar="NAME", help="name of a training job that runs")
+    told = "list SageMaker's operations, and what of each is not as on AWS"
+    operations = commands.add_parser("operations", help=told, description=f"L{told[1:]}.")
+    operations.set_defaults(run=_operations)
+    operations.add_argument("--markdown", action="store_true", help="as the table in the README")
 
     # What `start` runs in the background. Without a help text it is not listed.
     serve = _command(commands, "serve", _serve, None)
