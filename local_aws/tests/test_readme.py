@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+import pytest
 
 from local_aws import catalogue
 from local_aws.sagemaker.operations import DIFFERENCES, OPERATIONS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = Path(__file__).parents[1] / "README.md"
 
 
-def test_its_table_is_that_of_the_code() -> None:
-    found = re.findall(r"<!-- operations -->\n(.*)<!-- end -->", README, re.DOTALL)
-    assert found == [f"\n{catalogue.markdown()}\n"], (
-        "write what `local-aws operations --markdown` prints between the marks"
-    )
+def test_its_tables_are_those_of_the_code(tmp_path: Path) -> None:
+    written = tmp_path / "README.md"
+    written.write_text(README.read_text())
+    catalogue.write(written)
+    assert written.read_text() == README.read_text(), "write it anew: make operations"
 
 
 def test_every_operation_says_what_it_does() -> None:
-    entries = catalogue.entries()
-    assert {entry.name for entry in entries} >= OPERATIONS.keys()
+    entries = [entry for found in catalogue.entries().values() for entry in found]
+    assert {entry.name for entry in entries} > OPERATIONS.keys() | {"InvokeEndpoint"}
     assert [entry.name for entry in entries if not entry.does] == []
-    for text in [entry.does for entry in entries] + list(DIFFERENCES.values()):
+    assert DIFFERENCES.keys() <= OPERATIONS.keys()
+    for text in [text for entry in entries for text in (entry.does, entry.differs)]:
         assert "|" not in text
         assert "\n" not in text
         assert not text.endswith(".")
+
+
+def test_a_readme_without_marks_is_left_alone(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing")
+    with pytest.raises(ValueError, match="has no lines"):
+        catalogue.write(readme)
+    assert readme.read_text() == "nothing"

@@ -28,6 +28,7 @@ KNOWN_WAITERS = {
 }
 KNOWN_PAGINATORS = sorted(PAGINATORS._paginator_config.keys() & OPERATIONS.keys())
 COUNT = 5
+MOMENT = 1_800_000_000.0
 
 
 # Waiters
@@ -115,7 +116,7 @@ def condition(name: str) -> dict[str, Any]:
 
 
 def executions(aws: Aws, count: int) -> str:
-    """Run a pipeline with as many parameters and steps as executions; return one's ARN."""
+    """Run a pipeline of as many parameters and steps as are listed; return an execution's ARN."""
     names = [f"N{number}" for number in range(COUNT)]
     definition = {
         "Version": "2020-12-01",
@@ -136,8 +137,7 @@ def executions(aws: Aws, count: int) -> str:
     ]
     for arn in arns:
         until(lambda arn=arn: execution_status(aws, arn) == "Succeeded")
-    first: str = arns[0]
-    return first
+    return arns[0] if arns else ""
 
 
 def execution_status(aws: Aws, arn: str) -> str:
@@ -153,24 +153,59 @@ def tagged(aws: Aws) -> str:
     return arn
 
 
+def versions(aws: Aws) -> str:
+    executions(aws, 0)
+    for number in range(1, COUNT):
+        aws.sagemaker.update_pipeline(PipelineName="p", PipelineDescription=str(number))
+    return "p"
+
+
+TUNING = {"Strategy": "Random", "ResourceLimits": {"MaxParallelTrainingJobs": 1}}
+
+
+def tuned(aws: Aws) -> str:
+    store(aws, "HyperParameterTuningJob", 1, HyperParameterTuningJobConfig=TUNING)
+    objective = {"MetricName": "loss", "Type": "Minimize"}
+    of = {"Index": 0, "Tuned": {"rate": "0.1"}, "Objective": objective}
+    arn = aws.service.arn("HyperParameterTuningJob", "name0")
+    store(aws, "TrainingJob", TuningJobArn=arn, _Tuning=of)
+    return "name0"
+
+
+def monitored(aws: Aws) -> str:
+    for number in range(COUNT):
+        body = {"MonitoringScheduleName": "s", "MonitoringExecutionStatus": "Completed"}
+        body |= {"_Key": f"s/{number}", "ScheduledTime": MOMENT}
+        aws.service.store.insert("MonitoringExecution", body["_Key"], body["_Key"], body)
+    return "s"
+
+
 # What must be there before a list has something to show, and what the request names it by.
 LISTED: dict[str, Callable[[Aws], dict[str, str]]] = {
     "ListTags": lambda aws: {"ResourceArn": tagged(aws)},
     "ListPipelineExecutions": lambda aws: {"PipelineName": executions(aws, COUNT) and "p"},
     "ListPipelineExecutionSteps": lambda aws: {"PipelineExecutionArn": executions(aws, 1)},
     "ListPipelineParametersForExecution": lambda aws: {"PipelineExecutionArn": executions(aws, 1)},
+    "ListPipelineVersions": lambda aws: {"PipelineName": versions(aws)},
+    "ListMonitoringExecutions": lambda aws: {"MonitoringScheduleName": monitored(aws)},
+    "ListTrainingJobsForHyperParameterTuningJob": lambda aws: {
+        "HyperParameterTuningJobName": tuned(aws)
+    },
+    "ListHyperParameterTuningJobs": lambda aws: store(
+        aws, "HyperParameterTuningJob", HyperParameterTuningJobConfig=TUNING
+    ),
 }
 
 
-def store(aws: Aws, kind: str) -> dict[str, str]:
+def store(aws: Aws, kind: str, count: int = COUNT, **fields: Any) -> dict[str, str]:
     """Store resources of a kind as they are after their creation."""
     table = KINDS[kind]
-    for number in range(COUNT):
+    for number in range(count):
         name = f"name{number}"
         arn = aws.service.arn(kind, name)
-        body: dict[str, Any] = {table.name_member: name, table.arn_member: arn}
+        body: dict[str, Any] = {**fields, table.name_member: name, table.arn_member: arn}
         # Some were made at one instant, as happens; these must neither be lost nor come twice.
-        body["CreationTime"] = 1_800_000_000.0 + number // 2
+        body["CreationTime"] = MOMENT + number // 2
         if table.status_member:
             body[table.status_member] = "Completed"
         aws.service.store.insert(kind, name, arn, body)
