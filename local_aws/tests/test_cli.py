@@ -25,7 +25,7 @@ from conftest import processing_request, until
 from local_aws.containers import kill_orphan, start_time
 from local_aws.images import Image, Images
 
-COMMANDS = ("start", "stop", "status", "reset", "logs", "operations")
+COMMANDS = ("start", "stop", "status", "reset", "logs", "interrupt", "operations")
 
 
 @pytest.fixture

@@ -186,6 +186,7 @@ LISTED: dict[str, Callable[[Aws], dict[str, str]]] = {
     "ListPipelineExecutions": lambda aws: {"PipelineName": executions(aws, COUNT) and "p"},
     "ListPipelineExecutionSteps": lambda aws: {"PipelineExecutionArn": executions(aws, 1)},
     "ListPipelineParametersForExecution": lambda aws: {"PipelineExecutionArn": executions(aws, 1)},
+    "Search": lambda aws: store(aws, "ModelPackageGroup") | {"Resource": "ModelPackageGroup"},
     "ListPipelineVersions": lambda aws: {"PipelineName": versions(aws)},
     "ListMonitoringExecutions": lambda aws: {"MonitoringScheduleName": monitored(aws)},
     "ListTrainingJobsForHyperParameterTuningJob": lambda aws: {
