@@ -23,6 +23,7 @@ def test_operators(tmp_path: Path) -> None:
         "processed": "['Completed', 'Completed']",
         "trained": "Completed",
         "failed": "True",
+        "tuned": "Completed",
         "transformed": "['3.0', '7.0', '3.0', '7.0', '3.0', '7.0']",
         "served": "again b'3.0\\n'",
         "registered": "model-package/group/1",

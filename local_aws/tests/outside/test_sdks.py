@@ -17,6 +17,7 @@ def test_version_2(tmp_path: Path) -> None:
     assert told == {
         "processed": "['1,2', '3,4', '1,2', '3,4', '1,2', '3,4']",
         "trained": "Completed 6.0",
+        "tuned": "[6.0, 6.0, 6.0] toy",
         "predicted": "[['3.0'], ['7.0']]",
         "endpoints": "[]",
         "transformed": "['3.0', '7.0', '3.0', '7.0', '3.0', '7.0']",

@@ -16,6 +16,7 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerStartPipelineOperator,
     SageMakerTrainingOperator,
     SageMakerTransformOperator,
+    SageMakerTuningOperator,
 )
 from airflow.providers.amazon.aws.utils.sagemaker import ApprovalStatus
 
@@ -98,6 +99,30 @@ try:
 except Exception as error:
     told = "FileNotFoundError" in str(error) and "exit code: 1" in str(error)
     print("TOLD failed:", told or error)
+
+definition = {
+    key: value
+    for key, value in training.items()
+    if key not in ("TrainingJobName", "AlgorithmSpecification")
+}
+algorithm = {"TrainingImage": image, "TrainingInputMode": "File"}
+metric = {"Name": "rows", "Regex": "rows=([0-9]+);"}
+depth = {"Name": "depth", "MinValue": "1", "MaxValue": "9"}
+tuning = {
+    "HyperParameterTuningJobName": "tune",
+    "HyperParameterTuningJobConfig": {
+        "Strategy": "Random",
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "rows"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2},
+        "ParameterRanges": {"IntegerParameterRanges": [depth]},
+    },
+    "TrainingJobDefinition": {
+        **definition,
+        "AlgorithmSpecification": {**algorithm, "MetricDefinitions": [metric]},
+    },
+}
+tuned = run(SageMakerTuningOperator, "tune", tuning, **at_once)["Tuning"]
+print("TOLD tuned:", tuned["HyperParameterTuningJobStatus"])
 
 model = {
     "ModelName": "model",

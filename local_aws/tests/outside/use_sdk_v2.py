@@ -11,6 +11,7 @@ from sagemaker.model import Model
 from sagemaker.predictor import Predictor
 from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
 from sagemaker.serializers import CSVSerializer
+from sagemaker.tuner import HyperparameterTuner, IntegerParameter
 
 image, role = sys.argv[1:]
 bucket = "sdk-v2"
@@ -44,6 +45,19 @@ estimator = Estimator(
 estimator.fit({"train": TrainingInput(f"s3://{bucket}/rows")})
 job = session.describe_training_job(estimator.latest_training_job.name)
 print("TOLD trained:", job["TrainingJobStatus"], job["FinalMetricDataList"][0]["Value"])
+
+tuner = HyperparameterTuner(
+    estimator,
+    "rows",
+    {"depth": IntegerParameter(1, 9)},
+    estimator.metric_definitions,
+    strategy="Random",
+    max_jobs=3,
+    max_parallel_jobs=2,
+)
+tuner.fit({"train": TrainingInput(f"s3://{bucket}/rows")})
+tuned = tuner.analytics().dataframe()
+print("TOLD tuned:", sorted(tuned["FinalObjectiveValue"]), tuner.best_training_job()[:3])
 
 model = Model(image, estimator.model_data, role, predictor_cls=Predictor, sagemaker_session=session)
 predictor = model.deploy(1, "ml.m5.large")
