@@ -32,8 +32,10 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true", **variables}
 
 
-def run(argv: list[str], env: dict[str, str], *, status: int = 0, seconds: float = 300) -> str:
-    """Run a program; return its standard output.
+def run(
+    argv: list[str], env: dict[str, str], *, status: int = 0, seconds: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a program; return what it has printed.
 
     Raises:
         AssertionError: It ended with another status, or not in time.
@@ -42,4 +44,4 @@ def run(argv: list[str], env: dict[str, str], *, status: int = 0, seconds: float
         argv, env=env, capture_output=True, text=True, check=False, timeout=seconds
     )
     assert done.returncode == status, f"{argv}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+    return done

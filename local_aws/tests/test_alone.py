@@ -18,6 +18,7 @@ from conftest import REGION, ROLE, free_port, training_request, until
 from model_server import SERVER, SERVER_IMAGE
 from others_tools import environment, tool
 
+from local_aws import ecr
 from local_aws.alone import MetricsFile
 from local_aws.images import Image, Images
 from local_aws.sagemaker.protocol import ApiError
@@ -220,3 +221,12 @@ def test_wrong_endpoints_are_named(tmp_path: Path, arguments: list[str], told: s
 def test_alarms_need_a_cloudwatch(tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="without CloudWatch's describe_alarms"):
         MetricsFile(tmp_path / "metrics.jsonl").describe_alarms(AlarmNames=["a"])
+
+
+def test_images_are_pushed_without_a_registry() -> None:
+    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"
+    ecr.put_image(uri, {}, {"AWS_ENDPOINT_URL_SAGEMAKER": "http://127.0.0.1:9"})
+    # Nor is one missed that somebody names.
+    named = {"AWS_ENDPOINT_URL_SAGEMAKER": "x", "AWS_ENDPOINT_URL_ECR": "http://127.0.0.1:9"}
+    with pytest.raises(ecr.PushError, match=r"127\.0\.0\.1:9"):
+        ecr.put_image(uri, {}, named)

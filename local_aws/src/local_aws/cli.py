@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ _INTERRUPT_SECONDS, _INTERRUPT_ATTEMPTS = 0.1, 30
 _ISOLATIONS = ("auto", "namespace", "bubblewrap", "environment")
 _URL = re.compile(r"https?://[^/?#\s]+/?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_COMMAND = "COMMAND [OPTION ...]"
 _EPILOG = """exit status: 0 done, 1 failed, 2 wrong arguments, 3 not running (status only)
 
   eval "$(local-aws start)"     start it and point this shell at it
@@ -58,7 +60,8 @@ def environment(record: Record, data_dir: Path) -> dict[str, str]:
     url = _endpoint_url(record)
     endpoints = {"": url}
     if record.endpoints:
-        endpoints = {"_SAGEMAKER": url, "_SAGEMAKER_RUNTIME": url}
+        ours = ("SAGEMAKER", "SAGEMAKER_RUNTIME", "APPLICATION_AUTO_SCALING")
+        endpoints = {f"_{name}": url for name in ours}
         endpoints |= {f"_{NEIGHBOURS[name]}": url for name, url in record.endpoints.items()}
     # Any credentials do for us; others may ask for the user's own.
     own = record.endpoints and "AWS_ACCESS_KEY_ID" in os.environ
@@ -147,6 +150,13 @@ def _logs(given: argparse.Namespace) -> int:
     os.execvp("tail", ["tail", "-n", "+1", *follow, *found])  # noqa: S606 - no shell is wanted
 
 
+def _operations(given: argparse.Namespace) -> int:
+    # Imported here only: the other commands are not to wait for botocore.
+    catalogue = importlib.import_module("local_aws.catalogue")
+    print(catalogue.markdown() if given.markdown else catalogue.text(), end="")
+    return 0
+
+
 def _serve(given: argparse.Namespace) -> int:
     settings = Settings(
         data_dir=given.data_dir,
@@ -220,11 +230,13 @@ def _endpoint_url(record: Record) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local-aws",
+        usage=f"local-aws [-h] {_COMMAND}",
         description="A local AWS in which SageMaker jobs, pipelines and endpoints really run.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    # As long as this, it makes room for the longest command before the texts.
+    commands = parser.add_subparsers(prog="local-aws", metavar=_COMMAND, required=True)
 
     start = _command(commands, "start", _start, "start it, and return once it answers")
     _add_settings(start)
@@ -245,6 +257,10 @@ def _parser() -> argparse.ArgumentParser:
         commands, "interrupt", _interrupt, "take the instances of a spot training job away"
     )
     interrupt.add_argument("name", metavar="NAME", help="name of a training job that runs")
+    told = "list SageMaker's operations, and what of each is not as on AWS"
+    operations = commands.add_parser("operations", help=told, description=f"L{told[1:]}.")
+    operations.set_defaults(run=_operations)
+    operations.add_argument("--markdown", action="store_true", help="as the table in the README")
 
     # What `start` runs in the background. Without a help text it is not listed.
     serve = _command(commands, "serve", _serve, None)

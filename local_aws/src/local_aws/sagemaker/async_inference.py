@@ -28,7 +28,7 @@ _DEFAULT_TIMEOUT = 900
 
 
 def accept(request: Request) -> Response:
-    """Answers InvokeEndpointAsync once the request is stored; a later end of the process keeps it.
+    """Answers once the request is on disk; the model gets it when it is its turn.
 
     Raises:
         RuntimeFault: ValidationError, when the request cannot be taken.

@@ -89,7 +89,7 @@ def handle(service: Service, target: str, body: bytes) -> tuple[int, bytes]:
 def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
     if operation not in _model().operation_names:
         raise ApiError("UnknownOperationException", f"There is no operation {operation!r}")
-    if operation not in _OPERATIONS:
+    if operation not in OPERATIONS:
         text = f"The local AWS does not know Application Auto Scaling's {operation}"
         raise ApiError("NotImplemented", text, 501)
     shapes = _model().operation_model(operation)
@@ -101,7 +101,7 @@ def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
     dimension = request.get("ScalableDimension", autoscaler.DIMENSION)
     if dimension != autoscaler.DIMENSION:
         _refuse(f"The local AWS scales {autoscaler.DIMENSION} only, not {dimension}")
-    return shape_structure(shapes.output_shape, _OPERATIONS[operation](service, request))
+    return shape_structure(shapes.output_shape, OPERATIONS[operation](service, request))
 
 
 @on_resume
@@ -112,6 +112,7 @@ def resume(service: Service) -> None:
 
 
 def _register_target(service: Service, request: Request) -> dict[str, Any]:
+    """Stores the least and greatest count of a variant's instances, and keeps it within them."""
     resource = request["ResourceId"]
     _check_resource(service, resource)
     with service.store.transaction():
@@ -140,6 +141,7 @@ def _register_target(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _deregister_target(service: Service, request: Request) -> dict[str, Any]:
+    """Forgets a target, its policies and their alarms."""
     resource = request["ResourceId"]
     _target(service, resource)
     for policy in service.store.list(autoscaler.POLICY_KIND, ResourceId=resource):
@@ -149,6 +151,7 @@ def _deregister_target(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _describe_targets(service: Service, request: Request) -> dict[str, Any]:
+    """Lists targets by resource."""
     wanted = request.get("ResourceIds")
     targets = [
         target
@@ -159,6 +162,7 @@ def _describe_targets(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _put_policy(service: Service, request: Request) -> dict[str, Any]:
+    """Stores a policy; target tracking makes its alarms."""
     resource, name = request["ResourceId"], request["PolicyName"]
     _target(service, resource)
     kind = request.get("PolicyType", "StepScaling")
@@ -193,6 +197,7 @@ def _put_policy(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _delete_policy(service: Service, request: Request) -> dict[str, Any]:
+    """Forgets a policy and its alarms."""
     key = f"{request['ResourceId']}/{request['PolicyName']}"
     policy = service.store.get(autoscaler.POLICY_KIND, key)
     if policy is None:
@@ -207,6 +212,7 @@ def _delete_policy(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _describe_policies(service: Service, request: Request) -> dict[str, Any]:
+    """Lists policies by resource and name."""
     names, resource = request.get("PolicyNames"), request.get("ResourceId")
     policies = [
         policy
@@ -218,6 +224,7 @@ def _describe_policies(service: Service, request: Request) -> dict[str, Any]:
 
 
 def _describe_activities(service: Service, request: Request) -> dict[str, Any]:
+    """Lists what was scaled, and why."""
     resource = request.get("ResourceId")
     activities = [
         activity
@@ -227,7 +234,7 @@ def _describe_activities(service: Service, request: Request) -> dict[str, Any]:
     return {"ScalingActivities": activities}
 
 
-_OPERATIONS: Mapping[str, Callable[[Service, Request], dict[str, Any]]] = {
+OPERATIONS: Mapping[str, Callable[[Service, Request], dict[str, Any]]] = {
     "RegisterScalableTarget": _register_target,
     "DeregisterScalableTarget": _deregister_target,
     "DescribeScalableTargets": _describe_targets,
@@ -236,6 +243,15 @@ _OPERATIONS: Mapping[str, Callable[[Service, Request], dict[str, Any]]] = {
     "DescribeScalingPolicies": _describe_policies,
     "DescribeScalingActivities": _describe_activities,
 }
+"""What answers, by the operation's name."""
+
+DIFFERENCES = {
+    "RegisterScalableTarget": "instances of endpoints' variants only; no scheduled actions",
+    "PutScalingPolicy": (
+        "no metric math, and of predefined metrics SageMakerVariantInvocationsPerInstance only"
+    ),
+}
+"""What is not as on AWS, as the README tells it."""
 
 
 def _check_resource(service: Service, resource: str) -> None:

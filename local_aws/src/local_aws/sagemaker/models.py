@@ -25,8 +25,14 @@ declare(
 )
 
 
-@operation("CreateModel")
+@operation(
+    "CreateModel",
+    differs=(
+        "models of several containers and multi-model ones are stored, but no endpoint runs them"
+    ),
+)
 def _create_model(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Stores a model of containers that each have an image or a model package."""
     if ("PrimaryContainer" in request) == ("Containers" in request):
         raise ApiError(
             "ValidationException", "Give one of PrimaryContainer and Containers, and only one"
@@ -41,8 +47,12 @@ def _create_model(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     return create(service, _MODEL, request)
 
 
-@operation("CreateEndpointConfig")
+@operation(
+    "CreateEndpointConfig",
+    differs="instance types, KMS keys and networks are stored only",
+)
 def _create_endpoint_config(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Stores variants, and what serverless, asynchronous and captured endpoints need."""
     for variant in request["ProductionVariants"]:
         if "ModelName" in variant:
             require(service, _MODEL, variant["ModelName"])

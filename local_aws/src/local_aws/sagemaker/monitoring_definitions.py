@@ -26,6 +26,11 @@ TYPES = {
 }
 """The MonitoringTypes, and what stands before the names in the ARNs of their job definitions."""
 
+_OURS = "the analyzer is ours, not Deequ on Spark; no scripts before and after it"
+_NONE = "refused unless an image of SageMaker Clarify is pushed: there is no stand-in"
+_DIFFERS = {"DataQuality": _OURS, "ModelQuality": _OURS, "ModelBias": _NONE}
+_DIFFERS["ModelExplainability"] = _NONE
+
 _PROCESSING = "/opt/ml/processing"
 
 
@@ -189,8 +194,9 @@ def _declare(kind: str, arn_path: str) -> None:
         "Delete",
     )
 
-    @operation(f"Create{name}")
+    @operation(f"Create{name}", differs=_DIFFERS.get(kind, ""))
     def create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        """Stores what is to be monitored, with what and against which baseline."""
         monitor = of_definition(kind, request)
         check(service, monitor)
         return resources.create(
@@ -204,6 +210,7 @@ def _declare(kind: str, arn_path: str) -> None:
 
     @operation(f"List{name}s")
     def list_(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        """Filters by endpoint, name and time, sorts and pages."""
         wanted = request.get("EndpointName")
         return resources.list_resources(
             service, name, request, lambda body: wanted in (None, body.get("EndpointName"))

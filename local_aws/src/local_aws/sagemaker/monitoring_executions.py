@@ -162,6 +162,7 @@ def wanted(body: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
 
 @operation("ListMonitoringExecutions")
 def _list(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Filters by schedule, endpoint, definition, type, status and time, sorts and pages."""
     names = {"MonitoringScheduleName": request.get("MonitoringScheduleName")}
     status = request.get("StatusEquals")
     found = [

@@ -46,8 +46,12 @@ resources.declare(
 )
 
 
-@operation("CreateMonitoringSchedule")
+@operation(
+    "CreateMonitoringSchedule",
+    differs="executions start within seconds of their hour",
+)
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Stores a schedule, which starts executions by its cron expression or at once."""
     fields = _fields(service, request)
     with service.store.transaction():
         body = resources.create(
@@ -58,6 +62,7 @@ def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 @operation("UpdateMonitoringSchedule")
 def _update(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Replaces what is monitored and when."""
     name = request["MonitoringScheduleName"]
     with service.store.transaction():
         resources.require(service, SCHEDULE, name)
@@ -123,6 +128,7 @@ def _first_due(expression: str) -> float | None:
 
 @operation("DescribeMonitoringSchedule")
 def _describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Returns a schedule with its last execution."""
     body = resources.require(service, SCHEDULE, request["MonitoringScheduleName"])
     last = monitoring_executions.last_of(service, body["MonitoringScheduleName"])
     return {**body, "LastMonitoringExecutionSummary": last}
@@ -130,6 +136,7 @@ def _describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 @operation("ListMonitoringSchedules")
 def _list(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Filters by endpoint, definition, type, status, name and time, sorts and pages."""
     return resources.list_resources(
         service, SCHEDULE, request, lambda body: monitoring_executions.wanted(body, request)
     )
@@ -137,6 +144,7 @@ def _list(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 @operation("StartMonitoringSchedule")
 def _start(service: Service, request: dict[str, Any]) -> None:
+    """Lets a stopped schedule go on."""
     with service.store.transaction():
         body = resources.require(service, SCHEDULE, request["MonitoringScheduleName"])
         timing = body["MonitoringScheduleConfig"]["ScheduleConfig"]
@@ -146,6 +154,7 @@ def _start(service: Service, request: dict[str, Any]) -> None:
 
 @operation("StopMonitoringSchedule")
 def _stop(service: Service, request: dict[str, Any]) -> None:
+    """Starts no further execution; one that runs goes on."""
     name = request["MonitoringScheduleName"]
     with service.store.transaction():
         resources.require(service, SCHEDULE, name)
@@ -154,6 +163,7 @@ def _stop(service: Service, request: dict[str, Any]) -> None:
 
 @operation("DeleteMonitoringSchedule")
 def _delete(service: Service, request: dict[str, Any]) -> None:
+    """Forgets a schedule, and stops its execution."""
     resources.delete(service, SCHEDULE, request["MonitoringScheduleName"])
     monitoring_executions.stop_of(service, request["MonitoringScheduleName"])
 

@@ -88,7 +88,10 @@ def _delete_group(service: Service, request: dict[str, Any]) -> None:
         resources.delete(service, _GROUP, group["ModelPackageGroupArn"])
 
 
-@operation("CreateModelPackage")
+@operation(
+    "CreateModelPackage",
+    differs="it is `Completed` at once, for nothing is scanned or validated",
+)
 def _create_package(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Registers a new version of a group, or a package without versions."""
     if ("ModelPackageGroupName" in request) == ("ModelPackageName" in request):

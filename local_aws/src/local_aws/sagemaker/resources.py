@@ -247,6 +247,7 @@ def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 @operation("AddTags")
 def _add_tags(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Adds or replaces tags of a resource, 50 at most."""
     arn = request["ResourceArn"]
     with service.store.transaction():
         _require_arn(service, arn)
@@ -257,6 +258,7 @@ def _add_tags(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 @operation("ListTags")
 def _list_tags(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+    """Lists the tags of a resource, in pages."""
     _require_arn(service, request["ResourceArn"])
     tags = _tag_list(tags_of(service, request["ResourceArn"]))
     request.setdefault("MaxResults", _MAX_TAGS)
@@ -265,6 +267,7 @@ def _list_tags(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 @operation("DeleteTags")
 def _delete_tags(service: Service, request: dict[str, Any]) -> None:
+    """Removes tags of a resource by their keys."""
     arn = request["ResourceArn"]
     with service.store.transaction():
         _require_arn(service, arn)
@@ -294,24 +297,28 @@ def declare(kind: Kind, *verbs: str) -> None:
 def _plain_create(kind: Kind) -> None:
     @operation(f"Create{kind.name}")
     def create_(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        """Stores it with its tags."""
         return create(service, kind.name, request)
 
 
 def _plain_describe(kind: Kind) -> None:
     @operation(f"Describe{kind.name}")
     def describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        """Returns what was given, and its state."""
         return require(service, kind.name, request[kind.name_member])
 
 
 def _plain_list(kind: Kind) -> None:
     @operation(f"List{kind.name}s")
     def list_(service: Service, request: dict[str, Any]) -> dict[str, Any]:
+        """Filters, sorts and pages."""
         return list_resources(service, kind.name, request)
 
 
 def _plain_delete(kind: Kind) -> None:
     @operation(f"Delete{kind.name}")
     def delete_(service: Service, request: dict[str, Any]) -> None:
+        """Forgets it, and its tags."""
         delete(service, kind.name, request[kind.name_member])
 
 

@@ -37,7 +37,7 @@ from local_aws.sagemaker.variant import Unavailable, Variant
 if TYPE_CHECKING:
     from local_aws.sagemaker.service import Service
 
-__all__ = ["MAX_BODY", "Response", "invoke"]
+__all__ = ["MAX_BODY", "OPERATIONS", "Response", "invoke"]
 
 MAX_BODY = 6_291_456
 """Bytes of a real-time request (runtime model, shape BodyBlob)."""
@@ -76,24 +76,24 @@ def invoke(
         Status, headers and body.
     """
     match = _PATH.fullmatch(urlsplit(path).path)
-    operations = {"invocations": _invoke, "async-invocations": async_inference.accept}
     try:
         if match is None or method != "POST":
             raise RuntimeFault(404, "UnknownOperationException", f"No operation at {method} {path}")
-        if match["operation"] not in operations:
+        if match["operation"] not in OPERATIONS:
             message = (
-                f"The local AWS does not know {match['operation']}, only {' and '.join(operations)}"
+                f"The local AWS does not know {match['operation']}, only {' and '.join(OPERATIONS)}"
             )
             raise RuntimeFault(501, "NotImplemented", message)
         lower = {name.lower(): value for name, value in headers.items()}
         endpoint = unquote(match["endpoint"])
         request = Request(service, endpoint, lower, body, datetime.now(UTC))
-        return operations[match["operation"]](request)
+        return OPERATIONS[match["operation"]](request)
     except RuntimeFault as error:
         return error.response
 
 
 def _invoke(request: Request) -> Response:
+    """Answers with what the model server answers, within a minute; both sides may be captured."""
     check_headers("InvokeEndpoint", request.headers)
     if len(request.body) > MAX_BODY:
         raise RuntimeFault(413, None, f"HTTP content length exceeded {MAX_BODY} bytes.")
@@ -122,6 +122,10 @@ def _invoke(request: Request) -> Response:
     }
     answer |= {name: response.headers[name] for name in _RETURNED if name in response.headers}
     return 200, answer, response.data
+
+
+OPERATIONS = {"invocations": _invoke, "async-invocations": async_inference.accept}
+"""What answers, by the last part of the path."""
 
 
 def _choose(request: Request, fleet: Fleet) -> Variant:

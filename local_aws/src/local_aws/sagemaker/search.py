@@ -57,7 +57,9 @@ def search(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     shape = _record(kind)
     expression = request.get("SearchExpression", {})
     _check(shape, expression)
-    sort_by = request.get("SortBy", "LastModifiedTime")
+    # Groups of model packages are never modified.
+    default = "LastModifiedTime" if "LastModifiedTime" in shape.members else "CreationTime"
+    sort_by = request.get("SortBy", default)
     numeric = _last(shape, sort_by).type_name in _NUMBERS
     found = []
     if request.get("CrossAccountFilterOption") != "CrossAccount":

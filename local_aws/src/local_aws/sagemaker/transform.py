@@ -219,9 +219,13 @@ def _execution_parameters(answer: bytes) -> dict[str, Any]:
     return parameters
 
 
-@operation("CreateTransformJob")
+@operation(
+    "CreateTransformJob",
+    differs="no RecordIO and TFRecord, and no chunked requests; instance types are stored only",
+)
 def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     # InstanceCount may be any: instances share the files out, and the outputs are the same.
+    """Sends files of S3 to a model server, whole or in records, and stores its answers."""
     source = request["TransformInput"]["DataSource"]["S3DataSource"]
     if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
         raise ApiError(
@@ -262,6 +266,7 @@ def _check_payload(request: Mapping[str, Any]) -> None:
 
 @operation("StopTransformJob")
 def _stop(service: Service, request: dict[str, Any]) -> None:
+    """Ends the model server, and the job with it."""
     jobs.stop_job(service, _KIND, request["TransformJobName"])
 
 
