@@ -75,6 +75,8 @@ def answers() -> dict[str, str]:
         # Cookiecutter takes a list that a program gives for choices, and the first for the answer.
         given = GIVEN.get(name)
         asked[name] = given if isinstance(given, list) else f"[{asked[name].strip('[] ')}]"
+    for name in COOKIECUTTER["_recommended"]:
+        asked[name] = asked[name].partition(":")[0]  # behind it the choice says why
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in asked.items()

@@ -52,6 +52,10 @@ OPPOSITES: list[Answers] = [
 ]
 
 
+# Their answers are recorded and recommend another one, but bring no files.
+RECOMMENDING = ("traffic", "max_payload_mb")
+
+
 @cache
 def document() -> dict[str, Any]:
     """All that copier.yml holds."""
@@ -59,6 +63,7 @@ def document() -> dict[str, Any]:
     return found
 
 
+@cache
 def questions() -> dict[str, Any]:
     """The questions of copier.yml that are asked or recorded."""
     return {
@@ -77,6 +82,11 @@ def defaults() -> Answers:
             default = question["default"]
             found[name] = Template(default).render(found) if isinstance(default, str) else default
     return found
+
+
+def worked_out(name: str, **answers: str) -> str:
+    """What a question that is not asked gives, with answers other than the defaults."""
+    return str(Template(document()[name]["default"]).render(defaults() | answers))
 
 
 def offered(question: dict[str, Any]) -> list[str]:
@@ -98,9 +108,14 @@ def options(question: dict[str, Any]) -> list[Any]:
     return [list(c) for c in chain.from_iterable(combinations(values, size) for size in sizes)]
 
 
+@cache
 def choices() -> dict[str, list[Any]]:
-    """Every answer to each of the questions with choices."""
-    return {name: options(q) for name, q in questions().items() if "choices" in q}
+    """Every answer to each of the questions with choices that bring files."""
+    return {
+        name: options(question)
+        for name, question in questions().items()
+        if "choices" in question and name not in RECOMMENDING
+    }
 
 
 def possible(answers: Answers) -> bool:

@@ -84,7 +84,7 @@ def test_questions_are_copiers() -> None:
     ("change", "message"),
     [
         ({"default": "{{ project_name | regex_replace('a', 'b') }}"}, "No filter named"),
-        ({"choices": {"One": "one"}, "default": "{{ 'one' }}"}, "must be one of its choices"),
+        ({"choices": {"One": "one"}, "default": "two"}, "must be one of its choices"),
     ],
 )
 def test_default_that_cookiecutter_cannot_render_is_refused(
@@ -149,9 +149,35 @@ def test_bad_answer_is_refused(
     given = typed({question: answer})[question]
     refused = run(tmp_path, "--no-input", source, f"{question}={given}")
     assert refused.returncode
-    if isinstance(ASKED[question], list):
+    if isinstance(ASKED[question], list) and given not in ASKED[question]:
         message = f"{answer} provided for choice variable {question}"
     assert message.replace("\\", "") in refused.stderr
+    assert left(tmp_path) == []
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"traffic": "scheduled"},
+        {"traffic": "intermittent", "max_payload_mb": "20"},
+        {"traffic": "scheduled", "inference_mode": "realtime"},
+    ],
+)
+def test_recommended_mode_is_copiers(
+    cookies: Cookies, rendered: Render, source: Path, answers: matrix.Answers
+) -> None:
+    baked = cookies.bake(extra_context=typed(answers), template=str(source))
+    assert baked.exception is None
+    assert template.contents(baked.project_path) == template.contents(rendered(answers))
+
+
+@pytest.mark.wide
+def test_mode_that_cannot_work_is_refused(source: Path, tmp_path: Path) -> None:
+    answers = ["inference_mode=realtime", "max_payload_mb=20"]
+    refused = run(tmp_path, "--no-input", source, *answers)
+    assert refused.returncode
+    assert "takes requests of up to 6 MB, not 20: choose batch" in refused.stderr
     assert left(tmp_path) == []
 
 
@@ -166,18 +192,27 @@ def test_list_of_a_program_is_taken(cookies: Cookies, source: Path) -> None:
 
 @pytest.mark.wide
 def test_prompts_show_the_help_and_take_what_is_typed(source: Path, tmp_path: Path) -> None:
-    answers = {"project_name": "Who's {{ leaving }}?", "problem_type": "3", "triggers": "drift"}
+    answers = {
+        "project_name": "Who's {{ leaving }}?",
+        "problem_type": "3",
+        "triggers": "drift",
+        "traffic": "4",
+        "max_payload_mb": "20",
+    }
     lines = [answers.get(name, "") for name in ASKED if name in ANSWERED]
     shown = run(tmp_path, source, typed="\n".join([*lines, ""]))
     assert shown.returncode == 0, shown.stderr
     for question in matrix.questions().values():
         if question.get("ask", True):
-            texts = [question["help"], *question.get("choices", {})]
+            help_ = question["help"].replace(door.HINT, "")
+            texts = [help_, *question.get("choices", {})]
             assert not [text for text in texts if plain(text) not in plain(shown.stdout)]
     recorded = yaml.safe_load((tmp_path / "who-s-leaving" / ".copier-answers.yml").read_text())
     assert recorded["project_name"] == "Who's {{ leaving }}?"
     assert recorded["problem_type"] == "regression"
     assert recorded["triggers"] == ["drift"]
+    assert plain("1 - batch: recommended is batch transform") in plain(shown.stdout)
+    assert recorded["inference_mode"] == "batch"
     assert "uv run poe local" in shown.stderr
 
 
@@ -227,11 +262,11 @@ def test_question_newer_than_the_newest_release_is_named(repository: Path, tmp_p
     template.run(["git", "clone", "--quiet", repository, clone], tmp_path)
     template.run(["git", "tag", "v0.1.0"], clone)
     asked = json.loads((clone / "cookiecutter.json").read_text())
-    (clone / "cookiecutter.json").write_text(json.dumps({"traffic": "steady"} | asked))
-    template.commit(clone, "Ask for the traffic")
+    (clone / "cookiecutter.json").write_text(json.dumps({"latency": "high"} | asked))
+    template.commit(clone, "Ask for the latency")
     refused = run(tmp_path, "--no-input", "kakehashi")
     assert refused.returncode
-    assert "The newest release of the template does not ask for traffic yet" in refused.stderr
+    assert "The newest release of the template does not ask for latency yet" in refused.stderr
     assert left(tmp_path) == ["kakehashi"]
 
 

@@ -43,16 +43,8 @@ def samples(questionnaire: str) -> Iterator[matrix.Answers]:
 
 
 def answered(questionnaire: str, project: Path, answers: matrix.Answers) -> matrix.Answers:
-    """What a project records that answers a questionnaire, with its earlier answers if it has any.
-
-    The template is nothing but the questionnaire, which takes a hundredth of the time.
-    """
-    stub = project.with_name("stub")
-    file = stub / "template" / ".copier-answers.yml.jinja"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text((template.ROOT / "template" / file.name).read_text())
-    (stub / versions.QUESTIONS).write_text(questionnaire)
-    template.render(stub, project, answers)
+    """What a project records of answers to a questionnaire, with its earlier ones if it has any."""
+    template.render(template.stub(project.with_name("stub"), questionnaire), project, answers)
     return versions.answers_of(project)
 
 

@@ -1,14 +1,18 @@
 """The questions: their defaults work, and a bad answer is refused with the way to mend it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
+from jinja2 import Template
 
 from tests import matrix, template
+from tests.conftest import Render
 
 COPIER = Path(sys.executable).with_name("copier")
 
@@ -33,6 +37,13 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("notification_email", "ml-team", "Give one address such as ml-team@example.com"),
     ("notification_email", "a@example.com, b@example.com", "Give one address"),
     ("problem_type", "clustering", "is not in \\['binary_classification', 'multiclass"),
+    ("traffic", "rush_hour", "is not in \\['steady', 'intermittent', 'bursts', 'scheduled'"),
+    ("max_payload_mb", "0", "Give the MB of one request as a number above 0"),
+    ("max_payload_mb", "-1", "a number above 0"),
+    ("max_payload_mb", "a lot", "for example: 0.1, 1 or 20"),
+    ("max_payload_mb", "nan", "a number above 0"),
+    ("inference_mode", "serverless", "does not offer serverless endpoints yet; a real-time"),
+    ("inference_mode", "async", "does not offer asynchronous endpoints yet; a real-time"),
     ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'batch'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
@@ -62,6 +73,113 @@ def test_command_line_refuses_and_leaves_nothing(source: Path, tmp_path: Path) -
     assert result.returncode
     assert result.stderr.rstrip().endswith("with a letter first, for example: flight-delays")
     assert list(tmp_path.iterdir()) == []
+
+
+# What is answered to traffic and max_payload_mb, the mode that would be best, and what is offered.
+RECOMMENDED = [
+    ("steady", "1", "realtime", "realtime"),
+    ("steady", "6", "realtime", "realtime"),
+    ("steady", "6.01", "async", "batch"),
+    ("intermittent", "4", "serverless", "realtime"),
+    ("intermittent", "4.01", "realtime", "realtime"),
+    ("intermittent", "20", "async", "batch"),
+    ("bursts", "0.1", "async", "realtime"),
+    ("bursts", "1024", "async", "batch"),
+    ("bursts", "1025", "batch", "batch"),
+    ("scheduled", "1", "batch", "batch"),
+    ("scheduled", "5000", "batch", "batch"),
+]
+SENTENCES = {
+    "realtime": "recommended is a real-time endpoint: requests of up to 6 MB",
+    "serverless": "best would be a serverless endpoint (requests of up to 4 MB",
+    "async": "best would be an asynchronous endpoint (requests of up to 1 GB",
+    "batch": "recommended is batch transform: data of any size",
+}
+INSTEAD = {"realtime": "a real-time endpoint", "batch": "batch transform"}
+
+
+@pytest.mark.parametrize(("traffic", "size", "best", "offered"), RECOMMENDED)
+def test_traffic_and_payload_recommend_a_mode(
+    tmp_path: Path, traffic: str, size: str, best: str, offered: str
+) -> None:
+    help_ = matrix.questions()["inference_mode"]["help"]
+    questionnaire = (template.ROOT / "copier.yml").read_text()
+    stub = template.stub(tmp_path / "stub", questionnaire, {"shown.txt.jinja": help_})
+    answers = {"traffic": traffic, "max_payload_mb": size}
+    project = template.render(stub, tmp_path / "project", answers)
+    shown = (project / "shown.txt").read_text()
+    recorded = answers_of(project)
+    assert (recorded["traffic"], recorded["max_payload_mb"]) == (traffic, size)
+    assert recorded["inference_mode"] == offered
+    shown = " ".join(shown.split())
+    assert SENTENCES[best] in shown
+    instead = f"does not offer yet: until then, {INSTEAD[offered]}"
+    assert (instead in shown) == (best != offered)
+
+
+def lines(text: str) -> list[str]:
+    """The lines in which a text is shown, with the answers that make the longest."""
+    answers = matrix.defaults() | {"max_payload_mb": "20.48"}
+    return [
+        line
+        for mode in SENTENCES
+        for instead in INSTEAD
+        for advice in [matrix.worked_out("advice", recommended_mode=mode, offered_mode=instead)]
+        for line in Template(text).render(answers | {"advice": advice}).splitlines()
+    ]
+
+
+def test_no_line_is_longer_than_a_terminals() -> None:
+    for name, question in matrix.questions().items():
+        assert not [line for line in lines(question["help"]) if len(line) > 77], name
+        for label, choice in question.get("choices", {}).items():
+            against = choice["validator"] if isinstance(choice, dict) else ""
+            shown = lines(f"{label} ({against})" if against else label)
+            assert not [line for line in shown if len(line) > 75], name
+
+
+def test_documentation_has_the_same_table(tmp_path: Path) -> None:
+    text = (template.ROOT / "docs" / "inference-modes.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`: .*?((?: \| [a-z-]+)+) \|$", text, re.MULTILINE)
+    assert [traffic for traffic, _ in rows] == matrix.offered(matrix.questions()["traffic"])
+    questionnaire = (template.ROOT / "copier.yml").read_text()
+    stub = template.stub(
+        tmp_path / "stub", questionnaire, {"best.txt.jinja": "{{ recommended_mode }}"}
+    )
+    names = {"realtime": "real-time", "async": "asynchronous"}
+    for traffic, cells in rows:
+        for size, told in zip(("4", "6", "1024", "1025"), cells.split(" | ")[1:], strict=True):
+            answers = {"traffic": traffic, "max_payload_mb": size}
+            project = template.render(stub, tmp_path / f"{traffic}-{size}", answers)
+            best = (project / "best.txt").read_text()
+            assert names.get(best, best) == told, f"{traffic}, {size} MB"
+
+
+@pytest.mark.parametrize("size", ["6.01", "50", "1025"])
+def test_realtime_that_cannot_work_is_refused(source: Path, tmp_path: Path, size: str) -> None:
+    answers = {"inference_mode": "realtime", "max_payload_mb": size}
+    later = "asynchronous endpoint would take it, which is not offered yet"
+    with pytest.raises(ValueError, match=f"up to 6 MB, not {size}: choose batch") as error:
+        template.render(source, tmp_path / "project", answers)
+    assert (later in str(error.value)) == (size != "1025")
+    assert not (tmp_path / "project").exists()
+
+
+def test_limit_of_realtime_is_awss_and_the_servers(source: Path) -> None:
+    runtime = boto3.client("sagemaker-runtime", region_name="us-east-1")
+    shape = runtime.meta.service_model.operation_model("InvokeEndpoint").input_shape
+    assert shape.members["Body"].metadata["max"] == 6 * 1024**2
+    server = (source / "template" / "src" / "usecase" / "serve_endpoint.py").read_text()
+    assert "MAX_BYTES = 6 * 1024**2" in server
+
+
+def test_what_only_recommends_brings_no_files(rendered: Render) -> None:
+    plain = template.contents(rendered({}))
+    for traffic in matrix.offered(matrix.questions()["traffic"]):
+        answers = {"traffic": traffic, "max_payload_mb": "0.5", "inference_mode": "realtime"}
+        found = template.contents(rendered(answers))
+        different = {name for name in found | plain if found.get(name) != plain.get(name)}
+        assert different == {".copier-answers.yml"}
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,21 @@ def test_changed_answer_can_be_changed_back(
     assert template.contents(project) == template.contents(start)
 
 
+def test_payload_that_the_mode_cannot_take_is_refused(history: Versions, tmp_path: Path) -> None:
+    project = history.committed(tmp_path / "project", "HEAD", {})
+    before = template.contents(project)
+    with pytest.raises(ValueError, match="takes requests of up to 6 MB, not 50: choose batch"):
+        versions.update(project, {"max_payload_mb": "50"})
+    assert template.contents(project) == before
+    versions.update(project, {"max_payload_mb": "50", "inference_mode": "batch"})
+    assert versions.answers_of(project)["inference_mode"] == "batch"
+    template.commit(project, "Predict in batches")
+    before = template.contents(project)
+    with pytest.raises(ValueError, match="not 50: choose batch"):
+        versions.update(project, {"inference_mode": "realtime"})
+    assert template.contents(project) == before
+
+
 @pytest.mark.parametrize("conflict", ["inline", "rej"])
 def test_conflict_where_both_changed_a_line_is_found(
     history: Versions, tmp_path: Path, conflict: Literal["inline", "rej"]

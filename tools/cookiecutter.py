@@ -4,6 +4,8 @@ What Cookiecutter has no means for:
 
 - several choices: they are written as a list, as in `copier copy --data monitors=[data_quality]`
 - a question that depends on another answer: it is always asked, and its prompt says when it counts
+- a default among choices that is worked out, and a help that tells why: both are one more choice,
+  `choice: why`, the first; the hook takes the choice
 - checking what is typed: Copier does it when the hook calls it
 
 Format: https://cookiecutter.readthedocs.io/en/stable/advanced/
@@ -24,6 +26,10 @@ FILE = ROOT / "cookiecutter.json"
 # What both Copier and Cookiecutter can render: no filter of an extension.
 JINJA = Environment(autoescape=False)  # noqa: S701  renders answers, not HTML
 
+# The question that is worked out to say what other answers recommend, and where a help says it.
+ADVICE = "advice"
+HINT = " From what you have said,\n{{ advice }}"
+
 Questions = dict[str, dict[str, Any]]
 
 
@@ -38,7 +44,8 @@ def cookiecutter_json() -> str:
         name: question for name, question in settings.items() if not name.startswith("_")
     }
     asked = {name: question for name, question in questions.items() if is_asked(question)}
-    used = names_used(asked, questions)
+    used = names_used(asked, questions) | {ADVICE} & questions.keys()
+    used |= names_used({name: questions[name] for name in used}, questions)
     context: dict[str, Any] = {
         name if name in asked else f"__{name}": variable(name, questions)
         for name in questions
@@ -46,11 +53,25 @@ def cookiecutter_json() -> str:
     }
     # The folder's name is rendered before the hook can refuse it: no `/` or `..` may be in it.
     context["__folder"] = "{{ (cookiecutter.project_slug | slugify) or 'project' }}"
+    context["_recommended"] = [name for name, one in asked.items() if is_worked_out(one)]
     context["_multiselect"] = [name for name, one in asked.items() if one.get("multiselect")]
     context["_conditional"] = [name for name, one in asked.items() if "when" in one]
     context["_min_copier_version"] = settings["_min_copier_version"]
     context["__prompts__"] = {name: prompt(question) for name, question in asked.items()}
     return json.dumps(context, ensure_ascii=False, indent=2) + "\n"
+
+
+def is_worked_out(question: Mapping[str, Any]) -> bool:
+    """Whether the default of a question with choices depends on other answers."""
+    return "choices" in question and "{" in str(question["default"])
+
+
+def offered(question: Mapping[str, Any]) -> dict[str, str]:
+    """The choices of a question by what is shown, those that Copier may refuse as well."""
+    return {
+        label: choice if isinstance(choice, str) else choice["value"]
+        for label, choice in question.get("choices", {}).items()
+    }
 
 
 def is_asked(question: Mapping[str, Any]) -> bool:
@@ -81,12 +102,24 @@ def variable(name: str, questions: Questions) -> bool | str | list[str]:
     if question.get("multiselect"):
         return "[" + ", ".join(default) + "]"
     if "choices" in question:
-        values = list(question["choices"].values())
+        values = list(offered(question).values())
+        if is_worked_out(question):
+            advice = renamed(f"{{{{ {ADVICE}.split() | join(' ') }}}}", questions)
+            return [f"{rendered(name, default, questions)}: {advice}", *values]
         if default not in values:
-            raise ValueError(f"{name}: {default!r} must be one of its choices, not Jinja")
+            raise ValueError(f"{name}: {default!r} must be one of its choices")
         return [default, *(value for value in values if value != default)]
     if isinstance(default, bool):
         return default
+    return rendered(name, default, questions)
+
+
+def rendered(name: str, default: object, questions: Questions) -> str:
+    """A default for Cookiecutter to render.
+
+    Raises:
+        ValueError: When it cannot.
+    """
     try:
         JINJA.from_string(str(default))
     except TemplateError as error:
@@ -113,12 +146,12 @@ def prompt(question: Mapping[str, Any]) -> str | dict[str, str]:
     Raises:
         ValueError: When the help has Jinja, which Cookiecutter would show as it is.
     """
-    text = " ".join(question["help"].split())
+    text = " ".join(question["help"].replace(HINT, "").split())
     if "{{" in text or "{%" in text:
         raise ValueError(f"{text}: Cookiecutter shows Jinja in a help as it is")
     if condition := question.get("when"):
         text += f" (counts only if {condition.strip('{} ')})"
-    labels = {value: escaped(label) for label, value in question.get("choices", {}).items()}
+    labels = {value: escaped(label) for label, value in offered(question).items()}
     if question.get("multiselect"):
         lines = [f"    [bold magenta]{value}[/] - {label}" for value, label in labels.items()]
         none = "" if "validator" in question else ", or \\[] for none"
