@@ -109,6 +109,7 @@ prepare = ProcessingStep(
 )
 
 points = prepare.properties.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri
+channels = [InputData(channel_name="train", data_source=points, content_type="text/csv")]
 trainer = ModelTrainer(
     training_image=image,
     compute=Compute(**ON_ONE),
@@ -116,9 +117,7 @@ trainer = ModelTrainer(
     sagemaker_session=session,
     hyperparameters={"scale": scale},
     output_data_config=OutputDataConfig(s3_output_path=f"s3://{bucket}/models"),
-    input_data_config=[
-        InputData(channel_name="train", data_source=points, content_type="text/csv")
-    ],
+    input_data_config=channels,
 )
 train = TrainingStep(name="Train", step_args=trainer.train())
 
@@ -130,7 +129,7 @@ tuner = HyperparameterTuner(
     strategy="Grid",
     max_parallel_jobs=3,
 )
-tune = TuningStep(name="Tune", step_args=tuner.tune(), cache_config=cache)
+tune = TuningStep(name="Tune", step_args=tuner.tune(inputs=channels), cache_config=cache)
 
 builder = ModelBuilder(
     s3_model_data_url=train.properties.ModelArtifacts.S3ModelArtifacts,
