@@ -57,6 +57,8 @@ def _check_condition(body: Mapping[str, Any]) -> None:
 def _check_comparison(condition: object) -> None:
     body = mapping(condition, "a condition")
     kind = body.get("Type")
+    if not isinstance(kind, str):
+        raise DefinitionError(f"Type of a condition must be a string, not {kind!r:.80}.")
     if kind == "Equals" or kind in ORDERINGS:
         missing = [member for member in ("LeftValue", "RightValue") if member not in body]
         if missing:
