@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import REGION, ROLE, Aws
+from conftest import REGION, ROLE, Aws, make_service
 from toy_pipelines import create, definition, fail, processing, start, steps_of, wait
 
 
@@ -249,3 +249,28 @@ def test_an_execution_is_renamed_and_described(aws: Aws) -> None:
     described = wait(aws, execution)
     assert described["PipelineExecutionDisplayName"] == "after"
     assert described["PipelineExecutionDescription"] == "text"
+
+
+def test_a_data_folder_from_before_versions_is_read(
+    aws: Aws, isolation: str, emulator_port: int
+) -> None:
+    create(aws, "old", fail("F"))
+    execution = start(aws, "old")
+    ended = wait(aws, execution)
+    store = aws.service.store
+    store.delete("PipelineVersion", f"{ended['PipelineArn']}/1")
+    store.update("Pipeline", "old", _Version=None)
+    store.update("PipelineExecution", execution, PipelineVersionId=None)
+    aws.service.close()
+    service = make_service(aws.folder, emulator_port, isolation, lambda *_: None)
+    try:
+        described = service.call("DescribePipeline", {"PipelineName": "old"})
+        assert described["PipelineDefinition"] == definition(fail("F"))
+        named = {"PipelineExecutionArn": execution}
+        told = service.call("DescribePipelineDefinitionForExecution", named)
+        assert told["PipelineDefinition"] == definition(fail("F"))
+        service.call("RetryPipelineExecution", {**named, "ClientRequestToken": "x" * 32})
+        again = {"PipelineName": "old", "ClientRequestToken": "y" * 32}
+        assert service.call("StartPipelineExecution", again)["PipelineExecutionArn"] != execution
+    finally:
+        service.close()

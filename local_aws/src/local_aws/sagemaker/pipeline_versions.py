@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.operations import operation
+from local_aws.sagemaker.operations import on_resume, operation
 from local_aws.sagemaker.protocol import ApiError
 from local_aws.sagemaker.resources import page, require
 
@@ -42,6 +42,22 @@ def add_version(service: Service, arn: str) -> int:
     modified = pipeline["LastModifiedTime"]
     service.store.update("Pipeline", arn, **{_NEWEST: number, "LastModifiedTime": modified})
     return number
+
+
+@on_resume
+def _add_first_versions(service: Service) -> None:
+    """Gives pipelines of a data folder from before there were versions their first one."""
+    for pipeline in service.store.list("Pipeline", **{_NEWEST: None}):
+        arn = pipeline["PipelineArn"]
+        with service.store.transaction():
+            number = add_version(service, arn)
+            for execution in service.store.list("PipelineExecution", PipelineArn=arn):
+                service.store.update(
+                    "PipelineExecution",
+                    execution["PipelineExecutionArn"],
+                    PipelineVersionId=number,
+                    LastModifiedTime=execution["LastModifiedTime"],
+                )
 
 
 def version_key(arn: str, number: int) -> str:
