@@ -141,6 +141,12 @@ def test_durations_that_are_none(text: str) -> None:
         monitoring_time.offset("StartTimeOffset", text)
 
 
+@pytest.mark.parametrize("text", ["-P53W", "P367D", "P999999999W", f"-PT{'9' * 5000}H"])
+def test_durations_that_are_too_long(text: str) -> None:
+    with pytest.raises(ApiError, match=r"ISO 8601|more than a year"):
+        monitoring_time.offset("DataAnalysisStartTime", text)
+
+
 def test_the_analyzer_is_no_image_of_other_names(aws: Aws) -> None:
     for uri in (f"{ANALYZER}-2", "x/sagemaker-model-monitor", "model-monitor-analyzer"):
         request = definition_request(aws.bucket, "DataQuality")
