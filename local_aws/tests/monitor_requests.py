@@ -167,3 +167,11 @@ def manifest(bucket: str, prefix: str, *names: str) -> tuple[str, str]:
     """Key and text of a manifest that a transform job which starts now would capture."""
     key = f"capture/input/{datetime.now(UTC):%Y/%m/%d/%H}/job.json"
     return key, json.dumps([{"prefix": f"s3://{bucket}/{prefix}/"}, *names])
+
+
+def listed(aws: Aws, **request: Any) -> list[dict[str, Any]]:
+    """The executions that a List request finds."""
+    found: list[dict[str, Any]] = aws.sagemaker.list_monitoring_executions(**request)[
+        "MonitoringExecutionSummaries"
+    ]
+    return found

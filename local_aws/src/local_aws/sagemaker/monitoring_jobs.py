@@ -46,10 +46,10 @@ class MonitoringRun(ProcessingRun):
         fields = super().finish(exit_code)
         # Of the first host alone: those of the analyzer find the same.
         place = self.hosts[0].ml / "output" / "metrics" / "cloudwatch"
-        files = [place] if place.is_file() else sorted(place.glob("*"))
-        lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
+        files = [file for file in (place, *sorted(place.glob("*"))) if file.is_file()]
         try:
-            data = [json.loads(line) for line in lines]
+            lines = [line for file in files for line in file.read_text().splitlines()]
+            data = [json.loads(line) for line in lines if line.strip()]
             for start in range(0, len(data), _DATA_PER_CALL):
                 self.service.client("cloudwatch").put_metric_data(
                     Namespace=self.namespace, MetricData=data[start : start + _DATA_PER_CALL]

@@ -14,9 +14,11 @@ from local_aws.sagemaker.protocol import ApiError
 NOW = "NOW"
 HOUR = timedelta(hours=1)
 
+_MOST_SECONDS = 366 * 86400  # each hour of a window is looked for
+
 _CRON = re.compile(r"cron\(0 (?:(\*)|(\d{1,2})(?:/(\d{1,2}))?) \? \* \* \*\)")
 _DURATION = re.compile(
-    r"([+-]?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?"
+    r"([+-]?)P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?"
 )
 
 
@@ -73,7 +75,10 @@ def offset(member: str, text: str) -> timedelta:
             "seconds, such as -PT1H",
         )
     weeks, days, hours, minutes, seconds = (int(number or 0) for number in found.groups()[1:])
-    length = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    total = (((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if total > _MOST_SECONDS:
+        raise ApiError("ValidationException", f"{member} {text!r} is more than a year")
+    length = timedelta(seconds=total)
     return -length if found.group(1) == "-" else length
 
 
