@@ -177,7 +177,7 @@ def test_an_alarm_invokes_its_function(host: HostProcess, name: str) -> None:
         AlarmActions=[arn],
     )
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
-    event = json.loads(receive(host, dead))["requestPayload"]
+    event = json.loads(receive(host, dead))
     assert event["source"] == "aws.cloudwatch"
     assert event["accountId"] == ACCOUNT
     assert event["alarmArn"].endswith(f":alarm:{name}")
@@ -235,7 +235,7 @@ def test_a_failing_function_of_a_rule_ends_in_its_dead_letter_queue(
     events.put_events(
         Entries=[{"Source": name, "DetailType": "x", "Detail": json.dumps({"key": "k1"})}]
     )
-    assert json.loads(receive(host, dead))["requestPayload"] == {"found": "k1"}
+    assert json.loads(receive(host, dead)) == {"found": "k1"}
 
 
 def test_a_slow_function_of_a_rule_does_not_hold_up_other_requests(
