@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from conftest import IMAGE, REGION, ROLE, Aws
+from monitor_requests import definition_request, schedule_request
 
 from local_aws.cloudformation import TYPES, handlers
 from local_aws.cloudformation_clients import types as client_types
@@ -219,3 +220,46 @@ def test_an_endpoint_that_fails_is_not_left_behind(aws: Aws) -> None:
         table["create"]("Endpoint", properties, "stack")
     with pytest.raises(ApiError):
         aws.service.call("DescribeEndpoint", {"EndpointName": "broken"})
+
+
+def test_a_model_package_is_identified_by_its_arn(aws: Aws) -> None:
+    aws.service.call("CreateModelPackageGroup", {"ModelPackageGroupName": "g"})
+    table = handlers(aws.service, TYPES["AWS::SageMaker::ModelPackage"])
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{aws.bucket}/m.tar.gz"}
+    properties = {
+        "ModelPackageGroupName": "g",
+        "InferenceSpecification": {
+            "Containers": [container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+        "ModelApprovalStatus": "PendingManualApproval",
+    }
+    ref, attributes = table["create"]("Version", properties, "stack")
+    assert ref.endswith(":model-package/g/1")
+    assert attributes["ModelPackageStatus"] == "Completed"
+    approved = {**properties, "ModelApprovalStatus": "Approved"}
+    assert table["update"](ref, properties, approved, "stack")[0] == ref
+    found = aws.service.call("DescribeModelPackage", {"ModelPackageName": ref})
+    assert found["ModelApprovalStatus"] == "Approved"
+    table["delete"](ref, approved)
+    table["delete"](ref, approved)
+
+
+def test_a_monitoring_schedule_and_its_definition(aws: Aws) -> None:
+    definitions = handlers(aws.service, TYPES["AWS::SageMaker::DataQualityJobDefinition"])
+    request = definition_request(aws, "DataQuality")
+    ref, attributes = definitions["create"]("Definition", request, "stack")
+    assert ref == attributes["JobDefinitionArn"]
+    table = handlers(aws.service, TYPES["AWS::SageMaker::MonitoringSchedule"])
+    properties = schedule_request("DataQuality", "cron(0 0 ? * * *)")
+    arn, _ = table["create"]("Schedule", properties, "stack")
+    assert arn.endswith(":monitoring-schedule/hourly")
+    later = schedule_request("DataQuality", "cron(0 6 ? * * *)")
+    table["update"](arn, properties, later, "stack")
+    found = aws.sagemaker.describe_monitoring_schedule(MonitoringScheduleName="hourly")
+    timing = found["MonitoringScheduleConfig"]["ScheduleConfig"]
+    assert timing["ScheduleExpression"] == "cron(0 6 ? * * *)"
+    table["delete"](arn, later)
+    definitions["delete"](ref, request)
+    assert aws.sagemaker.list_monitoring_schedules()["MonitoringScheduleSummaries"] == []

@@ -155,6 +155,36 @@ def test_an_alarm_reaches_rules_and_its_topic(host: HostProcess, name: str) -> N
     assert (mail["AlarmName"], mail["NewStateValue"]) == (name, "ALARM")
 
 
+def test_an_alarm_invokes_its_function(host: HostProcess, name: str) -> None:
+    # Amazon CloudWatch User Guide, "Invoke a Lambda function from an alarm".
+    arn = function(host, name, "def handler(event, context):\n    raise ValueError('seen')\n")
+    dead, dead_arn = queue(host, f"{name}-dead")
+    functions = host.client("lambda")
+    functions.update_function_configuration(
+        FunctionName=name, DeadLetterConfig={"TargetArn": dead_arn}
+    )
+    functions.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+    cloudwatch = host.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="toy",
+        MetricName=name,
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[arn],
+    )
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="by hand")
+    event = json.loads(receive(host, dead))
+    assert event["source"] == "aws.cloudwatch"
+    assert event["accountId"] == ACCOUNT
+    assert event["alarmArn"].endswith(f":alarm:{name}")
+    assert event["alarmData"]["state"]["value"] == "ALARM"
+    assert event["alarmData"]["state"]["reason"] == "by hand"
+
+
 # Lambda
 
 
@@ -205,7 +235,7 @@ def test_a_failing_function_of_a_rule_ends_in_its_dead_letter_queue(
     events.put_events(
         Entries=[{"Source": name, "DetailType": "x", "Detail": json.dumps({"key": "k1"})}]
     )
-    assert json.loads(receive(host, dead))["requestPayload"] == {"found": "k1"}
+    assert json.loads(receive(host, dead)) == {"found": "k1"}
 
 
 def test_a_slow_function_of_a_rule_does_not_hold_up_other_requests(

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, ROLE, HostProcess, queue, receive
 
-from local_aws import schedules
+from local_aws import ministack_deliveries, schedules
 from local_aws.ministack_deliveries import _next_cron
 
 BERLIN = "Europe/Berlin"
@@ -246,3 +246,46 @@ def test_cloudformation_keeps_all_of_a_schedule(host: HostProcess) -> None:
     stacks.delete_stack(StackName="nightly")
     names = lambda: [s["Name"] for s in scheduler.list_schedules()["Schedules"]]  # noqa: E731
     until(lambda: "from-stack" not in names())
+
+
+class Refusing:
+    """Stands for Step Functions' calls of other services, which refuse so many times."""
+
+    class _ExecutionError(Exception):
+        def __init__(self, error: str, cause: str) -> None:
+            super().__init__(cause)
+            self.error, self.cause = error, cause
+
+    def __init__(self, times: int, error: str) -> None:
+        self.times, self.error, self.calls = times, error, 0
+
+    def _invoke_resource(self, resource: str, request: dict[str, Any]) -> None:
+        del resource, request
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self._ExecutionError(self.error, "not now")
+
+
+THROTTLED, INVALID = "SageMaker.ThrottlingException", "SageMaker.ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("states", "attempts", "calls", "dead"),
+    [
+        (Refusing(2, THROTTLED), 5, 3, False),
+        (Refusing(9, THROTTLED), 1, 2, True),
+        (Refusing(9, INVALID), 5, 1, True),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, states: Refusing, attempts: int, calls: int, dead: bool
+) -> None:
+    letters: list[Any] = []
+    monkeypatch.setattr(ministack_deliveries, "module", lambda _: states)
+    monkeypatch.setattr(ministack_deliveries, "_dead_letter", lambda *one: letters.append(one))
+    monkeypatch.setattr(schedules, "backoff", lambda _: 0.01)
+    target = {"Arn": "x", "RetryPolicy": {"MaximumRetryAttempts": attempts}}
+    ministack_deliveries._call(("x", {}), ministack_deliveries._Delivery(target, {}, {}))
+    until(lambda: states.calls == calls and len(letters) == dead)
+    time.sleep(0.05)
+    assert states.calls == calls

@@ -46,6 +46,7 @@ class ResourceType:
         properties: What it takes; each but those that only a replacement changes goes to
             Update<kind>.
         name_member: The member that holds the resource's name, if not <kind>Name.
+        by_arn: Whether only an ARN identifies a resource, which may have no name.
         token: The idempotency token that Create<kind> and Delete<kind> take.
         status: The member of the description that says when the resource is ready.
         request: Turns properties into the API's request.
@@ -56,6 +57,7 @@ class ResourceType:
     attributes: tuple[str, ...]
     properties: Properties
     name_member: str = ""
+    by_arn: bool = False
     token: str = ""
     status: str = ""
     request: Callable[[Given], dict[str, Any]] = dict
@@ -95,6 +97,27 @@ TYPES: Mapping[str, ResourceType] = {
             properties=Properties(
                 "ModelPackageGroupName+= ModelPackageGroupDescription= ModelPackageGroupPolicy Tags"
             ),
+        ),
+        ResourceType(
+            "ModelPackage",
+            ref="ModelPackageArn",
+            attributes=(
+                "ModelPackageArn",
+                "ModelPackageStatus",
+                "CreationTime",
+                "LastModifiedTime",
+            ),
+            properties=Properties(
+                "ClientToken= Domain= DriftCheckBaselines= InferenceSpecification= "
+                "MetadataProperties= ModelMetrics= ModelPackageDescription= "
+                "ModelPackageGroupName= SamplePayloadUrl= SecurityConfig= "
+                "SourceAlgorithmSpecification= Task= ValidationSpecification= "
+                "AdditionalInferenceSpecifications AdditionalInferenceSpecificationsToAdd "
+                "ApprovalDescription CertifyForMarketplace CustomerMetadataProperties "
+                "ModelApprovalStatus ModelCard ModelPackageName ModelPackageStatusDetails "
+                "ModelPackageVersion SkipModelValidation SourceUri Tags"
+            ),
+            by_arn=True,
         ),
         ResourceType(
             "Pipeline",
@@ -194,11 +217,13 @@ class _Resources:
     def create(self, logical_id: str, properties: Given, stack: str) -> Provisioned:
         self.entry.properties.check(logical_id, properties)
         asked = self._request("Create", properties)
-        generated = f"{stack}-{logical_id}"[:50] + f"-{uuid.uuid4().hex[:12]}"
-        name = asked.setdefault(self.entry.named_by, generated)
+        if not self.entry.by_arn:
+            generated = f"{stack}-{logical_id}"[:50] + f"-{uuid.uuid4().hex[:12]}"
+            asked.setdefault(self.entry.named_by, generated)
         if self.entry.token:
             asked[self.entry.token] = uuid.uuid4().hex
-        self.service.call(f"Create{self.entry.kind}", asked)
+        answer = self.service.call(f"Create{self.entry.kind}", asked)
+        name = answer[self.entry.ref] if self.entry.by_arn else asked[self.entry.named_by]
         try:
             return self._ready(name)
         except ValueError:
@@ -208,22 +233,28 @@ class _Resources:
     def update(self, physical_id: str, old: Given, new: Given, stack: str) -> Provisioned:
         del stack
         self.entry.properties.check(physical_id, new)
-        name = physical_id.rpartition("/")[2]
+        name = self._name(physical_id)
         changed = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)} - {"Tags"}
         if changed:
-            asked = self._request("Update", {**new, self.entry.named_by: name})
-            self.service.call(f"Update{self.entry.kind}", asked)
+            asked = {**new, self.entry.named_by: name}
+            if self.entry.by_arn:
+                asked = {self.entry.ref: name} | {k: new[k] for k in changed if k in new}
+            self.service.call(f"Update{self.entry.kind}", self._request("Update", asked))
         found = self._ready(name)
         if "EndpointConfigName" in changed:
             now = self._describe(name)
             if now["EndpointConfigName"] != new["EndpointConfigName"]:
                 raise ValueError(now.get("FailureReason") or f"{name} was rolled back")
-        _tag(self.service, self.service.arn(self.entry.kind, name), old, new)
+        arn = name if self.entry.by_arn else self.service.arn(self.entry.kind, name)
+        _tag(self.service, arn, old, new)
         return found
 
     def delete(self, physical_id: str, properties: Given) -> None:
         del properties
-        self._remove(physical_id.rpartition("/")[2])
+        self._remove(self._name(physical_id))
+
+    def _name(self, physical_id: str) -> str:
+        return physical_id if self.entry.by_arn else physical_id.rpartition("/")[2]
 
     def _describe(self, name: str) -> dict[str, Any]:
         return self.service.call(f"Describe{self.entry.kind}", {self.entry.named_by: name})

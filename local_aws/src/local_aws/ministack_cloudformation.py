@@ -29,7 +29,8 @@ def apply(service: Service) -> None:
     for name, entry in cloudformation.available().items():
         provisioners._RESOURCE_HANDLERS[name] = cloudformation.handlers(service, entry)
         types[name] = entry.properties
-        provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": entry.named_by}
+        if not entry.by_arn:
+            provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": entry.named_by}
         if "Tags" in entry.properties.names - entry.properties.replacing:
             provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
     for name, inert in inert_types.TYPES.items():

@@ -116,6 +116,9 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_execution_record_for_config": None,
         "_get_func_record_for_ref": None,
         "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
+        "_route_async_failure": (
+            "(target_arn: str, func_name: str, event: dict, result: dict) -> None"
+        ),
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
     },
     "ministack.services.s3": {

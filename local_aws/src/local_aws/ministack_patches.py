@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import uuid
 from typing import Any
 
 from local_aws.ministack_internals import module
@@ -19,6 +20,7 @@ def apply() -> None:
     """Mend what is missing."""
     _deliver_to_lambda_with_retries()
     _name_lambda_errors()
+    _put_events_into_dead_letter_queues()
     _miss_images_that_are_not_there()
 
 
@@ -58,6 +60,37 @@ def _name_lambda_errors() -> None:
         return result
 
     functions._execute_function_warm = execute
+
+
+def _put_events_into_dead_letter_queues() -> None:
+    """Put the event itself into a function's dead-letter queue; the envelope is a destination's.
+
+    AWS: AWS Lambda Developer Guide, "Adding a dead-letter queue".
+    """
+    functions = module("services.lambda_svc")
+    original = functions._route_async_failure
+
+    def route(target: str, name: str, event: dict[str, Any], result: dict[str, Any]) -> None:
+        _, config, _ = functions._get_func_record_for_ref(name)
+        dead_letters = ((config or {}).get("DeadLetterConfig") or {}).get("TargetArn")
+        queue = module("services.sqs")._queue_by_arn(target) if target == dead_letters else None
+        if queue is None:
+            original(target, name, event, result)
+            return
+        body = result.get("body")
+        message = body.get("errorMessage", "") if isinstance(body, dict) else ""
+        attributes = {
+            "RequestID": {"DataType": "String", "StringValue": str(uuid.uuid4())},
+            "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+        }
+        if message:
+            shown = message.encode()[:1024].decode(errors="ignore")
+            attributes["ErrorMessage"] = {"DataType": "String", "StringValue": shown}
+        module("services.sqs")._act_send_message(
+            {"MessageBody": json.dumps(event), "MessageAttributes": attributes}, queue["url"]
+        )
+
+    functions._route_async_failure = route
 
 
 def _miss_images_that_are_not_there() -> None:
