@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import threading
 import time
 import uuid
@@ -236,6 +239,27 @@ def test_no_kill_of_many_loses_what_was_acknowledged(host: HostProcess) -> None:
         host.kill()
         host.forget()
         host.start()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads Linux's /proc")
+def test_containers_that_were_not_written_down_are_ended(tmp_path: Path) -> None:
+    host = HostProcess(tmp_path / "aws")
+
+    def container(home: Path) -> subprocess.Popen[bytes]:
+        environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+        return subprocess.Popen(["sleep", "600"], env=environment, start_new_session=True)
+
+    own = container(host.data_dir / "jobs" / "training-a")
+    others = container(tmp_path / "aws-2" / "jobs" / "training-a")
+    try:
+        host.start()
+        assert own.wait(30) == -signal.SIGKILL
+        assert others.poll() is None
+    finally:
+        host.end()
+        for process in (own, others):
+            process.kill()
+            process.wait()
 
 
 # The saver by itself

@@ -143,6 +143,36 @@ def trains(host: HostProcess, folder: Path, md5: str) -> None:
     assert f"md5={md5}" in log
 
 
+def test_what_shares_a_file_is_apart(host: HostProcess) -> None:
+    s3 = host.client("s3")
+    first, second = b"1" * 2 * MIB, b"2" * 3 * MIB
+
+    def read(key: str, **more: str) -> bytes:
+        body: bytes = s3.get_object(Bucket="large", Key=key, **more)["Body"].read()
+        return body
+
+    s3.put_object(Bucket="large", Key="k", Body=first)
+    source = {"Bucket": "large", "Key": "k"}
+    s3.copy_object(
+        Bucket="large", Key="k", CopySource=source, Metadata={"a": "b"}, MetadataDirective="REPLACE"
+    )
+    s3.copy_object(Bucket="large", Key="copied", CopySource=source)
+    enabled = {"Status": "Enabled"}
+    s3.put_bucket_versioning(Bucket="large", VersioningConfiguration=enabled)
+    version = s3.put_object(Bucket="large", Key="k", Body=second)["VersionId"]
+    s3.put_object(Bucket="large", Key="k", Body=b"small")
+    s3.delete_object(Bucket="large", Key="copied")
+    for _ in range(2):
+        assert read("k") == b"small"
+        assert read("k", VersionId=version) == second
+        assert read("k", VersionId="null") == first
+        assert read("copied", VersionId="null") == first
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="large")["Contents"]]
+        assert keys == ["k", "warm/up"]
+        host.terminate()
+        host.start()
+
+
 def test_large_objects_stay_on_disk(host: HostProcess, tmp_path: Path) -> None:
     large_objects_stay_on_disk(host, tmp_path, 128 * MIB)
 

@@ -159,6 +159,8 @@ class LargeObjects:
             if not isinstance(data, OnDisk):
                 write(path, data, text=text)
                 return
+            if os.path.exists(path) and os.path.samefile(path, data.path):  # noqa: PTH110, PTH121
+                return  # an object copied onto itself
             partial = Path(f"{path}.tmp")
             partial.unlink(missing_ok=True)
             partial.hardlink_to(data.path)  # neither is ever written to

@@ -235,7 +235,8 @@ class LocalAws:
 
     def _end_orphans(self) -> None:
         """End the containers that a killed process has left; a new one would at its start."""
-        containers.kill_lost(self.data_dir / "jobs")
+        for name in ("jobs", "endpoints"):
+            containers.kill_lost(self.data_dir / name)
         database = self.data_dir / "sagemaker.sqlite"
         if not database.exists():
             return

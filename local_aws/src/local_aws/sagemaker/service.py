@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 import local_aws.sagemaker
+from local_aws import containers
 from local_aws.sagemaker import events, resources
 from local_aws.sagemaker.kinds import KINDS
 from local_aws.sagemaker.operations import CLOSE_HOOKS, OPERATIONS, RESUME_HOOKS
@@ -226,6 +227,7 @@ class Service:
 
     def resume(self) -> None:
         """Take up what a former process left behind, then send the events that it did not."""
+        containers.kill_lost(self.settings.data_dir / "endpoints")
         for hook in RESUME_HOOKS:
             hook(self)
         self._wake.set()
