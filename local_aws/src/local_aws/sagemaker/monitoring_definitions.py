@@ -26,7 +26,7 @@ TYPES = {
 }
 """The MonitoringTypes, and what stands before the names in the ARNs of their job definitions."""
 
-_OURS = "the analyzer is ours, not Deequ on Spark; no scripts before and after it"
+_OURS = "the analyzer is ours, not Deequ on Spark; preprocessing scripts get captured records only"
 _NONE = "refused unless an image of SageMaker Clarify is pushed: there is no stand-in"
 _DIFFERS = {"DataQuality": _OURS, "ModelQuality": _OURS, "ModelBias": _NONE}
 _DIFFERS["ModelExplainability"] = _NONE
