@@ -75,6 +75,7 @@ def test_every_earlier_answer_stays(tmp_path: Path, version: str) -> None:
     assert not lost(earlier()[version], QUESTIONS, tmp_path)
 
 
+@pytest.mark.wide
 def test_changes_that_lose_an_answer_are_noticed(tmp_path: Path) -> None:
     changed = QUESTIONS
     for old, new in {
