@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,15 @@ class Alarms:
 
     def set(self, name: str, state: str) -> None:
         self._client.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+
+    def raise_until(self, name: str, condition: Callable[[], bool]) -> None:
+        """Keep an alarm raised: the emulator decides anew with each metric that it gets."""
+
+        def met() -> bool:
+            self.set(name, "ALARM")
+            return condition()
+
+        until(met)
 
     def described(self, name: str) -> dict[str, Any]:
         alarm: dict[str, Any]
@@ -156,10 +165,11 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
         15,
     )
     alarms.set(high, "OK")
-    alarms.set(low, "ALARM")
-    until(lambda: count(hosted, name) == 0)
+    alarms.raise_until(low, lambda: count(hosted, name) == 0)
     until(lambda: running(hosted.aws) == [])
-    alarms.set(low, "OK")
+    scaling.delete_scaling_policy(PolicyName="backlog", **resource(name))
+    with pytest.raises(ValueError, match="not enough values"):
+        alarms.described(high)
 
     # A request waits in the queue, and the alarm on a backlog without capacity starts an instance.
     step = scaling.put_scaling_policy(
@@ -178,11 +188,10 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
     answer = hosted.runtime.invoke_endpoint_async(EndpointName=name, InputLocation=location)
     time.sleep(0.5)
     assert hosted.aws.keys("out/") == []
-    alarms.set(raised, "ALARM")
     target = hosted.aws.service.store.list("ScalableTarget")[0]
-    assert target["_LastActivity"]  # its cooldown has to pass first
+    assert target["_LastActivity"]  # its cooldown would have to pass first
     hosted.aws.service.store.update("ScalableTarget", target["ResourceId"], _LastActivity=0)
-    until(lambda: count(hosted, name) == 1)
+    alarms.raise_until(raised, lambda: count(hosted, name) == 1)
     until(lambda: bool(hosted.aws.keys("out/")))
     assert answer["OutputLocation"].endswith(hosted.aws.keys("out/")[0])
 
@@ -192,9 +201,6 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
         "Setting desired instance count to 0.",
     ]
     assert f"monitor alarm {raised} in state ALARM" in activities[0]["Cause"]
-    scaling.delete_scaling_policy(PolicyName="backlog", **resource(name))
-    with pytest.raises(ValueError, match="not enough values"):
-        alarms.described(high)
     (left,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
     assert left["PolicyName"] == "from-zero"
     scaling.deregister_scalable_target(**resource(name))
@@ -219,13 +225,10 @@ def test_instances_follow_the_requests_within_bounds(
     for _ in range(30):
         hosted.invoke(name)
     time.sleep(1.2)  # metrics are sent each second
-    alarms.set(high, "ALARM")
-    until(lambda: count(hosted, name) == 3)  # 8 would be needed
+    alarms.raise_until(high, lambda: count(hosted, name) == 3)  # more would be needed
     assert hosted.invoke(name)["model"] == name
     alarms.set(high, "OK")
-    alarms.set(low, "ALARM")
-    time.sleep(0.6)
-    assert count(hosted, name) == 2
+    alarms.raise_until(low, lambda: count(hosted, name) == 2)
     # Others' bounds, for one that is registered.
     scaling.register_scalable_target(**resource(name), MinCapacity=1, MaxCapacity=1)
     until(lambda: count(hosted, name) == 1)
