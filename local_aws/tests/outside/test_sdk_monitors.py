@@ -99,7 +99,7 @@ def test_a_monitor_of_the_sdk(host: HostProcess, package: str, module: str) -> N
         SAGEMAKER_USER_CONFIG_OVERRIDE=str(settings),
     )
     argv = [*tool(package), "python", str(FOLDER / "sdk_monitor.py"), module, BUCKET, "e"]
-    found = json.loads(run(argv, env, seconds=1200).splitlines()[-1])
+    found = json.loads(run(argv, env, seconds=1200).stdout.splitlines()[-1])
     assert found["message"] == (
         "CompletedWithViolations: Job completed successfully with 1 violations."
     )
