@@ -64,6 +64,8 @@ def _check_serverless(
     for member in _NEEDS_INSTANCES:
         if member in variant:
             _refuse(f"Variant '{name}' has both ServerlessConfig and {member}; give one of them")
+    if "ModelName" not in variant:
+        _refuse(f"Variant '{name}' has ServerlessConfig and needs ModelName")
     model = require(service, "Model", variant["ModelName"])
     for member in ("VpcConfig", "EnableNetworkIsolation"):
         if model.get(member):
