@@ -65,7 +65,7 @@ def markdown() -> str:
         lines += [f"| {entry.name} | {entry.does} | {entry.differs} |" for entry in found]
         lines.append("")
     lines += ["### CloudFormation", "", "| resource types | |", "|---|---|"]
-    lines.append(f"| that do what they say | {_types(cloudformation.available())} |")
+    lines.append(f"| real, beside ministack's own | {_types(cloudformation.available())} |")
     lines.append(f"| inert: checked and stored, and nothing runs | {_types(inert_types.TYPES)} |")
     return "\n".join(["", *lines, "", ""])
 
