@@ -151,6 +151,9 @@ def measure(folder: Path) -> LocalAws:
     (context / "server.py").write_text(SERVER)
     command = _command()
     data_dir = folder / "aws"
+    warm = folder / "warm-up"  # the first start of an installation compiles its Python files
+    _call(command, warm, "start", "--port=0")
+    _call(command, warm, "stop")
     first = timing.seconds(lambda: _call(command, data_dir, "start", "--port=0", REGION_OPTION))
     try:
         local = Running(command, data_dir, _status(command, data_dir))
