@@ -35,7 +35,7 @@ def environment(**variables: str) -> dict[str, str]:
 def run(
     argv: list[str], env: dict[str, str], *, status: int = 0, seconds: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program; return what it has printed.
+    """Run a program; return how it ended and what it has printed.
 
     Raises:
         AssertionError: It ended with another status, or not in time.

@@ -59,6 +59,20 @@ def function(host: HostProcess, name: str, code: str) -> str:
     return arn
 
 
+def test_a_function_whose_code_is_an_object(host: HostProcess) -> None:
+    arn = function(host, "from-s3", "handler = None")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", "def handler(event, context):\n    return event['word']\n")
+    here = {"LocationConstraint": REGION}
+    host.client("s3").create_bucket(Bucket="code", CreateBucketConfiguration=here)
+    host.client("s3").put_object(Bucket="code", Key="index.zip", Body=buffer.getvalue())
+    functions = host.client("lambda")
+    functions.update_function_code(FunctionName=arn, S3Bucket="code", S3Key="index.zip")
+    answer = functions.invoke(FunctionName=arn, Payload=b'{"word": "here"}')["Payload"].read()
+    assert json.loads(answer) == "here"
+
+
 def words(host: HostProcess, name: str) -> list[str]:
     """Return the parameter of each execution of a pipeline, as its failure reasons show it."""
     sagemaker = host.client("sagemaker")

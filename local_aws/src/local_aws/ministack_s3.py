@@ -166,8 +166,8 @@ class LargeObjects:
             partial.hardlink_to(data.path)  # neither is ever written to
             partial.replace(path)
 
-        def get_object_data(*args: Any) -> bytes | None:  # noqa: ANN401
-            data = fetch(*args)
+        def get_object_data(*place: Any, **version: Any) -> bytes | None:  # noqa: ANN401
+            data = fetch(*place, **version)
             return data if data is None else bytes(data)  # for other services
 
         s3._read_body = read_body

@@ -45,8 +45,8 @@ def test_a_stack_of_everything_lives_and_goes(host: HostProcess, tmp_path: Path)
     program = join([*tool(*LIBRARY), "python", str(FOLDER / "cdk_app.py")])
     made = ["--output", str(tmp_path / "cdk.out")]
 
-    def cdk(*arguments: str) -> str:
-        return run(["npx", "--yes", CDK, *arguments], env, seconds=600)
+    def cdk(*arguments: str) -> None:
+        run(["npx", "--yes", CDK, *arguments], env, seconds=600)
 
     cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
     cdk("synth", "--quiet", "--app", program, *made)

@@ -78,7 +78,7 @@ def run_program(host: HostProcess, program: str, *packages: str) -> dict[str, st
         SAGEMAKER_USER_CONFIG_OVERRIDE=str(settings),
     )
     argv = [*tool(*packages), "python", str(FOLDER / program), IMAGE, queue, BUCKET]
-    started: dict[str, str] = json.loads(run(argv, env, seconds=1200).splitlines()[-1])
+    started: dict[str, str] = json.loads(run(argv, env, seconds=1200).stdout.splitlines()[-1])
     return started
 
 
