@@ -20,7 +20,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # A shell's active environment is not the one of the projects here.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test-fast test test-all check docs bench pins questions clean
+.PHONY: help demo test-fast test test-all check docs bench pins questions operations clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
