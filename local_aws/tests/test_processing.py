@@ -192,10 +192,12 @@ def test_logs_arrive_while_the_job_runs_and_all_are_there_at_its_end(aws: Aws) -
 
 
 def test_a_job_can_be_stopped(aws: Aws) -> None:
-    aws.sagemaker.create_processing_job(**processing_request(aws.folder, "job", SLOW))
+    takes_its_time = "import signal, time; signal.signal(15, lambda *_: time.sleep(1) or exit())\n"
+    request = processing_request(aws.folder, "job", takes_its_time + SLOW)
+    aws.sagemaker.create_processing_job(**request)
     wait_for_output(aws, "processing-job")
     aws.sagemaker.stop_processing_job(ProcessingJobName="job")
-    aws.sagemaker.stop_processing_job(ProcessingJobName="job")
+    aws.sagemaker.stop_processing_job(ProcessingJobName="job")  # while it is Stopping
     done = aws.wait("Processing", "job")
     assert done["ProcessingJobStatus"] == "Stopped"
     assert "FailureReason" not in done

@@ -29,6 +29,7 @@ class Kind:
         exists: Code and text of the error for creating one that is there.
         event: Makes the EventBridge event of a change; None for a kind that sends none.
         stem: What the members of name and ARN begin with, if it is not the kind's name.
+        sort_by: What AWS sorts a list by when SortBy is not given.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kind:
     exists: tuple[str, str] = ("ValidationException", "{kind} already exists: {arn}")
     event: Change | None = None
     stem: str | None = None
+    sort_by: str = "CreationTime"
 
     @property
     def name_member(self) -> str:

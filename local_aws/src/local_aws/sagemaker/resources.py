@@ -128,7 +128,7 @@ def list_resources(
         f"List{kind}s",
         bodies,
         request,
-        key=_sort_key(kind, request.get("SortBy", "CreationTime")),
+        key=_sort_key(kind, request.get("SortBy", table.sort_by)),
         descending=order == "Descending" if order else not table.ascending,
     )
 

@@ -49,6 +49,7 @@ resources.declare(
         "hyper-parameter-tuning-job",
         "HyperParameterTuningJobStatus",
         ascending=True,
+        sort_by="Name",
         not_found=_NOT_FOUND,
         exists=(
             "ResourceInUse",
@@ -301,7 +302,6 @@ def _describe(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 @operation("ListHyperParameterTuningJobs")
 def _list(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Lists tuning jobs."""
-    request.setdefault("SortBy", "Name")
     found = resources.list_resources(service, _KIND, request)
     summaries = [
         {
