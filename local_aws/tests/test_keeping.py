@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import REGION, until
+from conftest import REGION, aws_client, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
 
 from local_aws.saver import Saver
+
+#: A client that tries again goes on for a minute after the kill: DynamoDB's ten times.
+ONCE = Config(retries={"total_max_attempts": 1})
 
 TEMPLATE = """
 Parameters: {Name: {Type: String}}
@@ -63,7 +67,7 @@ class Streams:
     def writes(self) -> dict[str, tuple[Write, Kept]]:
         """What is written by service, and how to see it afterwards."""
         client = {
-            name: self.host.client(name)
+            name: aws_client(name, self.host.port, config=ONCE)
             for name in (
                 *("cloudformation", "dynamodb", "events", "logs", "s3"),
                 *("sagemaker", "scheduler", "sns", "sqs", "ssm"),
@@ -169,9 +173,10 @@ class Streams:
             try:
                 write(name)
             except (BotoCoreError, ClientError):
-                if self.host.ended:
-                    return
-                raise
+                until(
+                    lambda: self.host.ended, 5
+                )  # a connection may break before the process is gone
+                return
             self.acknowledged[service].add(name)
 
 
