@@ -52,8 +52,8 @@ OPPOSITES: list[Answers] = [
 ]
 
 
-# Their answers are recorded and recommend another one, but bring no files.
-RECOMMENDING = ("traffic", "max_payload_mb")
+# Their answers are recorded and lead to others, but bring no files.
+LEADING = ("decide", "traffic", "max_payload_mb")
 
 
 @cache
@@ -114,7 +114,7 @@ def choices() -> dict[str, list[Any]]:
     return {
         name: options(question)
         for name, question in questions().items()
-        if "choices" in question and name not in RECOMMENDING
+        if "choices" in question and name not in LEADING
     }
 
 

@@ -76,7 +76,7 @@ def left(folder: Path) -> list[str]:
 def test_questions_are_copiers() -> None:
     written = (template.ROOT / "cookiecutter.json").read_text()
     assert written == door.cookiecutter_json(), "copier.yml has changed: run `make questions`"
-    asked = {name for name, question in matrix.questions().items() if question.get("ask", True)}
+    asked = matrix.questions().keys() - {door.GROUPS}
     assert asked == ANSWERED == set(ASKED["__prompts__"])
 
 
@@ -102,6 +102,11 @@ def test_help_that_cookiecutter_would_show_as_jinja_is_refused() -> None:
 def test_prompt_tells_when_a_conditional_question_counts() -> None:
     question = {"help": "When?", "when": "{{ inference_mode == 'batch' }}", "default": ""}
     assert door.prompt(question) == "When? (counts only if inference_mode == 'batch')"
+
+
+def test_prompt_tells_that_a_question_of_a_group_may_be_left() -> None:
+    question = {"help": "What?", "ask": "{{ 'training' in decide }}", "default": ""}
+    assert door.prompt(question) == "What? (training; Enter keeps the default)"
 
 
 @pytest.mark.wide
@@ -202,8 +207,8 @@ def test_prompts_show_the_help_and_take_what_is_typed(source: Path, tmp_path: Pa
     lines = [answers.get(name, "") for name in ASKED if name in ANSWERED]
     shown = run(tmp_path, source, typed="\n".join([*lines, ""]))
     assert shown.returncode == 0, shown.stderr
-    for question in matrix.questions().values():
-        if question.get("ask", True):
+    for name, question in matrix.questions().items():
+        if name in ANSWERED:
             help_ = question["help"].replace(door.HINT, "")
             texts = [help_, *question.get("choices", {})]
             assert not [text for text in texts if plain(text) not in plain(shown.stdout)]

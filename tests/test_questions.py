@@ -1,5 +1,7 @@
 """The questions: their defaults work, and a bad answer is refused with the way to mend it."""
 
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import copier
 import pytest
 import yaml
 from jinja2 import Template
@@ -182,6 +185,67 @@ def test_what_only_recommends_brings_no_files(rendered: Render) -> None:
         assert different == {".copier-answers.yml"}
 
 
+def groups() -> dict[str, str]:
+    """The group of each question that is not asked of everybody."""
+    found = {}
+    for name, question in matrix.questions().items():
+        if condition := question.get("ask"):
+            group = re.fullmatch(r"\{\{ '(\w+)' in decide \}\}", condition)
+            assert group, f"{name}: ask names no group of decide"
+            found[name] = group[1]
+    return found
+
+
+def test_everybody_is_asked_ten_questions_at_most() -> None:
+    assert len(matrix.questions().keys() - groups()) <= 10
+
+
+def test_each_group_has_a_question() -> None:
+    assert set(groups().values()) == set(matrix.offered(matrix.questions()["decide"]))
+
+
+def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
+    repository: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    # Enter everywhere; of the groups, the cursor goes down to the second and space takes it.
+    keys = {"decide": "\x1b[B \r"}
+    shown = at_terminal([COPIER, "copy", repository, project], keys)
+    opened = {name for name, group in groups().items() if group == "monitoring"}
+    closed = groups().keys() - opened
+    for name, question in matrix.questions().items():
+        first_line = Template(question["help"]).render({"advice": ""}).splitlines()[0]
+        expected = name not in closed
+        assert (first_line in shown) == expected, name
+    found = answers_of(project)
+    assert found["decide"] == ["monitoring"]
+    assert found["triggers"] == matrix.defaults()["triggers"]
+    assert "trainings started by schedule, new_data, drift" in shown
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({}, ["by a real-time endpoint", "started by schedule, new_data, drift\n\n  Another"]),
+        ({"triggers": []}, ["started by people alone", "and not schedule, new_data, drift."]),
+        (
+            {"inference_mode": "batch", "monitors": ["data_quality"], "triggers": ["drift"]},
+            ["by batch transform, whenever data", "and not model_quality, schedule, new_data."],
+        ),
+    ],
+)
+def test_summary_tells_what_was_chosen_and_left_out(
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    answers: matrix.Answers,
+    told: list[str],
+) -> None:
+    copier.run_copy(str(source), tmp_path / "project", dict(answers), defaults=True)
+    shown = capsys.readouterr().err
+    assert not [text for text in told if text.replace("\n  ", "\n") not in shown]
+
+
 @pytest.mark.parametrize(
     ("project_name", "slug"),
     [
@@ -240,6 +304,43 @@ def test_relative_path_of_the_template_is_found_again(repository: Path, tmp_path
 def test_template_runs_no_code() -> None:
     document = yaml.safe_load((template.ROOT / "copier.yml").read_text())
     assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(document)
+
+
+def at_terminal(command: list[str | Path], keys: dict[str, str]) -> str:
+    """Run a command that asks the questions at a terminal, and answer each.
+
+    Args:
+        command: The command.
+        keys: What is typed for a question; Enter for all others.
+
+    Returns:
+        What it has shown, without the codes that move the cursor.
+    """
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        env=template.environment({"TERM": "xterm", "COLUMNS": "200", "PROMPT_TOOLKIT_NO_CPR": "1"}),
+        close_fds=True,
+    )
+    os.close(there)
+    starts = {
+        Template(question["help"]).render({"advice": ""}).splitlines()[0]: keys.get(name, "\r")
+        for name, question in matrix.questions().items()
+    }
+    shown = ""
+    while True:
+        try:
+            shown += os.read(here, 65536).decode(errors="replace")
+        except OSError:  # the other end is closed: the command has ended
+            break
+        for start in [start for start in starts if start in shown]:
+            os.write(here, starts.pop(start).encode())
+    os.close(here)
+    assert process.wait() == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
 
 
 def answers_of(project: Path) -> dict[str, Any]:

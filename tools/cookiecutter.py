@@ -4,6 +4,7 @@ What Cookiecutter has no means for:
 
 - several choices: they are written as a list, as in `copier copy --data monitors=[data_quality]`
 - a question that depends on another answer: it is always asked, and its prompt says when it counts
+- a group of questions that stays closed: each is asked, and its prompt says that Enter will do
 - a default among choices that is worked out, and a help that tells why: both are one more choice,
   `choice: why`, the first; the hook takes the choice
 - checking what is typed: Copier does it when the hook calls it
@@ -26,6 +27,10 @@ FILE = ROOT / "cookiecutter.json"
 # What both Copier and Cookiecutter can render: no filter of an extension.
 JINJA = Environment(autoescape=False)  # noqa: S701  renders answers, not HTML
 
+# The question that opens groups of others, and where a question names the group that asks it.
+GROUPS = "decide"
+GROUP = re.compile(r"'(\w+)' in decide")
+
 # The question that is worked out to say what other answers recommend, and where a help says it.
 ADVICE = "advice"
 HINT = " From what you have said,\n{{ advice }}"
@@ -43,7 +48,11 @@ def cookiecutter_json() -> str:
     questions: Questions = {
         name: question for name, question in settings.items() if not name.startswith("_")
     }
-    asked = {name: question for name, question in questions.items() if is_asked(question)}
+    asked = {
+        name: question
+        for name, question in questions.items()
+        if is_asked(question) and name != GROUPS
+    }
     used = names_used(asked, questions) | {ADVICE} & questions.keys()
     used |= names_used({name: questions[name] for name in used}, questions)
     context: dict[str, Any] = {
@@ -75,7 +84,7 @@ def offered(question: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_asked(question: Mapping[str, Any]) -> bool:
-    """Whether people are asked: not for a derived answer, nor where there is no choice yet."""
+    """Whether people are asked, if only where they open a group: not for a derived answer."""
     return bool(question.get("when", True)) and bool(question.get("ask", True))
 
 
@@ -151,6 +160,8 @@ def prompt(question: Mapping[str, Any]) -> str | dict[str, str]:
         raise ValueError(f"{text}: Cookiecutter shows Jinja in a help as it is")
     if condition := question.get("when"):
         text += f" (counts only if {condition.strip('{} ')})"
+    if group := GROUP.search(str(question.get("ask", ""))):
+        text += f" ({group[1]}; Enter keeps the default)"
     labels = {value: escaped(label) for label, value in offered(question).items()}
     if question.get("multiselect"):
         lines = [f"    [bold magenta]{value}[/] - {label}" for value, label in labels.items()]
