@@ -10,6 +10,7 @@ import time
 from itertools import pairwise
 
 import polars as pl
+
 from usecase import config, container
 from usecase.evaluate import load_model
 

@@ -62,7 +62,7 @@ def lived(project: Path, output: str, result: dict[str, Any] | None = None) -> L
     """A life that has just been lived; by `poe local --keep` unless its result is given."""
     result = result or json.loads((project / ".local" / "lifecycle.json").read_text())
     environment = (
-        "from ops import local_aws; import json; print(json.dumps(local_aws.environment()))"
+        "from local import local_aws; import json; print(json.dumps(local_aws.environment()))"
     )
     printed = template.run(["uv", "run", "python", "-c", environment], project)
     return Life(project, output, result, json.loads(printed))
@@ -71,7 +71,7 @@ def lived(project: Path, output: str, result: dict[str, Any] | None = None) -> L
 def end(project: Path) -> None:
     """Stop the project's local AWS."""
     template.run(
-        ["uv", "run", "python", "-c", "from ops import local_aws; local_aws.stop()"], project
+        ["uv", "run", "python", "-c", "from local import local_aws; local_aws.stop()"], project
     )
 
 

@@ -52,6 +52,13 @@ OPPOSITES: list[Answers] = [
 ]
 
 
+# A project of each kind of problem, for what differs by it alone.
+PROBLEMS: list[Answers] = [
+    {"problem_type": "binary_classification"},
+    {"problem_type": "multiclass_classification"},
+    {"problem_type": "regression"},
+]
+
 # Their answers are recorded and lead to others, but bring no files.
 LEADING = ("decide", "traffic", "max_payload_mb")
 

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import polars as pl
-from ops import sample_data
+
+from local import sample_data
 from usecase import config
 
 USE_CASE = config.load(Path("usecase.toml"))

@@ -20,7 +20,7 @@ T = TypeVar("T")
 # The stages of `poe local` up to the first version that predicts.
 FIRST_STAGES = """
 import json
-from ops.lifecycle import Life
+from local.lifecycle import Life
 life = Life()
 for stage in (life.start, life.deploy, life.arrive, life.train, life.approve):
     stage()

@@ -1,7 +1,8 @@
-"""`ops adopt` takes over data sets nobody has seen, and the model lives on them."""
+"""`poe adopt` takes over data sets nobody has seen, and the model lives on them."""
 
 import csv
 import math
+import os
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import conftest, life, matrix, template
+from tests.conftest import Render
 
 pytestmark = pytest.mark.slow
 Row = dict[str, object]
@@ -63,7 +65,7 @@ def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
         writer = csv.DictWriter(lines, list(found[0]))
         writer.writeheader()
         writer.writerows(found)
-    template.run(["uv", "run", "ops", "adopt", file, *arguments], folder)
+    template.run(["uv", "run", "poe", "adopt", file, *arguments], folder)
     template.run(["uv", "run", "poe", "check"], folder)
     try:
         return life.live(folder)
@@ -82,6 +84,27 @@ def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Pat
     assert result["predictions"] >= 2 * 600
     assert result["failed_predictions"] == 0
     assert "年齢" in {v["feature"] for v in result["monitors"]["data_quality"]["violations"]}
+
+
+@pytest.mark.parametrize("answers", matrix.PROBLEMS, ids=matrix.name)
+@pytest.mark.parametrize("tool", ["mypy", "pytest"])
+def test_tool_in_a_project_of_each_problem(
+    project: Path, rendered: Render, answers: matrix.Answers, tool: str
+) -> None:
+    """With the packages of the default project, which all projects have."""
+    folder, environment = rendered(answers), project / ".venv" / "bin"
+    adopt = template.ROOT / "adopt"
+    own = {
+        "MYPY_CACHE_DIR": str(folder.parent / "adopt_mypy_cache"),
+        "PATH": f"{environment}:{os.environ['PATH']}",
+        "PYTHONPATH": ":".join(map(str, (adopt / "src", adopt / "tests", folder / "src", folder))),
+    }
+    others = "|".join({one["problem_type"] for one in matrix.PROBLEMS} - {answers["problem_type"]})
+    given: dict[str, list[str | Path]] = {
+        "mypy": ["--strict", f"--exclude=({others})", adopt / "src", adopt / "tests"],
+        "pytest": ["-p", "no:cacheprovider", "-c", adopt / "pyproject.toml", adopt / "tests"],
+    }
+    template.run([environment / tool, *given[tool]], folder, own)
 
 
 @pytest.mark.exhaustive

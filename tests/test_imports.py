@@ -14,7 +14,7 @@ from tests.conftest import Render
 from tests.levels import every_combination
 
 ROOTS = ("src", "", "tests")  # where a generated project's modules are found
-PACKAGES = ("usecase", "workflows", "infra", "lambdas", "ops")
+PACKAGES = ("usecase", "workflows", "infra", "lambdas", "ops", "local")
 
 
 def modules(project: Path) -> dict[str, Path]:

@@ -20,7 +20,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ops import sample_data
 from usecase import config
 from usecase.config import UseCase
 
@@ -104,6 +103,7 @@ def use_case() -> UseCase:
 @pytest.fixture(scope="session")
 def mart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data mart: a folder for each table, a file for each month."""
+    sample_data = pytest.importorskip("local.sample_data", reason="the sample is gone with local/")
     if config.load(ROOT / "usecase.toml").data.tables != sample_data.TABLES:
         pytest.skip("the use case is not the sample's: let `mart` write a sample of your tables")
     folder = tmp_path_factory.mktemp("mart")

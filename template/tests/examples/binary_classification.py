@@ -1,7 +1,6 @@
 """Examples of binary classification."""
 
 import numpy as np
-import numpy.typing as npt
 
 from usecase.problem import Target
 
@@ -27,17 +26,3 @@ WRONG_LABELS = [("yes", "'yes', which is no number"), ("2", "has the value 2")]
 def worse(label: int) -> int:
     """A label for which a prediction of the given one is bad."""
     return 1 - label
-
-
-def adopted(score: npt.NDArray[np.float64]) -> list[str]:
-    """A target as data sets have it, which follows from a score."""
-    return ["Yes, gone" if value > 0.5 else "No" for value in score]
-
-
-#: Columns that cannot be the target, and the words with which they are refused.
-NO_TARGETS = [
-    (["a", "b", "c"], "3 values such as a and b, which is no binary"),
-    ([0.5, 1.5, 2.5], "copier update --data problem_type="),
-    (["a", "a", None], "is a in all rows"),
-    ([None, None, None], "is empty in all 3 rows"),
-]

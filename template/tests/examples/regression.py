@@ -1,7 +1,6 @@
 """Examples of regression."""
 
 import numpy as np
-import numpy.typing as npt
 
 from usecase.problem import Target
 
@@ -27,17 +26,3 @@ WRONG_LABELS = [("yes", "'yes', which is no number"), ("inf", "is empty or infin
 def worse(label: float) -> float:
     """A label for which a prediction of the given one is bad."""
     return label + 1000
-
-
-def adopted(score: npt.NDArray[np.float64]) -> list[float]:
-    """A target as data sets have it, which follows from a score."""
-    return [round(100 * value, 1) for value in score]
-
-
-#: Columns that cannot be the target, and the words with which they are refused.
-NO_TARGETS = [
-    (["a", "b", "c"], "which is no regression"),
-    ([0, 1, 1], "copier update --data problem_type="),
-    ([2.5, 2.5, None], "is 2.5 in all rows"),
-    ([None, None, None], "is empty in all 3 rows"),
-]

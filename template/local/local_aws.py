@@ -6,42 +6,13 @@ import subprocess
 from pathlib import Path
 
 import boto3
-import yaml
 
+from local import tools
 from ops import OpsError
 from workflows import names
 
-ANSWERS = Path(".copier-answers.yml")
 DATA_DIR = Path(".local/aws")
 INBOX = f"{names.PROJECT}-inbox"  # the queue that receives the notifications
-HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
-
-
-def answers() -> dict[str, object]:
-    """The answers this project was made with.
-
-    Raises:
-        OpsError: When the file that keeps them is not here.
-    """
-    if not ANSWERS.exists():
-        raise OpsError(f"{ANSWERS} is missing: run this in the project's root folder")
-    found: dict[str, object] = yaml.safe_load(ANSWERS.read_text())
-    return found
-
-
-def source(template: str, version: str) -> str:
-    """Where uv finds the tool.
-
-    Args:
-        template: `_src_path` of the answers: a folder or a git URL.
-        version: `_commit` of the answers: a tag, a commit, or `git describe`'s tag-n-gcommit.
-    """
-    if Path(template).is_dir():
-        return str(Path(template, "local_aws").resolve())
-    host, _, path = template.partition(":")
-    url = f"{HOSTS[host]}/{path}" if host in HOSTS else template.removeprefix("git+")
-    revision = version.rpartition("-g")[2]
-    return f"git+{url}@{revision}#subdirectory=local_aws"
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,12 +21,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     Raises:
         OpsError: When it fails; with what it said.
     """
-    made_with = answers()
-    origin = source(str(made_with["_src_path"]), str(made_with.get("_commit", "")))
-    # `uv run` tells its children where uv is.
-    tool = [os.environ.get("UV", "uv"), "tool", "run", "--compile-bytecode"]
+    tool = [tools.uv(), "tool", "run", "--compile-bytecode", "--from", tools.origin("local_aws")]
     result = subprocess.run(
-        [*tool, "--from", origin, "local-aws", *arguments, "--data-dir", str(DATA_DIR)],
+        [*tool, "local-aws", *arguments, "--data-dir", str(DATA_DIR)],
         check=False,
         text=True,
         capture_output=True,

@@ -1,8 +1,10 @@
-"""Taking over data sets that people bring."""
+"""Taking over data sets that people bring: run in a project, by tests/test_adopt.py of the root."""
 
 import ast
+import importlib
 import runpy
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Callable
 from datetime import date, datetime
@@ -13,16 +15,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from examples import NO_TARGETS, adopted, adopting
+import typer
 from typer.testing import CliRunner
 
-from ops import OpsError, adopt, sample_data
-from ops import __main__ as command_line
-from ops.adopt import columns, dataset, files, table, trial
+from adopt import __main__ as command_line
+from adopt import columns, dataset, files, table, trial
+from local import sample_data, tools
+from ops import OpsError
 from usecase import config, prepare
 from usecase.config import UseCase
 
-ROOT = Path(__file__).parents[1]
+PROJECT = Path.cwd()
+PROBLEM_TYPE = str(tools.answers()["problem_type"])
+adopting = command_line.problem_of(PROBLEM_TYPE)
+examples = importlib.import_module(f"examples_{PROBLEM_TYPE}")
 ROWS = 600
 Adopt = Callable[..., str]
 
@@ -31,22 +37,41 @@ Adopt = Callable[..., str]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which only the files are there that adopting replaces."""
     (tmp_path / "src" / "usecase").mkdir(parents=True)
-    for name in (adopt.USE_CASE, adopt.FEATURES):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in (tools.ANSWERS, command_line.USE_CASE, command_line.FEATURES):
+        shutil.copy(PROJECT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def run(project: Path) -> Adopt:
+def app() -> typer.Typer:
+    """The command line."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(command_line.adopt)
+    return app
+
+
+def commit(message: str) -> None:
+    """Commit everything in the working directory, which becomes a repository if it is none yet."""
+    who = ["-c", "user.name=tests", "-c", "user.email=tests@example.com"]
+    for arguments in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        [*who, "commit", "--allow-empty", "-qm", message],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+
+
+@pytest.fixture
+def run(project: Path, app: typer.Typer) -> Adopt:
     """Adopts a table; returns what was printed."""
 
     def run(rows: pl.DataFrame, *arguments: str) -> str:
         file = project / "My data.csv"
         rows.write_csv(file)
         result = CliRunner().invoke(
-            command_line.app,
-            ["adopt", str(file), "--target", "the target?", "--force", *arguments],
+            app,
+            [str(file), "--target", "the target?", "--force", *arguments],
             env={"COLUMNS": "200"},
         )
         if result.exception:
@@ -63,7 +88,7 @@ def data(rows: int = ROWS) -> pl.DataFrame:
         random.normal(size=(2, rows)),
         random.choice(["north", "süd, 1", 'the "O"'], rows),
     )
-    target = adopted(numbers[0] + 0.5 * numbers[1] + 0.5 * (group == "north"))
+    target = examples.adopted(numbers[0] + 0.5 * numbers[1] + 0.5 * (group == "north"))
     leak = {value: place + 0.25 for place, value in enumerate(sorted(set(target)))}
     hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2025, 6, 1), "3h", eager=True)  # noqa: DTZ001 - UTC
     return pl.DataFrame(
@@ -88,7 +113,7 @@ def data(rows: int = ROWS) -> pl.DataFrame:
 def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
     """The use case, and what `prepare` makes of all its data."""
     use_case = config.load(project / "usecase.toml")
-    build = runpy.run_path(str(project / adopt.FEATURES))["build"]
+    build = runpy.run_path(str(project / command_line.FEATURES))["build"]
     (name,) = use_case.data.tables
     parts = sample_data.parts(use_case.data.tables)
     names = [*parts.history, *parts.traffic]
@@ -171,20 +196,21 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     assert files.split(after).keys() == files.split(before).keys()
 
 
-@pytest.mark.parametrize("edited", [adopt.USE_CASE, adopt.FEATURES])
-def test_edited_files_are_not_replaced(
-    project: Path, monkeypatch: pytest.MonkeyPatch, edited: Path
-) -> None:
-    originals = {path: adopt.digest(path) for path in adopt.ORIGINALS}
-    monkeypatch.setattr(adopt, "ORIGINALS", originals)
+@pytest.mark.parametrize("edited", [command_line.USE_CASE, command_line.FEATURES])
+def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"
     data().write_csv(file)
-    arguments = ["adopt", str(file), "--target", "the target?"]
-    for _ in range(2):  # what was adopted is replaced, too
-        assert CliRunner().invoke(command_line.app, arguments).exit_code == 0
+    arguments = [str(file), "--target", "the target?"]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, OpsError), "nothing is committed yet"
+    commit("Start from the template")
+    for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        commit(message)
     edited.write_text(f"{edited.read_text()}\n# mine\n")
+    commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-    error = CliRunner().invoke(command_line.app, arguments).exception
+    error = CliRunner().invoke(app, arguments).exception
     assert isinstance(error, OpsError)
     assert str(error).startswith(f"{edited}: would be replaced")
     assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
@@ -192,8 +218,8 @@ def test_edited_files_are_not_replaced(
 
 def test_when_something_fails_nothing_has_changed(run: Adopt, project: Path) -> None:
     run(data())
-    adopt.FEATURES.rename(project / "kept")
-    adopt.FEATURES.parent.rmdir()  # so that the new one cannot get there
+    command_line.FEATURES.rename(project / "kept")
+    command_line.FEATURES.parent.rmdir()  # so that the new one cannot get there
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     with pytest.raises(FileNotFoundError):
         run(data().head(300))
@@ -256,7 +282,7 @@ def test_too_few_rows_are_refused(run: Adopt) -> None:
         run(data().head(99))
 
 
-@pytest.mark.parametrize(("values", "reason"), NO_TARGETS)
+@pytest.mark.parametrize(("values", "reason"), examples.NO_TARGETS)
 def test_a_column_that_is_no_target_of_this_project_is_refused(
     values: list[Any], reason: str
 ) -> None:
@@ -364,10 +390,3 @@ def test_names_become_plain_and_stay_different() -> None:
 def test_any_text_can_be_written_to_both_files(text: str) -> None:
     assert ast.literal_eval(columns.literal(text)) == text
     assert tomllib.loads(files.section("s", [], {"k": ([text] * 40, "")}))["s"]["k"] == [text] * 40
-
-
-def test_data_that_is_not_there_is_asked_for(project: Path) -> None:
-    with pytest.raises(OpsError, match=r"data/ has no data for orders; bring it with `uv run ops"):
-        sample_data.parts(("orders",))
-    assert sample_data.parts(sample_data.TABLES).traffic == sample_data.TRAFFIC
-    assert not list(project.glob("data/*"))

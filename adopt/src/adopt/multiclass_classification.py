@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ops.adopt.columns import CLASSES, COUNTED, Target, learnt, literal, refuse, shorten
+from adopt.columns import CLASSES, COUNTED, Target, learnt, literal, refuse, shorten
 from usecase import metrics, problem
 
 PROBLEM, METRIC = "multiclass_classification", "weighted_f1"

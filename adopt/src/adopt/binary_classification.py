@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ops.adopt.columns import Target, learnt, literal, refuse, shorten
+from adopt.columns import Target, learnt, literal, refuse, shorten
 from usecase import metrics, problem
 
 PROBLEM, METRIC = "binary_classification", "auc"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from ops.adopt.columns import Target, learnt, refuse
+from adopt.columns import Target, learnt, refuse
 from usecase import metrics, problem
 
 PROBLEM, METRIC = "regression", "rmse"

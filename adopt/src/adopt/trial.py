@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from adopt.columns import Column, Problem
+from adopt.files import Measures
 from ops import OpsError
-from ops.adopt.columns import Column, Problem
-from ops.adopt.files import Measures
 from ops.tables import spread
 from usecase import config, metrics, prepare, tables
 from usecase.config import UseCase

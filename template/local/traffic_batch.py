@@ -1,4 +1,4 @@
-"""The part of the life that is about batch inference: a part of the data is scored at once."""
+"""Traffic of batch inference: a part of the data is scored at once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,8 @@ from io import BytesIO
 
 import polars as pl
 
-from ops import OpsError, aws, batch, sample_data
+from local import sample_data
+from ops import OpsError, aws, batch
 from usecase.config import UseCase
 
 Progress = Callable[[str], None]

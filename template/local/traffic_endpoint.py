@@ -1,4 +1,4 @@
-"""The part of the life that is about the endpoint: records are requests."""
+"""Traffic of the endpoint: records are requests."""
 
 import threading
 from collections.abc import Callable, Iterator

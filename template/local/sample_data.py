@@ -20,7 +20,7 @@ TABLES = ("flights", "weather")
 HISTORY = ("2013-01", "2013-02", "2013-03", "2013-04", "2013-05", "2013-06")
 TRAFFIC = ("2013-07", "2013-09")
 
-#: What `ops adopt` has written.
+#: What `poe adopt` has written.
 PARTS = FOLDER / "parts.json"
 
 
@@ -40,7 +40,7 @@ class Parts:
 
 
 def parts(tables: tuple[str, ...]) -> Parts:
-    """The parts of the data: of the sample, or of what `ops adopt` has taken over.
+    """The parts of the data: of the sample, or of what `poe adopt` has taken over.
 
     Args:
         tables: The tables that usecase.toml names.
@@ -53,7 +53,7 @@ def parts(tables: tuple[str, ...]) -> Parts:
     found = json.loads(PARTS.read_text()) if PARTS.exists() else {"tables": []}
     if tuple(found["tables"]) != tables:
         raise OpsError(
-            f"{FOLDER}/ has no data for {', '.join(tables)}; bring it with `uv run ops adopt FILE "
+            f"{FOLDER}/ has no data for {', '.join(tables)}; bring it with `uv run poe adopt FILE "
             "--target COLUMN`"
         )
     return Parts(tuple(found["history"]), tuple(found["traffic"]), found["id"])

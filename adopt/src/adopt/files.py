@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops.adopt.columns import Feature, Target, literal
+from adopt.columns import Feature, Target, literal
 
 WIDTH = 100
 
@@ -238,7 +238,7 @@ def features(found: Findings) -> str:
     )
 
 
-FEATURES = '''"""The features, as `ops adopt` found them in the data. This file is yours: change it.
+FEATURES = '''"""The features, as `poe adopt` found them in the data. This file is yours: change it.
 
 What the model sees of the columns that `build` returns is listed in usecase.toml.
 """

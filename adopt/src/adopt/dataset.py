@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
+from adopt import columns, table, trial
+from adopt.columns import Column, Feature, Kind, Problem, Target
+from adopt.files import Findings
 from ops import OpsError
-from ops.adopt import columns, table, trial
-from ops.adopt.columns import Column, Feature, Kind, Problem, Target
-from ops.adopt.files import Findings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""`ops adopt`: take over the data set of a proof of concept."""
+"""`poe adopt`: take over the data set of a proof of concept."""
 
 import hashlib
+import importlib
 import json
 import runpy
 import subprocess
@@ -9,31 +10,24 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import ops.adopt.{{ problem_type }} as problem
-from ops import OpsError, sample_data
-from ops.adopt import files, trial
-from ops.adopt.columns import Column
-from ops.adopt.dataset import Asked, DataSet, look
-from ops.adopt.files import Measures
+from adopt import files, trial
+from adopt.columns import Column, Problem
+from adopt.dataset import Asked, DataSet, look
+from adopt.files import Measures
+from local import sample_data, tools
+from ops import OpsError
 from ops.tables import DataFile
 from usecase import config
 from usecase.errors import UseCaseError
 
 USE_CASE, FEATURES = Path("usecase.toml"), Path("src/usecase/features.py")
-#: What SHA-256 makes of these files as the template writes them.
-ORIGINALS = {
-{%- for name, path in (('USE_CASE', 'usecase.toml'), ('FEATURES', 'src/usecase/features.py')) %}
-{%- set text %}{% include 'template/' + path + '.jinja' %}{% endset %}
-    {{ name }}: "{{ text | hash('sha256') }}",
-{%- endfor %}
-}
 HISTORY, TRAFFIC = ("history",), ("traffic-1", "traffic-2")
 
 console = Console()
@@ -62,10 +56,11 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
             f"{' and '.join(map(str, lost))}: would be replaced, with your changes; commit them, "
             "then pass --force"
         )
+    problem = problem_of(str(tools.answers()["problem_type"]))
     data = look(file, Asked(target, time, identifier, tuple(facet or ())), problem)
     sample_data.FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=sample_data.FOLDER, prefix=".") as staged:
-        measures, notes = write(data, Path(staged))
+        measures, notes = write(data, Path(staged), problem)
         commit(Path(staged), data.findings.table)
     console.print(overview(data.columns))
     for line in [*data.notes, measures.reached, *notes]:
@@ -73,7 +68,13 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
     console.print("usecase.toml and src/usecase/features.py are yours now. Next: uv run poe local")
 
 
-def write(data: DataSet, staged: Path) -> tuple[Measures, list[str]]:
+def problem_of(problem_type: str) -> Problem:
+    """What depends on the kind of problem that the project is made for."""
+    found: Problem = cast("Problem", importlib.import_module(f"adopt.{problem_type}"))
+    return found
+
+
+def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list[str]]:
     """Write everything to a folder, and try the project's model on it.
 
     Returns:
@@ -108,7 +109,7 @@ def write(data: DataSet, staged: Path) -> tuple[Measures, list[str]]:
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     config.load(use_case)
     parts = {"tables": [data.findings.table], "history": HISTORY, "traffic": TRAFFIC, "id": data.id}
-    written = {str(place): digest(staged / place.name) for place in ORIGINALS}
+    written = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES)}
     (staged / sample_data.PARTS.name).write_text(json.dumps({**parts, "written": written}))
     return measures, notes
 
@@ -127,15 +128,34 @@ def commit(staged: Path, table: str) -> None:
 
 
 def edited() -> list[Path]:
-    """The files that are neither as the template nor as this command has written them."""
+    """The files that are neither as the template nor as this command has written them.
+
+    How the template has written them, the project's first commit with its answers knows. Without
+    one they count as edited: nothing would be left of them.
+    """
     written: dict[str, str] = {}
     if sample_data.PARTS.exists():
         written = json.loads(sample_data.PARTS.read_text())["written"]
     return [
         place
-        for place, original in ORIGINALS.items()
-        if place.exists() and digest(place) not in (original, written.get(str(place)))
+        for place in (USE_CASE, FEATURES)
+        if place.exists()
+        and place.read_bytes() != first_committed(place)
+        and digest(place) != written.get(str(place))
     ]
+
+
+def first_committed(place: Path) -> bytes | None:
+    """A file as the commit has it that brought the answers; `None` if there is no such commit."""
+    answers = ["log", "--diff-filter=A", "--format=%H", "--", str(tools.ANSWERS)]
+    commits = git(*answers)
+    return git("show", f"{commits.decode().split()[-1]}:./{place}") if commits else None
+
+
+def git(*arguments: str) -> bytes | None:
+    """What git prints, `None` when it fails."""
+    result = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    return None if result.returncode else result.stdout
 
 
 def digest(file: Path) -> str:
@@ -152,3 +172,17 @@ def overview(found: list[Column]) -> Table:
         style = "dim" if column.kind == "left out" else ""
         shown.add_row(*map(Text, cells), style=style)
     return shown
+
+
+def main() -> None:
+    """Run the command line; what a person can mend ends in one line and exit status 1."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(adopt)
+    try:
+        app(prog_name="poe adopt")
+    except (OpsError, UseCaseError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

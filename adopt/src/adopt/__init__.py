@@ -1,0 +1,1 @@
+"""Takes over the data set of a proof of concept."""

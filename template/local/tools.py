@@ -1,0 +1,72 @@
+"""The tools beside this project, run with uv from where the template came from."""
+
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from ops import OpsError
+
+ANSWERS = Path(".copier-answers.yml")
+HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
+
+
+def answers() -> dict[str, object]:
+    """The answers this project was made with.
+
+    Raises:
+        OpsError: When the file that keeps them is not here.
+    """
+    if not ANSWERS.exists():
+        raise OpsError(f"{ANSWERS} is missing: run this in the project's root folder")
+    found: dict[str, object] = yaml.safe_load(ANSWERS.read_text())
+    return found
+
+
+def origin(tool: str) -> str:
+    """Where uv finds a tool for this project.
+
+    Args:
+        tool: Its folder in the template's repository.
+
+    Raises:
+        OpsError: When this is no project's root folder.
+    """
+    made_with = answers()
+    return source(tool, str(made_with["_src_path"]), str(made_with.get("_commit", "")))
+
+
+def source(tool: str, template: str, version: str) -> str:
+    """Where uv finds a tool.
+
+    Args:
+        tool: Its folder in the template's repository.
+        template: `_src_path` of the answers: a folder or a git URL.
+        version: `_commit` of the answers: a tag, a commit, or `git describe`'s tag-n-gcommit.
+    """
+    if Path(template).is_dir():
+        return str(Path(template, tool).resolve())
+    host, _, path = template.partition(":")
+    url = f"{HOSTS[host]}/{path}" if host in HOSTS else template.removeprefix("git+")
+    revision = version.rpartition("-g")[2]
+    return f"git+{url}@{revision}#subdirectory={tool}"
+
+
+def uv() -> str:
+    """The command uv: `uv run` tells its children where it is."""
+    return os.environ.get("UV", "uv")
+
+
+def adopt() -> None:
+    """`poe adopt`: take over a data set with the tool of that name, in this environment."""
+    try:
+        tool = origin("adopt")
+    except OpsError as error:
+        sys.exit(f"error: {error}")
+    command = [uv(), "run", "--quiet", "--with", tool, "python", "-m", "adopt", *sys.argv[1:]]
+    os.execvp(command[0], command)  # noqa: S606 - the tool takes this process's place
+
+
+if __name__ == "__main__":
+    adopt()
