@@ -58,7 +58,7 @@ def merged(project: Path) -> subprocess.CompletedProcess[str]:
     tasks = pyproject["tool"]["poe"]["tasks"]
     assert tasks["check"]["sequence"][0] == {"ref": "merged"}
     return subprocess.run(
-        ["sh", "-c", tasks["merged"]["shell"]],
+        [sys.executable, *tasks["merged"]["cmd"].split()[1:]],
         cwd=project,
         env=template.environment(),
         capture_output=True,
