@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -117,9 +118,11 @@ def guesses(content: bytes, wrong: str) -> list[tuple[str, str]]:
         content: The file's.
         wrong: What it is not.
     """
-    odd = [line.strip() for line in content.split(b"\n") if not line.isascii()]
+    # None of these separators is the second byte of a character. What is ASCII tells nothing.
+    fields = re.split(rb"[,;\t\r\n]", content)
+    odd = [*dict.fromkeys(field for field in fields if not field.isascii())][:1000]
     candidates = ["utf_16"] * content.startswith(BYTE_ORDER_MARKS)
-    for match in from_bytes(b"\n".join(odd[:1000]), cp_isolation=[*ENCODINGS]):
+    for match in from_bytes(b"\n".join(odd), cp_isolation=[*ENCODINGS]):
         name = min(match.could_be_from_charset, key=ENCODINGS.index)
         candidates.append(name)
     found: dict[str, str] = {}

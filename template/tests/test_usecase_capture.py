@@ -92,6 +92,18 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(
     assert [read(tmp_path)[0][name] for name in USE_CASE.features.names] == ["1", "2", "x"]
 
 
+def test_a_whole_number_among_categories_is_the_same_text_in_every_form(tmp_path: Path) -> None:
+    of_json = JSON.replace('"x"', "123")
+    lines = of_json.removeprefix('{"instances": [').removesuffix("]}")
+    sent = {"text/csv": "1,,123", "application/json": of_json, "application/jsonlines": lines}
+    for number, (content_type, request) in enumerate(sent.items()):
+        one = event(request, "", str(number), content_type=content_type)
+        output = one["captureData"]["endpointOutput"]
+        output.update(data=CSV[0], observedContentType="text/csv", encoding="CSV")
+        write(tmp_path / f"{number}.jsonl", [one])
+    assert [row["c"] for row in read(tmp_path)] == ["123"] * 3
+
+
 def test_request_and_answer_may_differ(tmp_path: Path) -> None:
     line = event("1,2,x", "", "one", encoding="BASE64")
     output = line["captureData"]["endpointOutput"]
