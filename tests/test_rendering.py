@@ -42,7 +42,7 @@ TRACES = {
     (
         "problem_type",
         "multiclass_classification",
-    ): r"[Mm]ulticlass|softprob|predicted_label|weighted_f|very_late|decision_weights|target\.classes",
+    ): r"[Mm]ulticlass|softprob|predicted_label|weighted_f|very_late|decision_w|target\.classes",
     (
         "problem_type",
         "regression",
