@@ -16,6 +16,7 @@ from usecase import serve_batch, tables
 from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
+from workflows import names
 
 CSV, JSON_LINES = serve_batch.CONTENT_TYPES
 
@@ -130,11 +131,11 @@ def test_quotes_spaces_and_line_ends_of_other_systems(
     assert answers(server, lines(rows[:3]).replace("\n", "\r\n")) == found
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b")])
-def test_a_row_in_which_all_is_missing(names: tuple[str, ...]) -> None:
-    separators = "," * (len(names) - 1)
+@pytest.mark.parametrize("features", [("a",), ("a", "b")])
+def test_a_row_in_which_all_is_missing(features: tuple[str, ...]) -> None:
+    separators = "," * (len(features) - 1)
     body = f"1{separators}\n{separators}\n2{separators}"
-    rows = serve_batch.parse(body.encode(), CSV, Features(names))
+    rows = serve_batch.parse(body.encode(), CSV, Features(features))
     assert rows["a"].to_list() == [1, None, 2]
     assert rows["error"].null_count() == 3
 
@@ -159,11 +160,11 @@ def test_json_lines_are_answered_in_json_lines(
     *found, end = answer.split("\n")
     assert end == ""
     assert len(found) == rows.height
-    names = [*use_case.target.answer]
+    target = [*use_case.target.answer]
     for line, values in zip(found, expected, strict=True):
         fields = json.loads(line)
-        assert [*fields] == [*names, "error"]
-        assert same([str(fields[name]) for name in names] + [fields["error"] or ""], values)
+        assert [*fields] == [*target, "error"]
+        assert same([str(fields[name]) for name in target] + [fields["error"] or ""], values)
     # Batch transform sends no line break at the end; a file of other systems has others.
     for other in (body.removesuffix("\n"), "\ufeff" + body, body.replace("\n", "\r\n")):
         assert server.invoke(other, JSON_LINES)[2] == answer
@@ -262,6 +263,10 @@ def test_a_request_that_is_wrong_as_a_whole(server: Server, use_case: UseCase) -
         with pytest.raises(BadRequest, match="the body is not UTF-8 text: byte 1"):
             serve_batch.parse(b"1\xff", content_type, use_case.features)
     assert server.request("GET", "/ping")[0] == 200
+
+
+def test_the_registry_knows_the_forms_that_are_understood() -> None:
+    assert names.CONTENT_TYPES == serve_batch.CONTENT_TYPES
 
 
 def test_the_container_knows_its_processors(server: Server) -> None:

@@ -14,9 +14,12 @@ from conftest import Server
 from examples import CSV, OUTPUT, TARGET
 from examples import JSON as ANSWERS
 
+from lambdas import deploy
+from ops import predictions
 from usecase import serve_endpoint, tables
 from usecase.config import UseCase
 from usecase.model import Model
+from workflows import names
 
 CSV_TYPE, JSON, JSON_LINES = serve_endpoint.CONTENT_TYPES
 
@@ -78,9 +81,9 @@ def test_json(
 ) -> None:
     status, answered, body = server.invoke(json.dumps({"instances": rows.to_dicts()}), JSON)
     assert (status, answered) == (200, JSON)
-    names = use_case.target.answer
+    fields = use_case.target.answer
     assert json.loads(body)["predictions"] == [
-        dict(zip(names, row, strict=True)) for row in expected
+        dict(zip(fields, row, strict=True)) for row in expected
     ]
 
 
@@ -169,8 +172,8 @@ def test_csv_that_is_wrong(
 
 def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
     good = row(use_case)
-    names = ",".join(use_case.features.names)
-    assert "row 1: is a header" in error(server.invoke(f"{names}\n{good}\n"))
+    header = ",".join(use_case.features.names)
+    assert "row 1: is a header" in error(server.invoke(f"{header}\n{good}\n"))
     assert "row 2: has 0 fields" in error(server.invoke(f"{good}\n\n{good}\n"))
     assert "row 1: has 1 fields" in error(server.invoke("1\n"))
     for empty in (b"", b"\n", b"  \r\n"):
@@ -265,6 +268,14 @@ def test_whole_numbers_can_be_categories(server: Server, use_case: UseCase) -> N
     for carrier in (12, "", "unheard of"):
         body = json.dumps({"instances": [instance | {"carrier": carrier}]})
         assert server.invoke(body, JSON)[0] == 200
+
+
+def test_who_names_content_types_names_those_that_are_understood() -> None:
+    """The registry, the capture, which would write others as Base64, and `ops invoke`."""
+    understood = serve_endpoint.CONTENT_TYPES
+    assert understood == names.CONTENT_TYPES
+    assert understood == (deploy.CSV, deploy.JSON, deploy.JSON_LINES)
+    assert tuple(predictions.CONTENT_TYPES.values()) == understood
 
 
 def test_content_types_that_are_not_understood(server: Server, rows: pl.DataFrame) -> None:
