@@ -186,6 +186,8 @@ def test_one_form_can_be_answered_in_the_other(server: Server, rows: pl.DataFram
         ({"distance": True}, "field distance: true is no number"),
         ({"carrier": 1.5}, "field carrier: 1.5 is no text"),
         ({"colour": "red"}, "field colour: unknown; known: hour, weekday"),
+        ({"carrier": "\ud800"}, 'field carrier: "?" is no text'),
+        ({"\ud800": 1}, "field ?: unknown; known: hour, weekday"),
         ("{", "is not JSON: Expecting property name"),
         ("", "is not JSON: Expecting value"),
         ('{"distance": NaN}', "is not JSON: NaN is no JSON number"),

@@ -191,6 +191,7 @@ def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
         ({"distance": 10**400}, "field distance"),
         ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
         ({"carrier": False}, "row 2, field carrier: false is no text"),
+        ({"carrier": "\ud800"}, 'row 2, field carrier: "?" is no text'),
         ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
         ({"\ud800": 1}, "row 2, field ?: unknown"),
     ],

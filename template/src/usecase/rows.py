@@ -105,10 +105,12 @@ def category(value: object) -> str | None:
     """Text, or a whole number as a code: CSV writes the two alike.
 
     Raises:
-        TypeError: When it is neither.
+        TypeError, ValueError: When it is neither, or has halves of characters, as JSON can.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise TypeError
+    if isinstance(value, str):
+        value.encode()
     return None if value is None else str(value) or None
 
 

@@ -130,7 +130,8 @@ def parse_json(text: str, features: Features) -> pl.DataFrame:
         try:
             found.append([*json_rows.read(json_rows.load(line), kinds), None])
         except RowError as error:
-            found.append([*nothing, str(error)])
+            # JSON can hold halves of characters, which UTF-8 cannot write.
+            found.append([*nothing, str(error).encode("utf-8", "replace").decode()])
     numbers: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
     schema = numbers | dict.fromkeys([*features.categorical, ERROR], pl.String())
     return pl.DataFrame(found, schema=schema, orient="row")
