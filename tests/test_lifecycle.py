@@ -1,5 +1,7 @@
 """The whole life of a project with default answers, and what must go wrong in a good way."""
 
+import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,17 @@ def test_operations_from_the_command_line(lived: life.Life) -> None:
     assert "auc" in lived.ops("models", "compare", "1", "2")
 
 
+def test_json_lines_from_the_command_line(lived: life.Life, tmp_path: Path) -> None:
+    use_case = tomllib.loads((lived.project / "usecase.toml").read_text())
+    features = use_case["features"]["numeric"] + use_case["features"]["categorical"]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(2 * (json.dumps(dict.fromkeys(features)) + "\n"))
+    answers = [json.loads(line) for line in lived.ops("invoke", str(rows)).splitlines()]
+    assert len(answers) == 2
+    assert answers[0] == answers[1]
+    assert 0 < answers[0]["probability"] < 1
+
+
 def test_label_of_an_unknown_prediction_is_refused(lived: life.Life, tmp_path: Path) -> None:
     truth = tmp_path / "truth.csv"
     truth.write_text("flight_id,late\nno-such-flight,1\n")
@@ -101,6 +114,7 @@ def test_bad_request_is_refused_and_the_endpoint_goes_on(lived: life.Life) -> No
     for content_type, body, message in [
         ("text/csv", b"1,2\n", "fields"),
         ("application/json", b'{"instances": [{"hour": "noon"}]}', "row 1, field"),
+        ("application/jsonlines", b'{"hour": "noon"}\n', "row 1, field"),
         ("text/plain", b"hello", "Content-Type must be"),
     ]:
         with pytest.raises(ClientError, match=message) as error:

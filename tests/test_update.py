@@ -141,18 +141,22 @@ def test_payload_that_the_mode_cannot_take_is_refused(history: Versions, tmp_pat
     assert template.contents(project) == before
 
 
-@pytest.mark.parametrize("conflict", ["inline", "rej"])
+@pytest.mark.parametrize(("conflict", "ignored"), [("inline", ""), ("rej", ""), ("rej", "*.rej\n")])
 def test_conflict_where_both_changed_a_line_is_found(
-    history: Versions, tmp_path: Path, conflict: Literal["inline", "rej"]
+    history: Versions, tmp_path: Path, conflict: Literal["inline", "rej"], ignored: str
 ) -> None:
+    """In a project whose git ignores such files, too."""
     project = history.committed(tmp_path / "project", FIRST, {})
+    with (project / ".gitignore").open("a") as file:
+        file.write(ignored)
     use_case = project / "usecase.toml"
     use_case.write_text(use_case.read_text().replace('endpoint = "ml.m5', 'endpoint = "ml.c5'))
     template.commit(project, "A larger endpoint")
     versions.update(project, conflict=conflict)
     changed, fresh = template.contents(project), template.contents(history.newest(project))
     different = {name for name in changed if changed[name] != fresh.get(name)}
-    assert different == {"usecase.toml.rej" if conflict == "rej" else "usecase.toml"}
+    left = {"usecase.toml.rej" if conflict == "rej" else "usecase.toml"}
+    assert different == (left | {".gitignore"} if ignored else left)
     found = merged(project)
     assert found.returncode
     assert "usecase.toml" in found.stdout

@@ -277,6 +277,17 @@ def test_a_column_that_cannot_be_what_it_should_be_is_refused(
     assert reason in str(refused.value)
 
 
+def test_a_file_in_another_encoding_is_read(tmp_path: Path, app: typer.Typer) -> None:
+    file = tmp_path / "x.CSV"
+    file.write_bytes("番号,商品\n1,りんごジュース\n2,日本酒の大瓶\n".encode("cp932"))
+    with pytest.raises(OpsError, match="pass --encoding cp932 if"):
+        table.read(file)
+    arguments = [str(file), "--target", "商品", "--force", "--encoding", "cp932"]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, OpsError)
+    assert "UTF-8" not in str(error), "it is read, and refused for what it holds"
+
+
 def test_too_few_rows_are_refused(run: Adopt) -> None:
     with pytest.raises(OpsError, match="only 99 rows can be used; at least 100 are needed"):
         run(data().head(99))

@@ -34,7 +34,7 @@ READY = ("InService", "UpdateRollbackFailed", "OutOfService")
 POLL_SECONDS = 5.0
 # Time to say so, once the function has waited as long as it may.
 RESERVE_MILLISECONDS = 30_000
-CSV, JSON = "text/csv", "application/json"
+CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 
 
 class Context(Protocol):
@@ -223,7 +223,10 @@ def create_config(deployment: Deployment) -> None:
                 "DestinationS3Uri": os.environ["CAPTURE_URI"],
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 # What is not listed here would be captured as Base64.
-                "CaptureContentTypeHeader": {"CsvContentTypes": [CSV], "JsonContentTypes": [JSON]},
+                "CaptureContentTypeHeader": {
+                    "CsvContentTypes": [CSV],
+                    "JsonContentTypes": [JSON, JSON_LINES],
+                },
             },
         ),
         lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name),

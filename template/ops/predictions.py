@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ops import OpsError, aws
-from ops.tables import DataFile, read_table, require, spread
+from ops.tables import INFERENCE_ID, DataFile, Encoding, identifiers, read_table, require, spread
 from usecase import config
 from usecase.config import UseCase
 from workflows import names
@@ -24,7 +24,7 @@ from workflows import names
 if TYPE_CHECKING:
     from types_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-CONTENT_TYPES = {".csv": "text/csv", ".json": "application/json"}
+CONTENT_TYPES = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonlines"}
 console = Console()
 
 
@@ -36,8 +36,8 @@ def runtime() -> "SageMakerRuntimeClient":
 
 
 def invoke(file: DataFile) -> None:
-    """Send FILE (.csv without header, or .json) to the endpoint and print its answer."""
-    content_type = CONTENT_TYPES.get(file.suffix)
+    """Send FILE (.csv without header, .json or .jsonl) to the endpoint and print its answer."""
+    content_type = CONTENT_TYPES.get(file.suffix.lower())
     if content_type is None:
         raise OpsError(f"{file}: its name must end in {' or '.join(CONTENT_TYPES)}")
     response = runtime().invoke_endpoint(
@@ -67,9 +67,10 @@ def traffic(
     file: DataFile,
     sample: Annotated[int, typer.Option(help="Rows to send, evenly spread; 0 is all.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Requests at the same time.")] = 4,
+    encoding: Encoding = None,
 ) -> None:
     """Replay the rows of FILE (Parquet or CSV with header) as traffic, one request a row."""
-    result = replay(read_table(file), config.load(), sample, workers)
+    result = replay(read_table(file, encoding), config.load(), sample, workers)
     console.print(f"{result.sent} requests answered, {len(result.failures)} failed.")
     if result.failures:
         first, reason = next(iter(result.failures.items()))
@@ -86,10 +87,16 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
         workers: Requests at the same time.
 
     Raises:
-        OpsError: When a column is missing.
+        OpsError: When a column is missing, or an id cannot be sent. Nothing has been sent then.
     """
     rows = spread(require(rows, [use_case.data.id, *use_case.features.names]), sample)
-    ids = rows[use_case.data.id].cast(pl.String).to_list()
+    identities = identifiers(rows[use_case.data.id])
+    if (odd := identities.filter(~identities.str.contains(INFERENCE_ID))).len():
+        raise OpsError(
+            f"column {use_case.data.id}: {odd[0]!r} is no inference id, which has 1 to 64 "
+            "characters of ASCII"
+        )
+    ids = identities.to_list()
     bodies = csv_lines(rows.select(use_case.features.names))
     start, failures = aws.utc_now(), {}
     with ThreadPoolExecutor(workers) as pool:
@@ -118,6 +125,6 @@ def send(inference_id: str, body: bytes) -> str | None:
 
 
 def csv_lines(rows: pl.DataFrame) -> Iterator[bytes]:
-    """Each row as a line of CSV."""
-    lines = rows.write_csv(include_header=False).splitlines(keepends=True)
-    return (line.encode() for line in lines)
+    """Each row as CSV."""
+    # Not all at once, to be split at line ends: a value may hold some.
+    return (row.write_csv(include_header=False).encode() for row in rows.iter_slices(1))

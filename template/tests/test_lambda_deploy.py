@@ -58,7 +58,7 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
     # What is not named here would be captured as Base64.
     assert capture["CaptureContentTypeHeader"] == {
         "CsvContentTypes": ["text/csv"],
-        "JsonContentTypes": ["application/json"],
+        "JsonContentTypes": ["application/json", "application/jsonlines"],
     }
 
 

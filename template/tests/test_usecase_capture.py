@@ -59,6 +59,51 @@ def test_json(tmp_path: Path, content_type: str, encoding: str) -> None:
     assert (row["a"], row["b"], row["c"], row["prediction"]) == ("1.50", None, "x", PREDICTIONS[0])
 
 
+@pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_json_lines(tmp_path: Path, encoding: str, end: str) -> None:
+    sent = ['{"a": 1.50, "b": null, "c": "x\\ny"}', '{"a": 2, "b": 3, "c": "z"}']
+    answered = "".join(json.dumps(answer) + "\n" for answer in ANSWERS[:2])
+    lines = (end or "\n").join(sent) + end
+    one = event(lines, answered, "1", content_type="application/jsonlines", encoding=encoding)
+    alone = event(sent[1], json.dumps(ANSWERS[0]), "2", content_type="application/jsonlines")
+    write(tmp_path / "1.jsonl", [one, alone])
+    found = read(tmp_path)
+    assert [(row["a"], row["b"], row["c"]) for row in found] == [
+        ("1.50", None, "x\ny"),
+        *[("2", "3", "z")] * 2,
+    ]
+    assert [row["row"] for row in found] == [0, 1, 0]
+    assert [row["prediction"] for row in found] == [*PREDICTIONS[:2], PREDICTIONS[0]]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sent", "answered"),
+    [
+        ("text/csv", '"1",2,x', CSV[0]),
+        ("application/json", '{"instances": [{"a": 1, "b": 2, "c": "x"}]}', ANSWER),
+        ("application/jsonlines", '{"a": 1, "b": 2, "c": "x"}', json.dumps(ANSWERS[0])),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_field(
+    tmp_path: Path, content_type: str, sent: str, answered: str
+) -> None:
+    write(tmp_path / "1.jsonl", [event(f"\ufeff{sent}", answered, "1", content_type=content_type)])
+    assert [read(tmp_path)[0][name] for name in USE_CASE.features.names] == ["1", "2", "x"]
+
+
+def test_a_whole_number_among_categories_is_the_same_text_in_every_form(tmp_path: Path) -> None:
+    of_json = JSON.replace('"x"', "123")
+    lines = of_json.removeprefix('{"instances": [').removesuffix("]}")
+    sent = {"text/csv": "1,,123", "application/json": of_json, "application/jsonlines": lines}
+    for number, (content_type, request) in enumerate(sent.items()):
+        one = event(request, "", str(number), content_type=content_type)
+        output = one["captureData"]["endpointOutput"]
+        output.update(data=CSV[0], observedContentType="text/csv", encoding="CSV")
+        write(tmp_path / f"{number}.jsonl", [one])
+    assert [row["c"] for row in read(tmp_path)] == ["123"] * 3
+
+
 def test_request_and_answer_may_differ(tmp_path: Path) -> None:
     line = event("1,2,x", "", "one", encoding="BASE64")
     output = line["captureData"]["endpointOutput"]

@@ -16,6 +16,9 @@ from usecase import serve_batch, tables
 from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
+from workflows import names
+
+CSV, JSON_LINES = serve_batch.CONTENT_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +131,11 @@ def test_quotes_spaces_and_line_ends_of_other_systems(
     assert answers(server, lines(rows[:3]).replace("\n", "\r\n")) == found
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b")])
-def test_a_row_in_which_all_is_missing(names: tuple[str, ...]) -> None:
-    separators = "," * (len(names) - 1)
+@pytest.mark.parametrize("features", [("a",), ("a", "b")])
+def test_a_row_in_which_all_is_missing(features: tuple[str, ...]) -> None:
+    separators = "," * (len(features) - 1)
     body = f"1{separators}\n{separators}\n2{separators}"
-    rows = serve_batch.parse(body.encode(), Features(names))
+    rows = serve_batch.parse(body.encode(), CSV, Features(features))
     assert rows["a"].to_list() == [1, None, 2]
     assert rows["error"].null_count() == 3
 
@@ -144,8 +147,101 @@ def test_what_is_read_at_once_and_line_by_line_is_the_same(
     assert whole is not None
     one = lines(rows).splitlines()
     quoted = ",".join(f'"{field}"' for field in one[0].split(","))
-    by_line = serve_batch.parse("\n".join([quoted, *one[1:]]).encode(), use_case.features)
+    by_line = serve_batch.parse("\n".join([quoted, *one[1:]]).encode(), CSV, use_case.features)
     assert by_line.select(use_case.features.names).equals(whole)
+
+
+def test_json_lines_are_answered_in_json_lines(
+    server: Server, rows: pl.DataFrame, expected: list[list[str]], use_case: UseCase
+) -> None:
+    body = rows.write_ndjson()
+    status, content_type, answer = server.invoke(body, JSON_LINES)
+    assert (status, content_type) == (200, JSON_LINES)
+    *found, end = answer.split("\n")
+    assert end == ""
+    assert len(found) == rows.height
+    target = [*use_case.target.answer]
+    for line, values in zip(found, expected, strict=True):
+        fields = json.loads(line)
+        assert [*fields] == [*target, "error"]
+        assert same([str(fields[name]) for name in target] + [fields["error"] or ""], values)
+    # Batch transform sends no line break at the end; a file of other systems has others.
+    for other in (body.removesuffix("\n"), "\ufeff" + body, body.replace("\n", "\r\n")):
+        assert server.invoke(other, JSON_LINES)[2] == answer
+
+
+def test_one_form_can_be_answered_in_the_other(server: Server, rows: pl.DataFrame) -> None:
+    bodies = {CSV: lines(rows), JSON_LINES: rows.write_ndjson()}
+    for accept in bodies:
+        answers = [server.invoke(body, kind, Accept=accept) for kind, body in bodies.items()]
+        assert answers[0][1].partition(";")[0] == accept
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distance": "far"}, 'field distance: "far" is no number; send null when it is not known'),
+        ({"distance": 1e39}, "field distance: 1e+39 is no number"),
+        ({"distance": True}, "field distance: true is no number"),
+        ({"carrier": 1.5}, "field carrier: 1.5 is no text"),
+        ({"colour": "red"}, "field colour: unknown; known: hour, weekday"),
+        ({"carrier": "\ud800"}, 'field carrier: "?" is no text'),
+        ({"\ud800": 1}, "field ?: unknown; known: hour, weekday"),
+        ("{", "is not JSON: Expecting property name"),
+        ("", "is not JSON: Expecting value"),
+        ('{"distance": NaN}', "is not JSON: NaN is no JSON number"),
+        ("[]", "must be an object"),
+        ("{}", "field hour: is not there; send null when it is not known"),
+    ],
+)
+def test_a_line_of_json_that_is_wrong_does_not_stop_the_others(
+    server: Server, rows: pl.DataFrame, change: dict[str, object] | str, message: str
+) -> None:
+    good = rows[:2].to_dicts()
+    bad = change if isinstance(change, str) else json.dumps(good[0] | change)
+    body = "\n".join([json.dumps(good[0]), bad, bad, json.dumps(good[1])])
+    found = [json.loads(line) for line in server.invoke(body, JSON_LINES)[2].splitlines()]
+    expected = server.invoke(rows[:2].write_ndjson(), JSON_LINES)[2].splitlines()
+    assert [found[0], found[3]] == [json.loads(line) for line in expected]
+    for answer in found[1:3]:
+        assert answer.pop("error").startswith(message)
+        assert {*answer.values()} == {None}
+
+
+def test_a_line_break_within_a_value_ends_no_line(server: Server, rows: pl.DataFrame) -> None:
+    odd = rows[:2].with_columns(pl.lit("one\ntwo").alias("carrier"))
+    *found, _ = server.invoke(odd.write_ndjson(), JSON_LINES)[2].split("\n")
+    assert [json.loads(line)["error"] for line in found] == [None, None]
+
+
+@pytest.mark.parametrize(("distance", "said"), [(None, "nan"), (0.0, "inf")])
+def test_a_model_that_answers_no_number(
+    unsure_server: Server, rows: pl.DataFrame, distance: float | None, said: str
+) -> None:
+    """It is an error of that row, beside which others may be wrong in themselves."""
+    good = rows.drop_nulls()[:2].with_columns(pl.col("distance").cast(pl.Float64))
+    odd = good.with_columns(pl.lit(distance, pl.Float64).alias("distance"))
+    body = lines(pl.concat([good, odd])) + "1\n"
+    message = f"the model answered {said}, which is not a finite number"
+    found = answers(unsure_server, body)
+    assert [row[-1] for row in found[:4]] == ["", "", message, message]
+    assert found[4][-1].startswith("has 1 fields, must have 9")
+    assert {*found[0][:-1]} != {""}
+    assert {field for row in found[2:] for field in row[:-1]} == {""}
+    answer = unsure_server.invoke(body, Accept=JSON_LINES)[2]
+    as_json = [json.loads(line) for line in answer.splitlines()]
+    assert [row.pop("error") or "" for row in as_json] == [row[-1] for row in found]
+    assert {value for row in as_json[2:] for value in row.values()} == {None}
+
+
+@pytest.mark.parametrize("header", ["hour,dest", '"hour","dest"', "\ufeffhour,dest"])
+def test_a_header_is_no_row(header: str) -> None:
+    """Where all features are text, its names would be taken for their values."""
+    for features in (Features(categorical=("hour", "dest")), Features(("hour",), ("dest",))):
+        rows = serve_batch.parse(f"{header}\n1,a\n".encode(), CSV, features)
+        assert rows["error"].to_list() == ["is a header; send the rows without it", None]
+        assert rows["dest"].to_list() == [None, "a"]
 
 
 def test_columns_are_encoded_as_lists_are(rows: pl.DataFrame, trained: Path) -> None:
@@ -162,11 +258,17 @@ def test_columns_are_encoded_as_lists_are(rows: pl.DataFrame, trained: Path) -> 
 
 def test_a_request_that_is_wrong_as_a_whole(server: Server, use_case: UseCase) -> None:
     assert server.invoke(b"")[0] == 400
+    assert server.invoke(b"", JSON_LINES)[0] == 400
     assert server.invoke("{}", "application/json")[0] == 415
     assert server.invoke("1", Accept="application/json")[0] == 406
-    with pytest.raises(BadRequest, match="the body is not UTF-8 text: byte 1"):
-        serve_batch.parse(b"1\xff", use_case.features)
+    for content_type in serve_batch.CONTENT_TYPES:
+        with pytest.raises(BadRequest, match="the body is not UTF-8 text: byte 1"):
+            serve_batch.parse(b"1\xff", content_type, use_case.features)
     assert server.request("GET", "/ping")[0] == 200
+
+
+def test_the_registry_knows_the_forms_that_are_understood() -> None:
+    assert names.CONTENT_TYPES == serve_batch.CONTENT_TYPES
 
 
 def test_the_container_knows_its_processors(server: Server) -> None:

@@ -14,11 +14,14 @@ from conftest import Server
 from examples import CSV, OUTPUT, TARGET
 from examples import JSON as ANSWERS
 
+from lambdas import deploy
+from ops import predictions
 from usecase import serve_endpoint, tables
 from usecase.config import UseCase
 from usecase.model import Model
+from workflows import names
 
-JSON = "application/json"
+CSV_TYPE, JSON, JSON_LINES = serve_endpoint.CONTENT_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +56,12 @@ def error(answer: tuple[int, str, str]) -> str:
     return message
 
 
-def test_answers_in_both_forms() -> None:
+def test_answers_in_every_form() -> None:
     assert serve_endpoint.render(TARGET, OUTPUT, "text/csv").decode().splitlines() == CSV
     assert json.loads(serve_endpoint.render(TARGET, OUTPUT, JSON)) == {"predictions": ANSWERS}
+    *answers, end = serve_endpoint.render(TARGET, OUTPUT, JSON_LINES).decode().split("\n")
+    assert [json.loads(line) for line in answers] == ANSWERS
+    assert end == ""
 
 
 def test_csv(server: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]]) -> None:
@@ -75,10 +81,49 @@ def test_json(
 ) -> None:
     status, answered, body = server.invoke(json.dumps({"instances": rows.to_dicts()}), JSON)
     assert (status, answered) == (200, JSON)
-    names = use_case.target.answer
+    fields = use_case.target.answer
     assert json.loads(body)["predictions"] == [
-        dict(zip(names, row, strict=True)) for row in expected
+        dict(zip(fields, row, strict=True)) for row in expected
     ]
+
+
+def test_json_lines(server: Server, rows: pl.DataFrame) -> None:
+    """As SageMaker's SDK writes and reads them: `JSONLinesSerializer`, `JSONLinesDeserializer`."""
+    expected = server.invoke(json.dumps({"instances": rows.to_dicts()}), JSON)[2]
+    body = rows.write_ndjson()
+    for content_type in (JSON_LINES, "application/jsonlines; charset=utf-8"):
+        status, answered, found = server.invoke(body, content_type)
+        assert (status, answered) == (200, JSON_LINES)
+        *answers, end = found.split("\n")
+        assert end == ""
+        assert [json.loads(line) for line in answers] == json.loads(expected)["predictions"]
+    # As other clients write it.
+    for other in (body.rstrip("\n"), "\ufeff" + body.replace("\n", "\r\n"), body + "\n\n"):
+        assert server.invoke(other, JSON_LINES)[2] == found
+    assert server.invoke(rows[:1].write_ndjson(), JSON_LINES)[2] == f"{answers[0]}\n"
+
+
+def test_a_line_break_within_a_value_ends_no_line(server: Server, rows: pl.DataFrame) -> None:
+    odd = [{**row, "carrier": "one\ntwo\u2028three"} for row in rows[:2].to_dicts()]
+    for ascii_only in (True, False):
+        body = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in odd)
+        status, _, found = server.invoke(body, JSON_LINES)
+        assert (status, found.count("\n")) == (200, 2)
+
+
+@pytest.mark.parametrize("accept", serve_endpoint.CONTENT_TYPES)
+@pytest.mark.parametrize("sent", serve_endpoint.CONTENT_TYPES)
+def test_every_form_can_be_answered_in_every_other(
+    server: Server, rows: pl.DataFrame, sent: str, accept: str
+) -> None:
+    bodies = {
+        CSV_TYPE: lines(rows),
+        JSON: json.dumps({"instances": rows.to_dicts()}),
+        JSON_LINES: rows.write_ndjson(),
+    }
+    status, answered, found = server.invoke(bodies[sent], sent, Accept=accept)
+    assert (status, answered.partition(";")[0]) == (200, accept)
+    assert found == server.invoke(bodies[CSV_TYPE], Accept=accept)[2]
 
 
 def test_the_answers_type_can_be_chosen(server: Server, rows: pl.DataFrame) -> None:
@@ -108,7 +153,7 @@ def row(use_case: UseCase, **values: object) -> str:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"distance": "far"}, 'row 2, field distance: "far" is no number; send an empty field'),
+        ({"distance": "far"}, 'row 2, field distance: "far" is no number; leave it empty'),
         ({"distance": "nan"}, 'field distance: "nan" is no number'),
         ({"distance": "-inf"}, "field distance"),
         ({"distance": "1e39"}, "field distance"),
@@ -127,8 +172,8 @@ def test_csv_that_is_wrong(
 
 def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
     good = row(use_case)
-    names = ",".join(use_case.features.names)
-    assert "row 1: is a header" in error(server.invoke(f"{names}\n{good}\n"))
+    header = ",".join(use_case.features.names)
+    assert "row 1: is a header" in error(server.invoke(f"{header}\n{good}\n"))
     assert "row 2: has 0 fields" in error(server.invoke(f"{good}\n\n{good}\n"))
     assert "row 1: has 1 fields" in error(server.invoke("1\n"))
     for empty in (b"", b"\n", b"  \r\n"):
@@ -146,6 +191,7 @@ def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
         ({"distance": 10**400}, "field distance"),
         ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
         ({"carrier": False}, "row 2, field carrier: false is no text"),
+        ({"carrier": "\ud800"}, 'row 2, field carrier: "?" is no text'),
         ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
         ({"\ud800": 1}, "row 2, field ?: unknown"),
     ],
@@ -176,11 +222,61 @@ def test_json_of_another_form(server: Server, body: str, message: str) -> None:
     assert message in error(server.invoke(body, JSON))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("{", "row 2: is not JSON: Expecting property name"),
+        ("", "row 2: is not JSON: Expecting value"),
+        ("[" * 100_000, "row 2: is not JSON"),
+        ('{"distance": NaN}', "row 2: is not JSON: NaN is no JSON number; send null"),
+        ('{"distance": Infinity}', "row 2: is not JSON: Infinity is no JSON number"),
+        ("[1, 2]", "row 2: must be an object"),
+        ("{}", "row 2, field hour: is not there; send null"),
+        ('{"instances": []}', "row 2, field hour: is not there; send null"),
+        ({"distance": "far"}, 'row 2, field distance: "far" is no number; send null'),
+        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
+        ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
+    ],
+)
+def test_json_lines_that_are_wrong(
+    server: Server, use_case: UseCase, wrong: dict[str, object] | str, message: str
+) -> None:
+    good: dict[str, object] = dict.fromkeys(use_case.features.names)
+    line = wrong if isinstance(wrong, str) else json.dumps(good | wrong)
+    body = f"{json.dumps(good)}\n{line}\n{json.dumps(good)}\n"
+    assert message in error(server.invoke(body, JSON_LINES))
+
+
+@pytest.mark.parametrize("accept", serve_endpoint.CONTENT_TYPES)
+def test_a_model_that_answers_no_number(
+    unsure_server: Server, rows: pl.DataFrame, accept: str
+) -> None:
+    """It is the model's fault, for SageMaker to count as a 5xx; and NaN is no JSON."""
+    good = rows.drop_nulls()[:3]
+    assert unsure_server.invoke(lines(good), Accept=accept)[0] == 200
+    for distance, said in ((None, "nan"), (0.0, "inf")):
+        odd = good[:2].with_columns(pl.lit(distance, pl.Float64).alias("distance"))
+        body = lines(pl.concat([good[:2].with_columns(pl.col("distance").cast(pl.Float64)), odd]))
+        status, content_type, answer = unsure_server.invoke(body, Accept=accept)
+        assert (status, content_type) == (500, JSON)
+        message = f"row 3: the model answered {said}, which is not a finite number (2 of 4 rows)"
+        assert json.loads(answer) == {"error": message}
+    assert unsure_server.request("GET", "/ping")[0] == 200
+
+
 def test_whole_numbers_can_be_categories(server: Server, use_case: UseCase) -> None:
     instance: dict[str, object] = dict.fromkeys(use_case.features.names)
     for carrier in (12, "", "unheard of"):
         body = json.dumps({"instances": [instance | {"carrier": carrier}]})
         assert server.invoke(body, JSON)[0] == 200
+
+
+def test_who_names_content_types_names_those_that_are_understood() -> None:
+    """The registry, the capture, which would write others as Base64, and `ops invoke`."""
+    understood = serve_endpoint.CONTENT_TYPES
+    assert understood == names.CONTENT_TYPES
+    assert understood == (deploy.CSV, deploy.JSON, deploy.JSON_LINES)
+    assert tuple(predictions.CONTENT_TYPES.values()) == understood
 
 
 def test_content_types_that_are_not_understood(server: Server, rows: pl.DataFrame) -> None:

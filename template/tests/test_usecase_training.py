@@ -256,6 +256,20 @@ def test_what_cannot_be_evaluated(
     assert "is no model archive" in fail("evaluate", tmp_path)
 
 
+def test_a_model_that_answers_no_number_is_not_evaluated(
+    trained: Path, prepared: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = model.Model.load(trained / "model").predict(
+        tables.columns(tables.read(prepared / "test"), use_case.features.names)
+    )
+    output = output.copy()
+    output[2:4] = float("nan")
+    monkeypatch.setattr(model.Model, "predict", lambda *_: output)
+    message = rf"test: row 3: the model answered nan, .* \(2 of {len(output)} rows\)"
+    with pytest.raises(UseCaseError, match=message):
+        evaluate_model(trained / "model", prepared / "test", use_case)
+
+
 def test_unknown_commands(tmp_path: Path) -> None:
     result = run("deploy", tmp_path)
     assert result.returncode == 2

@@ -23,7 +23,7 @@ from adopt.dataset import Asked, DataSet, look
 from adopt.files import Measures
 from local import sample_data, tools
 from ops import OpsError
-from ops.tables import DataFile
+from ops.tables import DataFile, Encoding
 from usecase import config
 from usecase.errors import UseCaseError
 
@@ -43,6 +43,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
     identifier: Annotated[
         str | None, typer.Option("--id", help="The column that identifies a record.")
     ] = None,
+    encoding: Encoding = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace usecase.toml and features.py though edited.")
     ] = False,
@@ -57,7 +58,8 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
             "then pass --force"
         )
     problem = problem_of(str(tools.answers()["problem_type"]))
-    data = look(file, Asked(target, time, identifier, tuple(facet or ())), problem)
+    asked = Asked(target, time, identifier, tuple(facet or ()), encoding)
+    data = look(file, asked, problem)
     sample_data.FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=sample_data.FOLDER, prefix=".") as staged:
         measures, notes = write(data, Path(staged), problem)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ops import OpsError
-from ops.tables import spread
+from ops.tables import INFERENCE_ID, spread
 from usecase.config import RESERVED
 from usecase.problem import PREDICTION
 
@@ -19,8 +19,6 @@ CATEGORIES, ROWS_PER_CATEGORY = 255, 5
 LEAST_PRESENT = 0.01
 #: Names of columns that identify a record.
 ID_NAME = re.compile(r"(?i:^|[^a-z])(?i:id|key|uuid|guid)$|[a-z](Id|ID)$|番号$")
-#: What SageMaker takes to match predictions and labels by.
-INFERENCE_ID = r"^[\x20-\x7e]{1,64}$"
 #: Leakage is looked for in so many rows, and in so many bins of a number.
 SAMPLE, BINS = 20_000, 256
 #: Columns that stand beside the features in requests, answers and tables of predictions.

@@ -11,16 +11,18 @@ from adopt import columns, table, trial
 from adopt.columns import Column, Feature, Kind, Problem, Target
 from adopt.files import Findings
 from ops import OpsError
+from ops.tables import INFERENCE_ID
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says of the columns."""
+    """What the command line says of the file and its columns."""
 
     target: str
     time: str | None = None
     id: str | None = None
     facets: tuple[str, ...] = ()
+    encoding: str | None = None
 
     def check(self, names: list[str]) -> None:
         """Check that these columns are there.
@@ -134,7 +136,7 @@ def settle(file: Path, asked: Asked) -> dict[str, Column]:
     Raises:
         OpsError: When the file cannot be read, or has not the columns that were asked for.
     """
-    raw = table.read(file)
+    raw = table.read(file, asked.encoding)
     asked.check(raw.columns)
     found = {}
     for name in raw.columns:
@@ -195,7 +197,7 @@ def identify(found: Mapping[str, Column], asked: Asked) -> str | None:
         raise OpsError(f"--id {asked.id}: is empty in {column.missing} rows")
     if twice := len(column.values) - column.distinct:
         raise OpsError(f"--id {asked.id}: {twice} rows have an id that another row has")
-    fits = column.values.str.contains(columns.INFERENCE_ID)
+    fits = column.values.str.contains(INFERENCE_ID)
     if not fits.all():
         odd = columns.shorten(column.values.filter(~fits)[0])
         raise OpsError(f"--id {asked.id}: {odd} is no id; it must be ASCII, at most 64 characters")

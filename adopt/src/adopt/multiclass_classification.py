@@ -1,6 +1,7 @@
 """The target of a data set, for multiclass classification."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,26 @@ def look(values: pl.Series) -> Target:
         truth,
         f"pl.when(COLUMN.cast(pl.String).is_in({known})).then(COLUMN.cast(pl.String))",
         "the class, as text",
-        {"classes": (classes, "Model.predict has their order")},
+        {
+            "classes": (classes, "Model.predict has their order"),
+            "decision_weights": (
+                weights(truth, classes),
+                "the largest probability times weight is predicted; rare classes have more",
+            ),
+        },
         notes,
     )
+
+
+def weights(truth: pl.Series, classes: Sequence[str]) -> list[float]:
+    """The decision weights of classes: one over the square root of the class's share.
+
+    The likeliest class is hardly ever a rare one. These lie between answering that, and answering
+    every class as if all were as frequent; the most frequent one has 1.
+    """
+    counts = dict(truth.drop_nulls().value_counts().iter_rows())
+    most = max(counts.values())
+    return [float(f"{math.sqrt(most / counts[name]):.2g}") for name in classes]
 
 
 def score(table: pl.DataFrame, rest: pl.DataFrame) -> float:

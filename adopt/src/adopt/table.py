@@ -1,6 +1,5 @@
 """Read a data set that people bring, and find out what its columns hold."""
 
-import csv
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from ops import OpsError
+from ops.tables import read_table
 
 #: What pandas reads as missing, and what else is written for it; compared in lower case.
 MISSING = (
@@ -25,16 +25,16 @@ DATES = (
 )
 TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f")
 ZONES = ("", "Z", "%z", "%#z")
-DELIMITERS = ",;\t|"
 
 Settled = tuple[pl.Series, list[str]]
 
 
-def read(file: Path) -> pl.DataFrame:
+def read(file: Path, encoding: str | None = None) -> pl.DataFrame:
     """Read a table.
 
     Args:
-        file: Parquet, or CSV with a header: UTF-8, separated by commas, semicolons, tabs or bars.
+        file: Parquet, or CSV as `ops.tables` reads it.
+        encoding: That of a CSV file; by default UTF-8.
 
     Returns:
         The table; of a CSV file all columns are text.
@@ -44,53 +44,11 @@ def read(file: Path) -> pl.DataFrame:
     """
     if file.suffix.lower() not in (".parquet", ".csv", ".tsv", ".txt"):
         raise OpsError(f"{file}: is no .parquet, .csv or .tsv file; save the data as one of them")
-    try:
-        table = pl.read_parquet(file) if file.suffix.lower() == ".parquet" else read_csv(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise OpsError(f"{file}: cannot be read: {reason}") from None
+    table = read_table(file, encoding)
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if table.is_empty():
         raise OpsError(f"{file}: has no rows")
     return table
-
-
-def read_csv(file: Path) -> pl.DataFrame:
-    """Read a CSV file as text.
-
-    Raises:
-        OpsError: When a line has too many or too few fields, a name comes twice, or it is not
-            UTF-8.
-    """
-    line = 1
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            first = lines.readline()
-            delimiter = max(DELIMITERS, key=first.count)
-            lines.seek(0)
-            rows = csv.reader(lines, delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(rows, [])]
-            for row in rows:
-                line = rows.line_num
-                if row and len(row) != len(header):
-                    raise OpsError(
-                        f"{file}: line {line} has {len(row)} fields, the header has {len(header)}"
-                    )
-    except UnicodeDecodeError:
-        raise OpsError(
-            f"{file}: is not UTF-8 text (after line {line}); convert it, for example with "
-            f"`iconv -f CP932 -t UTF-8 {file.name}`"
-        ) from None
-    except csv.Error as error:
-        raise OpsError(f"{file}: is no CSV after line {line}: {error}") from None
-    if not any(header):
-        raise OpsError(f"{file}: is empty, or its first line is; it must name the columns")
-    names = [name or f"column_{place}" for place, name in enumerate(header, 1)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise OpsError(f"{file}: two columns are called {twice!r}; rename one")
-    return pl.read_csv(
-        file, separator=delimiter, infer_schema=False, new_columns=names, low_memory=True
-    )
 
 
 def settle(values: pl.Series) -> Settled:

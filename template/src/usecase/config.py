@@ -324,8 +324,11 @@ def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401  any
             raise ConfigError(f"{where}: is {value!r}, must be one of {', '.join(get_args(hint))}")
         return value
     if origin is tuple:
-        entries = _checked(list, value, where, 'a list like ["a", "b"]')
-        return tuple(_checked(str, entry, where, "a list of text") for entry in entries)
+        kind = get_args(hint)[0]
+        like, of = ('["a", "b"]', "text") if kind is str else ("[1.0, 2.5]", "numbers")
+        entries = _checked(list, value, where, f"a list like {like}")
+        wanted = str if kind is str else int | float
+        return tuple(kind(_checked(wanted, entry, where, f"a list of {of}")) for entry in entries)
     if origin is Mapping:
         pairs = _checked(dict, value, where, "a [section]")
         for key, entry in pairs.items():

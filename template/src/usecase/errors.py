@@ -11,3 +11,7 @@ class UseCaseError(Exception):
 
 class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
     """A request is wrong; the message names row and field and what mends it."""
+
+
+class ModelError(UseCaseError):
+    """The model has answered what is no answer; the message names the row."""

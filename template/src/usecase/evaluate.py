@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from usecase import container, metrics, tables
+from usecase import container, metrics, rows, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
@@ -68,6 +68,11 @@ def evaluate_model(model: Path, test: Path, use_case: UseCase) -> dict[str, Any]
     labels = target.clean(table[target.column], test.name)
     target.check(labels, test.name)
     output = load_model(model).predict(tables.columns(table, use_case.features.names))
+    if wrong := rows.unanswered(output):
+        row, reason = next(iter(wrong.items()))
+        raise UseCaseError(
+            f"{test.name}: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)"
+        )
     measured = metrics.statistics(labels.to_numpy(), target.predicted(output), target)
     return {"version": 0.0, "dataset": {"item_count": table.height}, **measured}
 

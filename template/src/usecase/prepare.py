@@ -79,7 +79,7 @@ def check_columns(
         further: Other columns that are needed, by their key in usecase.toml.
 
     Raises:
-        UseCaseError: When a column is missing, or the time is none.
+        UseCaseError: When a column is missing, the time is none, or the id is a float.
     """
     data = use_case.data
     needed = {
@@ -98,6 +98,11 @@ def check_columns(
                 )
     if records.is_empty():
         raise UseCaseError("features.build returns no rows")
+    if records.schema[data.id].is_float():
+        raise UseCaseError(
+            f"usecase.toml data.id: {data.id} is {records.schema[data.id]}, in which long ids lose "
+            "digits; load it into the data mart as text or as whole numbers"
+        )
     if not isinstance(records.schema[data.time], pl.Datetime | pl.Date):
         raise UseCaseError(
             f"usecase.toml data.time: {data.time} is {records.schema[data.time]}; let "
@@ -130,6 +135,8 @@ def number(values: pl.Series) -> pl.Series:
     """
     if values.dtype == pl.Boolean or values.dtype.is_integer():
         return values.cast(pl.Int64)
+    if values.dtype == pl.Null:  # Parquet has no type where all values of a file are missing
+        return values.cast(pl.Float64)
     if not values.dtype.is_numeric():
         raise UseCaseError(
             f"usecase.toml features.numeric: {values.name} is {values.dtype}; convert it in "

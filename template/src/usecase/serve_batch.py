@@ -1,30 +1,33 @@
-"""What batch transform asks: CSV, one line per row, many rows at a time.
+"""What batch transform asks: CSV or JSON Lines, one line per row, many rows at a time.
 
 A row that cannot be scored does not stop the others: its answer holds an error and no prediction.
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
 """
 
+import codecs
 import csv
 import os
+from typing import Any
 
+import numpy.typing as npt
 import polars as pl
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from usecase import rows as json_rows
 from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
-from usecase.problem import Target
+from usecase.rows import LARGEST, RowError
 
-CONTENT_TYPES = ("text/csv",)
-
-#: The largest number of 32 bits, which is what the model computes with.
-LARGEST = 3.4028234663852886e38
+CSV, JSON_LINES = "text/csv", "application/jsonlines"
+CONTENT_TYPES = (CSV, JSON_LINES)
 MAX_BYTES = 100 * 1024**2  # the most that a job's MaxPayloadInMB can be
 
 ERROR = "error"
 SHOWN = 40  # characters of a wrong value
+HEADER = "is a header; send the rows without it"
 NO_NUMBER = 'field {}: "{}" is no number; leave it empty when it is not known'
 _ROW = "row"
 
@@ -46,28 +49,37 @@ def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: 
     """Score rows.
 
     Args:
-        body: A line per row without header, the fields in the order of usecase.toml, an empty
+        body: A line per row. CSV: without header, the fields in the order of usecase.toml, an empty
             field where a value is missing. A field cannot hold a line break: SageMaker splits the
-            input at each of them.
-        content_type: `text/csv`.
-        accept: The same.
+            input at each of them. JSON Lines: `{feature: value}`, `null` where a value is missing.
+        content_type: Its form, `CSV` or `JSON_LINES`.
+        accept: The form of the answer, the same or the other.
         model: Predicts.
         use_case: Names the fields.
 
     Returns:
         A line for each row: the fields of `target.answer`, then what is wrong with the row. One of
-        the two is empty.
+        the two is empty, or null in JSON Lines.
 
     Raises:
         BadRequest: When the body is empty or not UTF-8.
     """
-    del content_type, accept  # there is one kind
-    rows = parse(body, use_case.features)
+    rows = parse(body, content_type, use_case.features)
     output = model.predict({name: rows[name] for name in use_case.features.names})
-    return render(use_case.target, pl.DataFrame(use_case.target.answers(output)), rows[ERROR])
+    answers = pl.DataFrame(use_case.target.answers(output))
+    return render(answers, blame(rows[ERROR], output), accept)
 
 
-def parse(body: bytes, features: Features) -> pl.DataFrame:
+def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
+    """Add to what is wrong with rows what is wrong with the model's answers to the others."""
+    wrong = json_rows.unanswered(output)
+    if not wrong:
+        return errors
+    reasons = pl.Series([wrong.get(row) for row in range(len(output))], dtype=pl.String)
+    return errors.zip_with(errors.is_not_null(), reasons)
+
+
+def parse(body: bytes, content_type: str, features: Features) -> pl.DataFrame:
     """Read rows.
 
     Returns:
@@ -76,8 +88,57 @@ def parse(body: bytes, features: Features) -> pl.DataFrame:
     Raises:
         BadRequest: When the body is empty or not UTF-8.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body:
         raise BadRequest("the body is empty; send at least one row")
+    if content_type == JSON_LINES:
+        return parse_json(decode(body), features)
+    rows = parse_csv(body, features)
+    if is_header(body, features.names):
+        first = pl.int_range(pl.len()) == 0
+        rows = rows.with_columns(
+            *(pl.when(~first).then(name).alias(name) for name in features.names),
+            pl.when(first).then(pl.lit(HEADER)).otherwise(ERROR).alias(ERROR),
+        )
+    return rows
+
+
+def is_header(body: bytes, names: list[str]) -> bool:
+    """Whether the first line names the features: where all are text, they would be taken for it."""
+    line = body[: body.find(b"\n") + 1 or None].decode(errors="replace")
+    return [field.strip('"') for field in line.strip().split(",")] == names
+
+
+def decode(body: bytes) -> str:
+    """The text of a body.
+
+    Raises:
+        BadRequest: When it is not UTF-8.
+    """
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8 text: byte {error.start}") from None
+
+
+def parse_json(text: str, features: Features) -> pl.DataFrame:
+    """Read rows of JSON Lines."""
+    kinds = json_rows.converters(features)
+    nothing: list[json_rows.Value] = [None] * len(kinds)
+    found: list[list[json_rows.Value]] = []
+    for line in text.removesuffix("\n").split("\n"):
+        try:
+            found.append([*json_rows.read(json_rows.load(line), kinds), None])
+        except RowError as error:
+            # JSON can hold halves of characters, which UTF-8 cannot write.
+            found.append([*nothing, str(error).encode("utf-8", "replace").decode()])
+    numbers: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
+    schema = numbers | dict.fromkeys([*features.categorical, ERROR], pl.String())
+    return pl.DataFrame(found, schema=schema, orient="row")
+
+
+def parse_csv(body: bytes, features: Features) -> pl.DataFrame:
+    """Read rows of CSV."""
     if (table := whole(body, features)) is not None:
         return table.with_columns(pl.lit(None, pl.String).alias(ERROR))
     rows = split(body, features.names)
@@ -117,15 +178,9 @@ def split(body: bytes, names: list[str]) -> pl.DataFrame:
 
     Returns:
         The fields as text, null where empty, and `error`, for lines that have not these fields.
-
-    Raises:
-        BadRequest: When the body is not UTF-8.
     """
     schema = {name: pl.String() for name in names}
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 text: byte {error.start}") from None
+    text = decode(body)
     lines = pl.DataFrame({"line": text.removesuffix("\n").split("\n")}).with_row_index(_ROW)
     separators = pl.col("line").str.count_matches(",", literal=True)
     quoted = pl.col("line").str.contains('"', literal=True)
@@ -161,11 +216,14 @@ def one_by_one(row: int, line: str, names: list[str]) -> list[int | str | None]:
     return [row, *(field or None for field in found), None]
 
 
-def render(target: Target, answers: pl.DataFrame, errors: pl.Series) -> bytes:
+def render(answers: pl.DataFrame, errors: pl.Series, content_type: str) -> bytes:
     """Write the answer; rows with an error have no prediction."""
     right = errors.is_null()
     if not right.all():
         answers = answers.select(
-            pl.when(right).then(pl.col(name)).alias(name) for name in target.answer
+            pl.when(right).then(pl.col(name)).alias(name) for name in answers.columns
         )
-    return answers.with_columns(errors).write_csv(include_header=False).encode()
+    answers = answers.with_columns(errors.alias(ERROR))
+    if content_type == JSON_LINES:
+        return answers.write_ndjson().encode()
+    return answers.write_csv(include_header=False).encode()

@@ -1,30 +1,30 @@
-"""Requests to the endpoint and its answers: text/csv and application/json."""
+"""Requests to the endpoint and its answers: CSV, JSON and JSON Lines.
+
+As SageMaker's own algorithms and its SDK's serialisers write them:
+https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html
+"""
 
 import csv
 import io
 import json
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any
 
 import numpy.typing as npt
 from starlette.routing import Route
 
+from usecase import rows
 from usecase.config import Features, UseCase
-from usecase.errors import BadRequest
+from usecase.errors import BadRequest, ModelError
 from usecase.model import Model
 from usecase.problem import Target
+from usecase.rows import RowError, Value
 
-CSV, JSON = "text/csv", "application/json"
-CONTENT_TYPES = (CSV, JSON)
+CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
+CONTENT_TYPES = (CSV, JSON, JSON_LINES)
 MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
 ROUTES: list[Route] = []
 
-#: The largest number of 32 bits, which is what the model computes with.
-LARGEST = 3.4028234663852886e38
-
-Value = float | str | None
-Converter = Callable[[Any], Value]
 Columns = dict[str, list[Value]]
 
 
@@ -33,16 +33,20 @@ def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: 
 
     Args:
         body: The rows.
-        content_type: Its form, `CSV` or `JSON`.
-        accept: The form of the answer.
+        content_type: Its form: `CSV`, `JSON` or `JSON_LINES`.
+        accept: The form of the answer, any of the same.
         model: Predicts.
         use_case: Names the fields.
 
     Raises:
         BadRequest: When a row is wrong.
+        ModelError: When the model answers NaN or infinity.
     """
-    rows = parse(body, content_type, use_case.features)
-    return render(use_case.target, model.predict(rows), accept)
+    output = model.predict(parse(body, content_type, use_case.features))
+    if wrong := rows.unanswered(output):
+        row, reason = next(iter(wrong.items()))
+        raise ModelError(f"row {row + 1}: {reason} ({len(wrong)} of {len(output)} rows)")
+    return render(use_case.target, output, accept)
 
 
 def parse(body: bytes, content_type: str, features: Features) -> Columns:
@@ -51,8 +55,8 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
     Args:
         body: CSV: a line per row without header, the fields in the order of usecase.toml, an empty
             field where a value is missing. JSON: `{"instances": [{feature: value}]}`, `null` where
-            a value is missing. UTF-8.
-        content_type: `CSV` or `JSON`.
+            a value is missing. JSON Lines: such a `{feature: value}` on each line. UTF-8.
+        content_type: `CSV`, `JSON` or `JSON_LINES`.
         features: The features.
 
     Returns:
@@ -67,18 +71,22 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
         raise BadRequest(f"the body is not UTF-8 text: byte {error.start}") from None
     if not text.strip():
         raise BadRequest("the body is empty; send at least one row")
-    rows: list[list[Any]]
-    number: Converter
-    category: Converter
     if content_type == CSV:
-        rows, number, category = _csv_rows(text, features), _csv_number, _csv_category
-    else:
-        rows, number, category = _json_rows(text, features), _json_number, _json_category
-    columns = dict(zip(features.names, zip(*rows, strict=True), strict=True))
-    return {
-        **{name: _convert(name, columns[name], number) for name in features.numeric},
-        **{name: _convert(name, columns[name], category) for name in features.categorical},
-    }
+        return _csv_columns(_csv_rows(text, features), features)
+    # Not by `splitlines`: a JSON string may hold other line ends, such as U+2028.
+    entries: Iterable[object] = (
+        map(rows.load, text.rstrip().split("\n"))
+        if content_type == JSON_LINES
+        else _instances(text)
+    )
+    kinds = rows.converters(features)
+    values: list[list[Value]] = []
+    try:
+        for entry in entries:
+            values.append(rows.read(entry, kinds))
+    except RowError as error:
+        raise BadRequest(error.within(len(values) + 1)) from None
+    return {name: [*column] for name, column in zip(kinds, zip(*values, strict=True), strict=True)}
 
 
 def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes:
@@ -88,82 +96,56 @@ def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes
         target: Knows the fields of an answer.
         output: What `Model.predict` returned.
         content_type: `CSV`: a line per row without header, the fields in the order of
-            `target.answer`. `JSON`: `{"predictions": [{field: value}]}`.
+            `target.answer`. `JSON`: `{"predictions": [{field: value}]}`. `JSON_LINES`: such a
+            `{field: value}` on each line.
     """
     columns = target.answers(output)
-    rows = zip(*columns.values(), strict=True)
+    answers = zip(*columns.values(), strict=True)
     if content_type == CSV:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv.writer(text, lineterminator="\n").writerows(answers)
         return text.getvalue().encode()
-    predictions = [dict(zip(columns, row, strict=True)) for row in rows]
+    predictions = [dict(zip(columns, row, strict=True)) for row in answers]
+    if content_type == JSON_LINES:
+        return "".join(f"{json.dumps(entry)}\n" for entry in predictions).encode()
     return json.dumps({"predictions": predictions}).encode()
 
 
-def _csv_rows(text: str, features: Features) -> list[list[Any]]:
+def _csv_rows(text: str, features: Features) -> list[list[str]]:
     try:
         lines = io.StringIO(text.rstrip("\r\n"), newline="")
-        rows = list(csv.reader(lines, strict=True))
+        found = list(csv.reader(lines, strict=True))
     except csv.Error as error:
         raise BadRequest(f"the body is not CSV: {error}") from None
     width = len(features.names)
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(found, 1):
         if len(row) != width:
             raise BadRequest(
                 f"row {number}: has {len(row)} fields, must have {width}: "
                 f"{','.join(features.names)}"
             )
-    if rows[0] == features.names:
+    if found[0] == features.names:
         raise BadRequest("row 1: is a header; send the rows without it")
-    return rows
+    return found
 
 
-def _json_rows(text: str, features: Features) -> list[list[Any]]:
-    try:
-        document = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    instances = document.get("instances") if isinstance(document, dict) else None
-    if not isinstance(instances, list) or len(document) != 1:
-        raise BadRequest('the body must be {"instances": [{feature: value, …}, …]}')
-    if not instances:
-        raise BadRequest("instances: is empty; send at least one row")
-    names = features.names
-    rows = []
-    for number, instance in enumerate(instances, 1):
-        if not isinstance(instance, dict):
-            raise BadRequest(f"row {number}: must be an object {{feature: value, …}}")
+def _csv_columns(found: list[list[str]], features: Features) -> Columns:
+    columns = dict(zip(features.names, zip(*found, strict=True), strict=True))
+    return {
+        **{name: _csv_numbers(name, columns[name]) for name in features.numeric},
+        **{name: [text or None for text in columns[name]] for name in features.categorical},
+    }
+
+
+def _csv_numbers(name: str, texts: Iterable[str]) -> list[Value]:
+    numbers: list[Value] = []
+    for row, text in enumerate(texts, 1):
         try:
-            row = [instance[name] for name in names]
-        except KeyError as error:
-            name = error.args[0]
-            raise BadRequest(
-                f"row {number}, field {name}: is not there; send null when it is not known"
-            ) from None
-        if len(instance) != len(names):
-            unknown = next(name for name in instance if name not in names)
-            raise BadRequest(f"row {number}, field {unknown}: unknown; known: {', '.join(names)}")
-        rows.append(row)
-    return rows
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; send null for a missing value")
-
-
-def _convert(name: str, values: Iterable[object], kind: Converter) -> list[Value]:
-    """Convert the values of a feature."""
-    converted = []
-    for row, value in enumerate(values, 1):
-        try:
-            converted.append(kind(value))
-        except (ValueError, TypeError, OverflowError):
-            wanted = "number" if kind in (_csv_number, _json_number) else "text"
-            raise BadRequest(
-                f"row {row}, field {name}: {_shown(value)} is no {wanted}; send an empty field "
-                "(CSV) or null (JSON) when it is not known"
-            ) from None
-    return converted
+            numbers.append(_csv_number(text))
+        except ValueError:
+            reason = f"{rows.shorten(text)} is no number; leave it empty when it is not known"
+            raise BadRequest(RowError(reason, name).within(row)) from None
+    return numbers
 
 
 def _csv_number(text: str) -> float | None:
@@ -171,35 +153,18 @@ def _csv_number(text: str) -> float | None:
         return None
     if "_" in text:  # which Python allows in numbers
         raise ValueError
-    return _finite(float(text))
+    return rows.finite(float(text))
 
 
-def _csv_category(text: str) -> str | None:
-    return text or None
-
-
-def _json_number(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError
-    return _finite(float(value))
-
-
-def _json_category(value: object) -> str | None:
-    """Text, or a whole number as a code: CSV writes the two alike."""
-    if isinstance(value, bool) or not isinstance(value, str | int | None):
-        raise TypeError
-    return None if value is None else str(value) or None
-
-
-def _finite(number: float) -> float:
-    if abs(number) > LARGEST or math.isnan(number):
-        raise ValueError
-    return number
-
-
-def _shown(value: object) -> str:
-    """A value for a message, shortened."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:39]}…"
+def _instances(text: str) -> list[object]:
+    """The rows of a document `{"instances": […]}`."""
+    try:
+        document = rows.load(text)
+    except RowError as error:
+        raise BadRequest(f"the body {error}") from None
+    instances = document.get("instances") if isinstance(document, dict) else None
+    if not isinstance(instances, list) or len(document) != 1:
+        raise BadRequest('the body must be {"instances": [{feature: value, …}, …]}')
+    if not instances:
+        raise BadRequest("instances: is empty; send at least one row")
+    return instances

@@ -55,9 +55,9 @@ def read(
     events = lines.select(
         inference_id=pl.coalesce(metadata.field("inferenceId"), metadata.field("eventId")),
         time=metadata.field("inferenceTime").str.to_datetime("%+", time_zone="UTC", strict=False),
-        sent=_text(sent),
+        sent=_text(sent, "instances"),
         sent_json=_is_json(sent),
-        answered=_text(answered),
+        answered=_text(answered, "predictions"),
         answered_json=_is_json(answered),
     )
     usable = pl.all_horizontal(pl.all().is_not_null())
@@ -75,16 +75,28 @@ def _report(number: int, reason: str) -> None:
         LOG.warning("left out %d captured events that are %s", number, reason)
 
 
-def _text(payload: pl.Expr) -> pl.Expr:
-    """A payload's data as text; SageMaker encodes content types that it was not told of."""
+def _text(payload: pl.Expr, member: str) -> pl.Expr:
+    """A payload's data as text; SageMaker encodes content types that it was not told of.
+
+    JSON Lines become the JSON that they stand for: rows below a member of one object.
+    """
     data = payload.struct.field("data")
     decoded = data.str.decode("base64", strict=False).cast(pl.String, strict=False)
-    return pl.when(payload.struct.field("encoding") == "BASE64").then(decoded).otherwise(data)
+    text = pl.when(payload.struct.field("encoding") == "BASE64").then(decoded).otherwise(data)
+    text = text.str.strip_prefix("\ufeff")
+    # A line break inside of a value is written as an escape sequence.
+    lines = text.str.strip_chars().str.replace_all("\n", ",")
+    rows = pl.concat_str(pl.lit(f'{{"{member}": ['), lines, pl.lit("]}"))
+    return pl.when(_has_type(payload, "application/jsonlines")).then(rows).otherwise(text)
 
 
 def _is_json(payload: pl.Expr) -> pl.Expr:
+    return _has_type(payload, "application/json")  # JSON Lines too
+
+
+def _has_type(payload: pl.Expr, beginning: str) -> pl.Expr:
     content_type = payload.struct.field("observedContentType")
-    return content_type.str.to_lowercase().str.starts_with("application/json")
+    return content_type.str.to_lowercase().str.starts_with(beginning)
 
 
 def _records(events: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:

@@ -5,6 +5,7 @@ Imports nothing heavy, because the configuration imports it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,13 @@ class Target:
     Attributes:
         column: The column with the true class.
         classes: All classes, in the order in which `Model.predict` returns their probabilities.
+        decision_weights: The class whose probability times its weight is largest is predicted.
+            None are needed where the likeliest class is to be.
     """
 
     column: str
     classes: tuple[str, ...]
+    decision_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
@@ -51,6 +55,13 @@ class Target:
             )
         if odd := [name for name in self.classes if name != name.strip() or not name]:
             raise ValueError(f"classes: {odd[0]!r} is empty or has spaces around it")
+        if self.decision_weights and len(self.decision_weights) != len(self.classes):
+            raise ValueError(
+                f"decision_weights: are {len(self.decision_weights)}, must be {len(self.classes)}, "
+                "one for each of target.classes in their order"
+            )
+        if wrong := [weight for weight in self.decision_weights if not 0 < weight < math.inf]:
+            raise ValueError(f"decision_weights: has {wrong[0]}, must be positive numbers")
 
     @property
     def answer(self) -> dict[str, type]:
@@ -58,7 +69,7 @@ class Target:
         return {PREDICTION: str, **{f"probability_{name}": float for name in self.classes}}
 
     def answers(self, output: npt.NDArray[Any]) -> dict[str, list[Any]]:
-        """What is answered: the rows' likeliest classes, and each class's probabilities.
+        """What is answered: the rows' predicted classes, and each class's probabilities.
 
         Args:
             output: What `Model.predict` returned.
@@ -68,8 +79,9 @@ class Target:
         return dict(zip(self.answer, values, strict=True))
 
     def predicted(self, output: npt.NDArray[Any]) -> list[str]:
-        """What is measured of the model's output: the likeliest class of each row."""
-        return [self.classes[place] for place in output.argmax(axis=1)]
+        """What is measured of the model's output: the class that each row is taken for."""
+        weighted = output * self.decision_weights if self.decision_weights else output
+        return [self.classes[place] for place in weighted.argmax(axis=1)]
 
     def clean(self, values: pl.Series, part: str) -> pl.Series:
         """Check true values.
