@@ -58,6 +58,8 @@ class BaseStack(Stack):
             "Image",
             directory=str(ROOT),
             platform=ecr_assets.Platform.LINUX_AMD64,  # whatever the machine that deploys
+            # CreateModel refuses OCI manifests, which BuildKit makes unless it is told not to.
+            outputs=["type=docker,oci-mediatypes=false"],
         )
         self._image_uri = image.image_uri
         self.repository_arn = image.repository.repository_arn
