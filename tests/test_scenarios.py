@@ -209,10 +209,8 @@ def test_approving_again(scene: Scene) -> None:
 
 @in_batch
 def test_nothing_is_scored_before_a_version_is_approved(scene: Scene) -> None:
-    """The load that trained the first version started the batch workflow too."""
-    first = scene.executions("batch")[-1]
-    assert scene.trigger(first) == "new_data"
-    assert scene.describe(first)["status"] == "succeeded"
+    """The load that trained the first version is an event for the batch workflow too."""
+    assert "new_data" not in map(scene.trigger, scene.executions("batch"))
 
 
 @in_batch
