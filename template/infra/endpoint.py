@@ -116,7 +116,8 @@ class ServingStack(Stack):
         reason = "The names are made of the version and the time of its approval"
         return [
             *describe_serving(arns),
-            Allow(["sagemaker:CreateModel"], [arns.models], reason),
+            # AWS's own policies allow it on what the model is made of, too.
+            Allow(["sagemaker:CreateModel"], [arns.models, arns.packages], reason),
             Allow(["sagemaker:CreateEndpointConfig"], [configs], reason),
             Allow(
                 ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
