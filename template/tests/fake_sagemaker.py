@@ -22,7 +22,11 @@ BUCKET = names.bucket(ACCOUNT)
 
 
 class RefusalError(Exception):
-    """A ValidationException."""
+    """A refusal: its message and its code."""
+
+    def __init__(self, message: str, code: str = "ValidationException") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class FakeSageMaker:
@@ -56,7 +60,7 @@ class FakeSageMaker:
             try:
                 answer = self.operations[model.name](request)
             except RefusalError as refusal:
-                error = {"Code": "ValidationException", "Message": str(refusal)}
+                error = {"Code": refusal.code, "Message": str(refusal)}
                 return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
         return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {}}
 
