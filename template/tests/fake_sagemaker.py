@@ -48,6 +48,9 @@ class FakeSageMaker:
             "CreateModel": self._create_model,
             "DescribeModel": lambda r: find(self.models, r["ModelName"]),
             "DescribeModelPackage": lambda r: find(self.packages, r["ModelPackageName"]),
+            "ListModelPackages": lambda _: {
+                "ModelPackageSummaryList": list(reversed(self.packages.values()))
+            },
         }
 
     def __call__(self, model: OperationModel, params: Request, **_: object) -> tuple[Any, Request]:
