@@ -166,6 +166,20 @@ class Scene:
         finally:
             s3.delete_object(**broken)
 
+    @contextmanager
+    def written(self, key: str) -> Iterator[None]:
+        """Write an object; where it has records scored, that is over at the end of the context."""
+        before = self.executions("batch") if self.combination.batch else []
+        self.life.client("s3").put_object(Bucket=self.bucket, Key=key, Body=b"")
+        yield
+        if self.combination.batch and key == "mart/_SUCCESS":
+
+            def started() -> set[str] | None:
+                return set(self.executions("batch")) - set(before) or None
+
+            (run,) = until("a run of the batch workflow", started)
+            self.ended(run)
+
     def versions(self) -> list[dict[str, Any]]:
         """The versions in the registry, newest first."""
         found: list[dict[str, Any]] = self.call("ops.models.versions")

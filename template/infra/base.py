@@ -4,11 +4,15 @@ from pathlib import Path
 
 from aws_cdk import (
     Acknowledgment,
+    DefaultStackSynthesizer,
     Duration,
     Environment,
     RemovalPolicy,
     Stack,
     Validations,
+)
+from aws_cdk import (
+    aws_ecr as ecr,
 )
 from aws_cdk import (
     aws_ecr_assets as ecr_assets,
@@ -27,6 +31,7 @@ from aws_cdk import (
 )
 from constructs import Construct
 
+from infra.permissions import ECR_LOGIN, Allow, Arns, role
 from usecase.config import UseCase
 from workflows import names
 from workflows.jobs import Settings
@@ -35,12 +40,12 @@ ROOT = Path(__file__).parents[1]
 
 
 class BaseStack(Stack):
-    """The data bucket, the registry, the dead-letter queue and the image.
+    """The data bucket, the registry, the dead-letter queue and the repository of the images.
 
     Attributes:
         environment_of_all: The account and region of all stacks.
         use_case: The use case.
-        repository_arn: ARN of the repository that it is in.
+        repository_arn: ARN of the repository that the images are in.
     """
 
     def __init__(
@@ -53,20 +58,38 @@ class BaseStack(Stack):
         self._bucket()
         self._registry()
         self._dead_letters()
+        self.repository_arn = Arns(self).of("ecr", f"repository/{names.REPOSITORY}")
+        self._repository()
+
+    def synthesizer(self) -> DefaultStackSynthesizer:
+        """How CDK deploys a stack whose jobs run in the image: it pushes it to the repository.
+
+        CDK's own place for images is that of all projects which were bootstrapped alike. `cdk gc`
+        deletes there what no stack refers to, and a registered version is in no stack.
+        """
+        role = f"role/{names.IMAGE_PUBLISHING_ROLE}"
+        return DefaultStackSynthesizer(
+            image_assets_repository_name=names.REPOSITORY,
+            image_asset_publishing_role_arn=f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{role}",
+        )
+
+    def settings(self, jobs_role: iam.Role) -> Settings:
+        """What the request bodies of the jobs need to know, for jobs that run with a role.
+
+        The image becomes an asset of the role's stack, which must have the `synthesizer` of this
+        one, and is built and pushed before that stack is deployed.
+        """
         image = ecr_assets.DockerImageAsset(
-            self,
+            Stack.of(jobs_role),
             "Image",
             directory=str(ROOT),
             platform=ecr_assets.Platform.LINUX_AMD64,  # whatever the machine that deploys
+            # CreateModel refuses OCI manifests, which BuildKit makes unless it is told not to.
+            outputs=["type=docker,oci-mediatypes=false"],
         )
-        self._image_uri = image.image_uri
-        self.repository_arn = image.repository.repository_arn
-
-    def settings(self, jobs_role: iam.Role) -> Settings:
-        """What the request bodies of the jobs need to know, for jobs that run with a role."""
         return Settings(
             use_case=self.use_case,
-            image=self._image_uri,
+            image=image.image_uri,
             role=jobs_role.role_arn,
             bucket=names.bucket(self.account),
             commit=self._commit,
@@ -114,6 +137,44 @@ class BaseStack(Stack):
             model_package_group_description=f"Versions of the model of {names.PROJECT}",
         )
         group.apply_removal_policy(RemovalPolicy.RETAIN)
+
+    def _repository(self) -> None:
+        """The repository of the images, which stays, and the role that CDK pushes with.
+
+        Nothing in it expires, for a version of years ago may have to serve again.
+        """
+        repository = ecr.Repository(
+            self,
+            "Images",
+            repository_name=names.REPOSITORY,
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
+            image_scan_on_push=True,
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+        role(
+            self,
+            "ImagePublishing",
+            # Who may take it is for the policies of the people who deploy, as with CDK's own roles.
+            iam.AccountRootPrincipal(),
+            [
+                Allow(
+                    [
+                        "ecr:BatchCheckLayerAvailability",
+                        "ecr:BatchGetImage",
+                        "ecr:CompleteLayerUpload",
+                        "ecr:DescribeImages",
+                        "ecr:DescribeRepositories",
+                        "ecr:GetDownloadUrlForLayer",
+                        "ecr:InitiateLayerUpload",
+                        "ecr:PutImage",
+                        "ecr:UploadLayerPart",
+                    ],
+                    [repository.repository_arn],
+                ),
+                ECR_LOGIN,
+            ],
+            names.IMAGE_PUBLISHING_ROLE,
+        )
 
     def _dead_letters(self) -> None:
         """The queue for events that could not be handled, for a person to look at."""

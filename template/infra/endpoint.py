@@ -20,6 +20,7 @@ from infra.permissions import (
     service_role,
     write_objects,
 )
+from usecase.config import Rollback
 from workflows import names
 
 PREDICTIONS = "capture/"
@@ -28,8 +29,7 @@ PREDICTIONS = "capture/"
 SETTINGS = {"ENDPOINT": names.ENDPOINT, "VARIANT": names.VARIANT}
 """What functions that look at the endpoint and its predictions are told of it."""
 
-ALARMS = (names.ENDPOINT_ALARM,)
-ERRORS_A_MINUTE = 5
+ALARMS = names.ROLLBACK_ALARMS
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
 
@@ -41,18 +41,21 @@ class ServingStack(Stack):
         super().__init__(scope, f"{names.PROJECT}-serving", env=base.environment_of_all)
         self.add_stack_dependency(base)
         model_role = self._model_role(base)
-        self._alarm()
+        self._alarms(base.use_case.rollback)
+        arns = Arns(self)
         instances = base.use_case.instances
         deploy = Function(
             self,
             "deploy.handler",
             {
-                "ALARM": names.ENDPOINT_ALARM,
+                "ALARMS": " ".join(names.ROLLBACK_ALARMS),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
+                "BUCKET": names.bucket(self.account),
                 "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{PREDICTIONS.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
+                "TOPIC": arns.topic,
                 **SETTINGS,
             },
             self._deploy_permissions(model_role),
@@ -83,54 +86,106 @@ class ServingStack(Stack):
                 *run_container(arns, base.repository_arn),
                 *read_objects(arns, "training/"),
                 write_objects(arns, PREDICTIONS),
-                Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
+                see_alarms(arns),
             ],
         )
 
-    def _alarm(self) -> None:
-        """The alarm that turns a deployment back: a bad request gets 4xx, not 5xx."""
+    def _alarms(self, rollback: Rollback) -> None:
+        """The alarms that roll a deployment back: on errors, and on slow answers.
+
+        SageMaker sends 1 for each request that fails and 0 for each that does not, so the average
+        is the error rate. A bad request gets 4xx and does not count.
+        """
+        self._alarm(
+            "Alarm",
+            names.ENDPOINT_ALARM,
+            "answers with errors",
+            _average("Invocation5XXErrors", Duration.minutes(5)),
+            threshold=rollback.error_rate,
+            evaluation_periods=1,
+        )
+        self._alarm(
+            "LatencyAlarm",
+            names.LATENCY_ALARM,
+            "answers slowly",
+            _average("ModelLatency", Duration.minutes(1)),
+            threshold=rollback.latency_ms * 1000,  # the metric is in microseconds
+            evaluation_periods=5,
+            datapoints_to_alarm=2,
+        )
+
+    def _alarm(
+        self, identifier: str, name: str, complaint: str, metric: cloudwatch.Metric, **when: float
+    ) -> None:
         cloudwatch.Alarm(
             self,
-            "Alarm",
-            alarm_name=names.ENDPOINT_ALARM,
+            identifier,
+            alarm_name=name,
             alarm_description=(
-                f"The endpoint {names.ENDPOINT} answers with errors. During a deployment SageMaker "
-                "turns back to the version before. Look at the endpoint's log in CloudWatch."
+                f"The endpoint {names.ENDPOINT} {complaint}: more than [rollback] of usecase.toml "
+                "allows. A version that is being deployed is rolled back. Look at the log "
+                f"/aws/sagemaker/Endpoints/{names.ENDPOINT}; `uv run ops models list` shows which "
+                "version serves."
             ),
-            metric=cloudwatch.Metric(
-                namespace="AWS/SageMaker",
-                metric_name="Invocation5XXErrors",
-                dimensions_map={"EndpointName": names.ENDPOINT, "VariantName": names.VARIANT},
-                statistic=cloudwatch.Stats.SUM,
-                period=Duration.minutes(1),
-            ),
-            threshold=ERRORS_A_MINUTE,
-            evaluation_periods=1,
+            metric=metric,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            **when,
         )
 
     def _deploy_permissions(self, model_role: iam.Role) -> list[Allow]:
         arns = Arns(self)
         endpoint, configs = endpoint_arns(arns)
         reason = "The names are made of the version and the time of its approval"
+        log = f"/aws/sagemaker/Endpoints/{names.ENDPOINT}"
         return [
             *describe_serving(arns),
-            Allow(["sagemaker:CreateModel"], [arns.models], reason),
-            Allow(["sagemaker:CreateEndpointConfig"], [configs], reason),
+            # AWS's own policies allow it on what the model is made of, too.
+            Allow(["sagemaker:CreateModel"], [arns.models, arns.packages], reason),
+            Allow(
+                ["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"],
+                [configs],
+                reason,
+            ),
             Allow(
                 ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
                 [endpoint, configs],
                 reason,
             ),
             Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
-            Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
+            see_alarms(arns),
+            Allow(
+                ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
+                [arns.of("logs", f"log-group:{log}"), arns.log_groups(f"{log}:")],
+                "CloudWatch Logs ends the ARN of a log group with a star",
+            ),
+            Allow(["sns:Publish"], [arns.topic]),
+            *read_objects(arns, "notifications/"),
+            write_objects(arns, "notifications/"),
             Allow(
                 ["iam:PassRole"],
                 [model_role.role_arn],
                 conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             ),
         ]
+
+
+def _average(metric: str, period: Duration) -> cloudwatch.Metric:
+    """The average over the endpoint's requests, the statistic that AWS documents for both."""
+    return cloudwatch.Metric(
+        namespace="AWS/SageMaker",
+        metric_name=metric,
+        dimensions_map={"EndpointName": names.ENDPOINT, "VariantName": names.VARIANT},
+        statistic=cloudwatch.Stats.AVERAGE,
+        period=period,
+    )
+
+
+def see_alarms(arns: Arns) -> Allow:
+    """Looking at the alarms that roll a deployment back."""
+    return Allow(
+        ["cloudwatch:DescribeAlarms"], [arns.alarm(name) for name in names.ROLLBACK_ALARMS]
+    )
 
 
 def endpoint_arns(arns: Arns) -> tuple[str, str]:
@@ -149,6 +204,12 @@ def describe_serving(arns: Arns) -> list[Allow]:
         Allow(["sagemaker:DescribeModel"], [arns.models], reason),
         Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
     ]
+
+
+def find_rollbacks() -> list[Allow]:
+    """Finding out whether what serves is the deployment that was tried last."""
+    reason = "SageMaker lists the endpoint configurations of an account"
+    return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
 
 
 def events() -> dict[str, EventPattern]:

@@ -177,7 +177,10 @@ class Schedule(Construct):
                 role_arn=role.role_arn,
                 input=json.dumps(message) if message else None,
                 dead_letter_config={"arn": dead_letters},
-                retry_policy={"maximum_retry_attempts": 20, "maximum_event_age_in_seconds": 21600},
+                # A dictionary in its place is left out by CDK without a word.
+                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                    maximum_retry_attempts=20, maximum_event_age_in_seconds=6 * 3600
+                ),
             ),
         )
 

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Token, Validations
+from aws_cdk import (
+    Acknowledgment,
+    DefaultStackSynthesizer,
+    Stack,
+    Token,
+    Validations,
+)
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -28,16 +34,33 @@ class Allow:
     conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
+ECR_LOGIN = Allow(
+    ["ecr:GetAuthorizationToken"], ["*"], "ECR gives the token for the whole registry"
+)
+
+
 def service_role(
     scope: Construct, name: str, service: str, permissions: Sequence[Allow]
 ) -> iam.Role:
-    """Create a role for an AWS service.
+    """Create a role for an AWS service, for example `sagemaker.amazonaws.com`; see `role`."""
+    return role(scope, name, iam.ServicePrincipal(service), permissions)
+
+
+def role(
+    scope: Construct,
+    name: str,
+    principal: iam.IPrincipal,
+    permissions: Sequence[Allow],
+    role_name: str | None = None,
+) -> iam.Role:
+    """Create a role.
 
     Args:
         scope: Where the role belongs.
         name: The construct's id.
-        service: Who may take the role, for example `sagemaker.amazonaws.com`.
+        principal: Who may take the role.
         permissions: What it may do. CDK's own `grant_*` would add to them with wildcards.
+        role_name: Its name; one that CloudFormation makes unless given.
 
     Raises:
         ValueError: When there is a wildcard without a reason.
@@ -52,10 +75,11 @@ def service_role(
             for allow in permissions
         ]
     )
-    role = iam.Role(
+    created = iam.Role(
         scope,
         name,
-        assumed_by=iam.ServicePrincipal(service),
+        assumed_by=principal,
+        role_name=role_name,
         inline_policies={"permissions": document},
     )
     for allow in permissions:
@@ -67,9 +91,9 @@ def service_role(
             if "*" in resource:
                 if not allow.reason:
                     raise ValueError(f"{scope.node.path}/{name}: {resource} needs a reason")
-                rule = f"AwsSolutions-IAM5[Resource::{readable(role, resource)}]"
-                Validations.of(role).acknowledge(Acknowledgment(id=rule, reason=allow.reason))
-    return role
+                rule = f"AwsSolutions-IAM5[Resource::{readable(created, resource)}]"
+                Validations.of(created).acknowledge(Acknowledgment(id=rule, reason=allow.reason))
+    return created
 
 
 def readable(scope: Construct, arn: str) -> str:
@@ -93,6 +117,12 @@ class Arns:
             "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
         )
         self.topic = self.of("sns", names.TOPIC)
+        qualifier = self._stack.node.try_get_context("@aws-cdk/core:bootstrapQualifier")
+        self.bootstrap_images = self.of(
+            "ecr",
+            f"repository/cdk-{qualifier or DefaultStackSynthesizer.DEFAULT_QUALIFIER}"
+            f"-container-assets-{self._stack.account}-{self._stack.region}",
+        )
         self.packages = self.of("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
 
     def alarm(self, name: str) -> str:
@@ -150,8 +180,8 @@ def put_metrics() -> Allow:
     )
 
 
-def pull_image(repository_arn: str) -> list[Allow]:
-    """Pulling the image."""
+def pull_image(*repository_arns: str) -> list[Allow]:
+    """Pulling images of some repositories."""
     return [
         Allow(
             [
@@ -159,9 +189,9 @@ def pull_image(repository_arn: str) -> list[Allow]:
                 "ecr:BatchGetImage",
                 "ecr:GetDownloadUrlForLayer",
             ],
-            [repository_arn],
+            repository_arns,
         ),
-        Allow(["ecr:GetAuthorizationToken"], ["*"], "ECR gives the token for the whole registry"),
+        ECR_LOGIN,
     ]
 
 
@@ -171,7 +201,8 @@ def run_container(arns: Arns, repository_arn: str) -> list[Allow]:
     See "SageMaker AI execution roles" in the developer guide.
     """
     return [
-        *pull_image(repository_arn),
+        # Versions from before the project had a repository of its own are in CDK's.
+        *pull_image(repository_arn, arns.bootstrap_images),
         Allow(
             [
                 "logs:CreateLogGroup",

@@ -114,6 +114,23 @@ def failures(arns: Arns) -> EventPattern:
     )
 
 
+ENDS = ["Succeeded", "Stopped", "Failed", "CompletedWithFailures"]
+ENDED_EXECUTION = "$.detail.pipelineExecutionArn"
+"""Where the event of an execution's end has its ARN."""
+
+
+def ends(arns: Arns, name: str) -> EventPattern:
+    """The events of executions of a workflow that have come to their end, well or not."""
+    return EventPattern(
+        source=["aws.sagemaker"],
+        detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
+        detail={
+            "pipelineArn": [pipeline_arn(arns, name)],
+            "currentPipelineExecutionStatus": ENDS,
+        },
+    )
+
+
 def read_failures(arns: Arns) -> list[Allow]:
     """Finding out why an execution has failed."""
     return [

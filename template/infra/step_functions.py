@@ -159,6 +159,22 @@ def failures(arns: Arns) -> EventPattern:
     )
 
 
+ENDED_EXECUTION = "$.detail.executionArn"
+"""Where the event of an execution's end has its ARN."""
+
+
+def ends(arns: Arns, name: str) -> EventPattern:
+    """The events of executions of a workflow that have come to their end, well or not."""
+    return EventPattern(
+        source=["aws.states"],
+        detail_type=["Step Functions Execution Status Change"],
+        detail={
+            "stateMachineArn": [state_machine_arn(arns, name)],
+            "status": ["SUCCEEDED", "ABORTED", "FAILED", "TIMED_OUT"],
+        },
+    )
+
+
 def read_failures(_arns: Arns) -> list[Allow]:
     """Finding out why an execution has failed: the event says it."""
     return []

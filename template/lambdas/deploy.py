@@ -7,9 +7,9 @@ approval wins.
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,12 +18,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import boto3
 from botocore.exceptions import ClientError
 
-from lambdas.endpoint import package_of
+from lambdas import is_approval
+from lambdas.endpoint import package_of, time_of
+from lambdas.mail import Mail, quota_advice, send
 
 if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_sagemaker import SageMakerClient
     from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+    from types_boto3_sagemaker.type_defs import (
+        DeploymentConfigUnionTypeDef,
+        DescribeEndpointOutputTypeDef,
+    )
 
 T = TypeVar("T")
 
@@ -35,6 +42,7 @@ POLL_SECONDS = 5.0
 # Time to say so, once the function has waited as long as it may.
 RESERVE_MILLISECONDS = 30_000
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
+LOG_DAYS = 90
 
 
 class Context(Protocol):
@@ -77,17 +85,33 @@ def sagemaker() -> "SageMakerClient":
     return boto3.client("sagemaker")
 
 
+@cache
+def cloudwatch() -> "CloudWatchClient":
+    """The CloudWatch client."""
+    return boto3.client("cloudwatch")
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    """The CloudWatch Logs client."""
+    return boto3.client("logs")
+
+
 def handler(event: dict[str, Any], context: Context) -> dict[str, str]:
     """Handle an event "SageMaker Model Package State Change" of an approved package.
 
     Returns:
-        The version's ARN and what was done with it: created, updated, or why nothing.
+        The version's ARN and what was done with it: created, updated, or why nothing. People are
+        told when a quota of the account is in the way.
 
     Raises:
         EndpointBusyError: When another deployment is going on and does not end in time.
     """
     package = event["detail"]["ModelPackageArn"]
-    outcome = run(package, datetime.fromisoformat(event["time"]), context)
+    if is_approval(event, approval_time(package)):
+        outcome = run(package, datetime.fromisoformat(event["time"]), context)
+    else:
+        outcome = "ignored, something else than its approval was changed"
     log.info("%s: %s", package, outcome)
     return {"package": package, "outcome": outcome}
 
@@ -108,8 +132,14 @@ def run(package: str, event_time: datetime, context: Context) -> str:
         endpoint = describe_endpoint()
         if endpoint and (reason := superseded(deployment, endpoint)):
             return f"ignored, {reason}"
-        if outcome := attempt(deployment, endpoint):
-            return outcome
+        try:
+            if outcome := attempt(deployment, endpoint):
+                return outcome
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceLimitExceeded":
+                raise
+            # Trying again does not help, and what does is for a person.
+            return out_of_quota(deployment, error.response["Error"]["Message"])
         if context.get_remaining_time_in_millis() < RESERVE_MILLISECONDS:
             raise EndpointBusyError(f"endpoint {os.environ['ENDPOINT']} is still being changed")
         time.sleep(POLL_SECONDS)
@@ -139,15 +169,11 @@ def superseded(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef"
     known = (time_of(name), approval_time(package) if package else None)
     if any(time and time > deployment.approved for time in known):
         return f"{package} was approved later"
+    tried = found(lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name))
+    # Its configuration is made just before the endpoint is updated.
+    if tried and tried["CreationTime"] < endpoint["LastModifiedTime"] and not failed:
+        return "this approval was deployed and rolled back"
     return None
-
-
-def time_of(config_name: str) -> datetime | None:
-    """The time of the approval in the name of an endpoint configuration."""
-    digits = re.search(r"-(\d{17})$", config_name)
-    if digits is None:  # it was not made here
-        return None
-    return datetime.strptime(digits[1], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
 
 
 def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | None") -> str | None:
@@ -159,6 +185,7 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
         return None
     if endpoint and endpoint["EndpointStatus"] not in READY:
         return None
+    keep_log(name)
     create_model(deployment)
     create_config(deployment)
     try:
@@ -168,25 +195,79 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
         sagemaker().update_endpoint(
             EndpointName=name,
             EndpointConfigName=deployment.name,
-            DeploymentConfig={
-                "BlueGreenUpdatePolicy": {
-                    "TrafficRoutingConfiguration": {
-                        "Type": "ALL_AT_ONCE",
-                        "WaitIntervalInSeconds": 0,
-                    },
-                    # The old instances stay this long, for the alarm to bring traffic back to them.
-                    "TerminationWaitInSeconds": int(os.environ["BAKE_SECONDS"]),
-                },
-                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": os.environ["ALARM"]}]},
-            },
+            DeploymentConfig=deployment_config(deployment),
         )
     except ClientError as error:
         changed = describe_endpoint()
         before = endpoint and endpoint["EndpointStatus"]
-        if is_validation_error(error) and changed and changed["EndpointStatus"] != before:
-            return None  # another run was faster
-        raise
+        if not is_validation_error(error) or not changed or changed["EndpointStatus"] == before:
+            raise
+        pending = changed.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        if deployment.name not in (pending, changed.get("EndpointConfigName")):
+            # Another version was faster; this one has not been tried.
+            sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
+        return None
     return "updated the endpoint"
+
+
+def deployment_config(deployment: Deployment) -> "DeploymentConfigUnionTypeDef":
+    """How one version takes over from the other: new instances, then all traffic at once."""
+    config: DeploymentConfigUnionTypeDef = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            # The old instances stay this long, for an alarm to bring traffic back to them.
+            "TerminationWaitInSeconds": int(os.environ["BAKE_SECONDS"]),
+        }
+    }
+    alarms = os.environ["ALARMS"].split()
+    found = cloudwatch().describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+    raised = ", ".join(a["AlarmName"] for a in found if a["StateValue"] == "ALARM")
+    if not raised:
+        config["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
+        return config
+    # SageMaker terminates a deployment whose alarm is in ALARM when it begins: the version that
+    # is to put things right could not be deployed.
+    log.warning("%s: without automatic rollback, as %s is in ALARM", deployment.package, raised)
+    name = os.environ["ENDPOINT"]
+    text = f"""\
+Version {deployment.version} is being deployed to {name} without automatic rollback, as these alarms
+are in the state ALARM already: {raised}.
+
+SageMaker would terminate a deployment that they watch. Look at the endpoint yourself; if the
+version does no better, approve another one:
+  uv run ops models list
+
+{deployment.package}
+"""
+    subject = f"{name}: version {deployment.version} is deployed without automatic rollback"
+    send(Mail(f"without rollback {deployment.name}", subject, text))
+    return config
+
+
+def out_of_quota(deployment: Deployment, reason: str) -> str:
+    """Tell people that a quota of the account is too low for a deployment."""
+    name, version = os.environ["ENDPOINT"], deployment.version
+    text = f"""\
+Version {version} could not be deployed to {name}:
+{reason}
+{quota_advice(reason)}
+Once it is raised:
+  uv run ops models approve {version}
+
+{deployment.package}
+"""
+    subject = f"{name}: version {version} could not be deployed"
+    send(Mail(f"out of quota {deployment.name}", subject, text))
+    log.error("%s: %s", deployment.package, reason)
+    return f"not deployed, {reason}"
+
+
+def keep_log(endpoint: str) -> None:
+    """Let the log of an endpoint expire; SageMaker would make one that never does."""
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+    with suppress(logs().exceptions.ResourceAlreadyExistsException):
+        logs().create_log_group(logGroupName=group)
+    logs().put_retention_policy(logGroupName=group, retentionInDays=LOG_DAYS)
 
 
 def create_model(deployment: Deployment) -> None:

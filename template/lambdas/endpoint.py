@@ -1,15 +1,16 @@
 """The endpoint: the version that it serves, what it has captured, how a deployment has ended."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from lambdas.mail import Mail
+from lambdas.mail import Mail, quota_advice
 from lambdas.objects import HOUR, between
 
 if TYPE_CHECKING:
@@ -49,6 +50,32 @@ def package_of(config_name: str) -> str | None:
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
 
 
+def time_of(config_name: str) -> datetime | None:
+    """The time of the approval in the name of an endpoint configuration."""
+    digits = re.search(r"-(\d{17})$", config_name)
+    if digits is None:  # it was not made here
+        return None
+    return datetime.strptime(digits[1], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+
+
+def tried_last(endpoint: str, before: datetime) -> str | None:
+    """The endpoint configuration of the newest approval that was deployed before a time.
+
+    `deploy` makes one when the endpoint is free, so that another one than that of the newest
+    approval is in service only after a rollback.
+    """
+    pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-")
+    found = {
+        config["EndpointConfigName"]: time
+        for page in pages
+        for config in page["EndpointConfigs"]
+        if re.fullmatch(rf"{re.escape(endpoint)}-\d+-\d{{17}}", config["EndpointConfigName"])
+        and (time := time_of(config["EndpointConfigName"]))
+        and config["CreationTime"] < before
+    }
+    return max(found, key=found.__getitem__, default=None)
+
+
 def predictions(start: datetime, end: datetime) -> tuple[str, Iterator[str]]:
     """Where the predictions of a window of time were captured.
 
@@ -67,13 +94,37 @@ def deployed(detail: dict[str, Any]) -> Mail:
     package = package_of(config_name) or "unknown"
     version = package.rpartition("/")[2]
     about = f"{status} {detail['EndpointArn']} {config_name} {detail['LastModifiedTime']}"
-    if status == "IN_SERVICE":
+    # In milliseconds, in the events.
+    last = tried_last(name, datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC))
+    if status == "IN_SERVICE" and last in (config_name, None):
         subject = f"{name}: version {version} serves"
         text = f"Endpoint {name} is in service with version {version}.\n\n{package}\n"
+        return Mail(about, subject, text)
+    reason = sagemaker().describe_endpoint(EndpointName=name).get("FailureReason", "")
+    if status == "IN_SERVICE" and last:
+        package = package_of(last) or "unknown"
+        failed = package.rpartition("/")[2]
+        subject = f"{name}: version {failed} was rolled back, version {version} serves"
+        text = f"""\
+The deployment of version {failed} was rolled back. Endpoint {name} is in service with version
+{version}, as before. {reason}
+
+What went wrong is in the log /aws/sagemaker/Endpoints/{name}. Then deploy the version again, or
+reject it:
+  uv run ops models approve {failed}
+  uv run ops models reject {failed}
+
+{package}
+"""
     else:
-        reason = sagemaker().describe_endpoint(EndpointName=name).get("FailureReason", "")
         subject = f"{name}: deployment failed"
-        text = f"Endpoint {name} is {status} with version {version}.\n\n{reason}\n\n{package}\n"
+        text = f"""\
+Endpoint {name} is {status} with version {version}.
+
+{reason}
+{quota_advice(reason)}
+{package}
+"""
     return Mail(about, subject, text)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
 
 SUBJECT_LENGTH = 100  # SNS takes no longer one
+# As in "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances, …"
+QUOTA = re.compile(r"service limit '([^']+)'")
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,20 @@ def send(mail: Mail) -> str:
     content = json.dumps({"subject": subject, "text": mail.text}, indent=2)
     s3().put_object(Bucket=bucket, Key=key, Body=content.encode())
     return "sent"
+
+
+def quota_advice(reason: str) -> str:
+    """What to do about a quota of SageMaker that the reason of a failure names, as a paragraph.
+
+    Empty when it names none.
+    """
+    found = QUOTA.search(reason)
+    if found is None:
+        return ""
+    return f"""
+The quota "{found[1]}" of this account is too low. Find its code and ask for more:
+  aws service-quotas list-aws-default-service-quotas --service-code sagemaker \\
+    --query "Quotas[?QuotaName=='{found[1]}'].QuotaCode" --output text
+  aws service-quotas request-service-quota-increase --service-code sagemaker \\
+    --quota-code CODE --desired-value NUMBER
+"""

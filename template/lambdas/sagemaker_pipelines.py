@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from lambdas import Execution
-from lambdas.mail import Mail
+from lambdas.mail import Mail, quota_advice
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
@@ -73,7 +73,7 @@ def failed(detail: dict[str, Any]) -> Mail:
 An execution of {workflow} has failed.
 
 {chr(10).join(reasons) or "No step failed; look at the execution itself."}
-
+{quota_advice(" ".join(reasons))}
 {arn}
 """
     return Mail(f"failed {arn}", f"{workflow} failed", text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from lambdas import Execution
-from lambdas.mail import Mail
+from lambdas.mail import Mail, quota_advice
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -69,7 +69,7 @@ def failed(detail: dict[str, Any]) -> Mail:
 An execution of {workflow} has failed.
 
 {reason}
-
+{quota_advice(reason)}
 {arn}
 """
     return Mail(f"failed {arn} {detail['stopDate']}", f"{workflow} failed", text)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import aws, workflow
+from ops import OpsError, aws, workflow
 from usecase import config, predictions
 from usecase.config import UseCase
 from usecase.predictions import parquet
@@ -43,7 +43,7 @@ def run(start: Day = None, end: Day = None) -> None:
     with console.status("Scoring …") as status:
         result = score(start, end, lambda text: status.update(f"Scoring: {text}"))
     if not result.days:
-        console.print("Nothing to score: no version is approved, or there is no newer record.")
+        console.print("Nothing to score: there is no newer record.")
         return
     console.print(
         f"{result.days[0]} to {result.days[-1]}: {result.predictions} predictions, "
@@ -70,8 +70,10 @@ def score(
         progress: Called with the step that runs.
 
     Raises:
-        OpsError: When the workflow failed.
+        OpsError: When no version is approved, or the workflow failed.
     """
+    if not models():
+        raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
     days = {"Start": start, "End": end}
     execution = workflow.wait(
         workflow.start(names.BATCH, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),

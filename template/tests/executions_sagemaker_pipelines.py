@@ -1,6 +1,6 @@
 """Executions of pipelines, in the SageMaker that only remembers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -45,6 +45,11 @@ class Executions:
         """Bring all to their end."""
         for execution in self._by_token.values():
             execution["PipelineExecutionStatus"] = "Succeeded"
+
+    def started_ago(self, time: timedelta) -> None:
+        """Let all have been started so long ago."""
+        for execution in self._by_token.values():
+            execution["StartTime"] = datetime.now(UTC) - time
 
     def fail(self, reason: str) -> dict[str, Any]:
         """The event of an execution of the training that has failed for a reason."""

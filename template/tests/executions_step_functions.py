@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -54,6 +55,12 @@ class Executions:
         """Bring all to their end."""
         for execution in self._all():
             execution.status = "SUCCEEDED"
+
+    def started_ago(self, time: timedelta) -> None:
+        """Let all have been started so long ago."""
+        for execution in self._all():
+            zone = execution.start_date.tzinfo
+            execution.start_date = (datetime.now(UTC) - time).replace(tzinfo=zone)
 
     def fail(self, reason: str) -> dict[str, Any]:
         """The event of an execution of the training that has failed for a reason."""

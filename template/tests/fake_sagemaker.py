@@ -22,7 +22,11 @@ BUCKET = names.bucket(ACCOUNT)
 
 
 class RefusalError(Exception):
-    """A ValidationException."""
+    """A refusal: its message and its code."""
+
+    def __init__(self, message: str, code: str = "ValidationException") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class FakeSageMaker:
@@ -44,6 +48,9 @@ class FakeSageMaker:
             "CreateModel": self._create_model,
             "DescribeModel": lambda r: find(self.models, r["ModelName"]),
             "DescribeModelPackage": lambda r: find(self.packages, r["ModelPackageName"]),
+            "ListModelPackages": lambda _: {
+                "ModelPackageSummaryList": list(reversed(self.packages.values()))
+            },
         }
 
     def __call__(self, model: OperationModel, params: Request, **_: object) -> tuple[Any, Request]:
@@ -56,7 +63,7 @@ class FakeSageMaker:
             try:
                 answer = self.operations[model.name](request)
             except RefusalError as refusal:
-                error = {"Code": "ValidationException", "Message": str(refusal)}
+                error = {"Code": refusal.code, "Message": str(refusal)}
                 return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
         return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {}}
 

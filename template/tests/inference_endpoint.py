@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from workflows import names
 
 #: What the stacks tell the functions.
 ENVIRONMENT = {
-    "ALARM": names.ENDPOINT_ALARM,
+    "ALARMS": " ".join(names.ROLLBACK_ALARMS),
     "BAKE_SECONDS": "300",
     "CAPTURE_URI": f"s3://{BUCKET}/capture",
     "ENDPOINT": names.ENDPOINT,
@@ -28,7 +28,7 @@ ENVIRONMENT = {
 }
 
 #: What AWS does not let one limit to a resource.
-EVERYWHERE: set[str] = set()
+EVERYWHERE = {"sagemaker:ListEndpointConfigs"}
 
 
 def endpoint_event(name: str, status: str) -> dict[str, Any]:
@@ -44,8 +44,8 @@ EVENTS: list[tuple[dict[str, Any], set[str]]] = [
     (endpoint_event(names.ENDPOINT, "IN_SERVICE"), {"endpoint-deployed"}),
     (endpoint_event(names.ENDPOINT, "UPDATING"), set()),
     (endpoint_event("another", "IN_SERVICE"), set()),
-    (alarm_event(names.ENDPOINT_ALARM, "ALARM"), {"alarm"}),
-    (alarm_event(names.ENDPOINT_ALARM, "OK"), set()),
+    *((alarm_event(name, "ALARM"), {"alarm"}) for name in names.ROLLBACK_ALARMS),
+    *((alarm_event(name, "OK"), set()) for name in names.ROLLBACK_ALARMS),
 ]
 
 COMMANDS = ("endpoint", "invoke", "traffic")
@@ -77,8 +77,14 @@ class SageMaker(FakeSageMaker):
             "CreateEndpoint": self._create_endpoint,
             "CreateEndpointConfig": self._create_endpoint_config,
             "DeleteEndpoint": self._delete_endpoint,
+            "DeleteEndpointConfig": lambda r: self.configs.pop(r["EndpointConfigName"]) and {},
             "DescribeEndpoint": self._describe_endpoint,
             "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
+            "ListEndpointConfigs": lambda r: {
+                "EndpointConfigs": [
+                    config for name, config in self.configs.items() if r["NameContains"] in name
+                ]
+            },
             "UpdateEndpoint": self._update_endpoint,
         }
 
@@ -86,9 +92,16 @@ class SageMaker(FakeSageMaker):
         """Bring what the endpoint is doing to its end."""
         endpoint = self.endpoints[names.ENDPOINT]
         pending = endpoint.pop("PendingDeploymentSummary", None)
-        endpoint["EndpointStatus"] = status
+        endpoint |= {"EndpointStatus": status, "LastModifiedTime": datetime.now(UTC)}
         if pending and status == "InService":
             endpoint["EndpointConfigName"] = pending["EndpointConfigName"]
+
+    def roll_back(self, reason: str) -> None:
+        """End an update as an alarm does: the configuration before is in service again."""
+        endpoint = self.endpoints[names.ENDPOINT]
+        del endpoint["PendingDeploymentSummary"]
+        endpoint["FailureReason"] = reason
+        self.finish()
 
     def serving(self) -> str:
         """The ARN of the package that the endpoint serves."""
@@ -97,12 +110,13 @@ class SageMaker(FakeSageMaker):
         return str(model["PrimaryContainer"]["ModelPackageName"])
 
     def _create_endpoint_config(self, request: Request) -> Request:
-        name = request["EndpointConfigName"]
-        return self.create("endpoint configuration", self.configs, name, request)
+        name, body = request["EndpointConfigName"], {**request, "CreationTime": datetime.now(UTC)}
+        return self.create("endpoint configuration", self.configs, name, body)
 
     def _create_endpoint(self, request: Request) -> Request:
         find(self.configs, request["EndpointConfigName"])
-        body = {**request, "EndpointStatus": "Creating"}
+        now = datetime.now(UTC)
+        body = {**request, "EndpointStatus": "Creating", "LastModifiedTime": now}
         return self.create("endpoint", self.endpoints, request["EndpointName"], body)
 
     def _describe_endpoint(self, request: Request) -> Request:
@@ -113,7 +127,7 @@ class SageMaker(FakeSageMaker):
         find(self.configs, request["EndpointConfigName"])
         if endpoint["EndpointStatus"] != "InService":
             raise RefusalError(f'Cannot update in-progress endpoint "{request["EndpointName"]}".')
-        endpoint["EndpointStatus"] = "Updating"
+        endpoint |= {"EndpointStatus": "Updating", "LastModifiedTime": datetime.now(UTC)}
         endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
         return {}
 

@@ -51,6 +51,8 @@ def message(resources: list[dict[str, Any]], name: str, event: dict[str, Any]) -
         value: Any = event
         for part in path.removeprefix("$.").split("."):
             value = value[part]
+        # EventBridge itself puts quotes around a text that is a whole value.
+        filled = filled.replace(f":<{variable}>", f":{json.dumps(value)}")
         filled = filled.replace(f"<{variable}>", value)
     answer: dict[str, Any] = json.loads(filled)
     return answer

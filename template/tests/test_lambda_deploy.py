@@ -2,12 +2,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import ARN
+from fake_sagemaker import ACCOUNT, ARN, RefusalError
 from inference_endpoint import SageMaker, serve
+from moto.sns.models import sns_backends
 
 from lambdas import deploy, endpoint
+from lambdas.mail import Mail
 from workflows import names
 
 pytest_plugins = ["lambda_account"]
@@ -32,6 +35,12 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def approval(package: str, time: datetime = NOON) -> dict[str, Any]:
     return {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "detail": {"ModelPackageArn": package}}
+
+
+def mails(session: boto3.Session) -> list[tuple[str, str]]:
+    """Subject and text of what was published."""
+    (topic,) = sns_backends[ACCOUNT][session.region_name].topics.values()
+    return [(str(mail[2]), mail[1]) for mail in topic.sent_notifications]
 
 
 def handle(package: str, time: datetime = NOON) -> str:
@@ -73,7 +82,115 @@ def test_next_version_updates_the_endpoint_and_can_be_turned_back(
     assert sagemaker.serving() == second
     (update,) = sagemaker.called("UpdateEndpoint")
     alarms = update["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    assert alarms == [{"AlarmName": names.ENDPOINT_ALARM}]
+    assert [alarm["AlarmName"] for alarm in alarms] == list(names.ROLLBACK_ALARMS)
+
+
+def raise_alarm(session: boto3.Session, name: str) -> None:
+    cloudwatch = session.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        MetricName="Invocation5XXErrors",
+        Namespace="AWS/SageMaker",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0.5,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
+
+
+@pytest.mark.parametrize("name", names.ROLLBACK_ALARMS)
+def test_alarm_that_is_raised_already_does_not_terminate_the_deployment_that_helps(
+    session: boto3.Session, sagemaker: SageMaker, name: str
+) -> None:
+    handle(approved(sagemaker, 1, NOON))
+    sagemaker.finish()
+    raise_alarm(session, name)
+    second = approved(sagemaker, 2, NOON + timedelta(hours=1))
+    assert handle(second) == "updated the endpoint"
+    (update,) = sagemaker.called("UpdateEndpoint")
+    assert "AutoRollbackConfiguration" not in update["DeploymentConfig"]
+    ((subject, text),) = mails(session)
+    assert subject == f"{names.ENDPOINT}: version 2 is deployed without automatic rollback"
+    assert name in text
+
+
+def test_alarm_of_another_endpoint_does_not_count(
+    session: boto3.Session, sagemaker: SageMaker
+) -> None:
+    handle(approved(sagemaker, 1, NOON))
+    sagemaker.finish()
+    raise_alarm(session, f"another-{names.ENDPOINT_ALARM}")
+    handle(approved(sagemaker, 2, NOON + timedelta(hours=1)))
+    (update,) = sagemaker.called("UpdateEndpoint")
+    assert update["DeploymentConfig"]["AutoRollbackConfiguration"]
+    assert mails(session) == []
+
+
+@pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
+def test_quota_that_is_too_low_is_told_with_what_to_do(
+    session: boto3.Session, sagemaker: SageMaker, operation: str
+) -> None:
+    if operation == "UpdateEndpoint":
+        handle(approved(sagemaker, 1, NOON))
+        sagemaker.finish()
+    reason = "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances."
+
+    def refuse(_: object) -> dict[str, Any]:
+        raise RefusalError(reason, "ResourceLimitExceeded")
+
+    sagemaker.operations[operation] = refuse
+    package = approved(sagemaker, 2, NOON + timedelta(hours=1))
+    for _ in range(2):
+        assert handle(package) == f"not deployed, {reason}"
+    ((subject, text),) = mails(session)
+    assert subject == f"{names.ENDPOINT}: version 2 could not be deployed"
+    for part in (
+        reason,
+        "Quotas[?QuotaName=='ml.m5.large for endpoint usage'].QuotaCode",
+        "aws service-quotas request-service-quota-increase --service-code sagemaker",
+        "uv run ops models approve 2",
+    ):
+        assert part in text
+
+
+def test_log_of_the_endpoint_expires(session: boto3.Session, sagemaker: SageMaker) -> None:
+    for version in (1, 2):
+        handle(approved(sagemaker, version, NOON + timedelta(hours=version)))
+        sagemaker.finish()
+    (group,) = session.client("logs").describe_log_groups()["logGroups"]
+    assert group["logGroupName"] == f"/aws/sagemaker/Endpoints/{names.ENDPOINT}"
+    assert group["retentionInDays"] == 90
+
+
+def test_change_of_something_else_than_the_approval_deploys_nothing(
+    sagemaker: SageMaker,
+) -> None:
+    """Any change of an approved version sends an event that says Approved."""
+    old, serving = sagemaker.add_package(1), sagemaker.add_package(2)
+    handle(serving)
+    sagemaker.finish()
+    for changed in (["ApprovalDescription"], ["CustomerMetadataProperties"]):
+        event = approval(old, NOON + timedelta(days=1))
+        event["detail"]["UpdatedModelPackageFields"] = changed
+        answer = deploy.handler(event, Context())
+        assert answer["outcome"] == "ignored, something else than its approval was changed"
+    assert sagemaker.serving() == serving
+    event["detail"]["UpdatedModelPackageFields"] = ["ApprovalDescription", "ModelApprovalStatus"]
+    assert deploy.handler(event, Context())["outcome"] == "updated the endpoint"
+
+
+@pytest.mark.parametrize(("seconds", "deployed"), [(2, True), (3600, False)])
+def test_approval_is_known_by_its_time_when_the_event_does_not_name_the_status(
+    sagemaker: SageMaker, seconds: int, deployed: bool
+) -> None:
+    """AWS does not say what an event has when an approved version is approved again."""
+    package = approved(sagemaker, 1, NOON)
+    event = approval(package, NOON + timedelta(seconds=seconds))
+    event["detail"]["UpdatedModelPackageFields"] = ["CustomerMetadataProperties"]
+    deploy.handler(event, Context())
+    assert bool(sagemaker.endpoints) == deployed
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -208,6 +325,97 @@ def test_model_from_elsewhere_is_named(sagemaker: SageMaker) -> None:
         endpoint.serving_package()
 
 
+def ended(sagemaker: SageMaker, status: str = "IN_SERVICE") -> Mail:
+    """The mail about a deployment that has ended just now."""
+    return endpoint.MAILS["SageMaker Endpoint State Change"](
+        {
+            "EndpointName": names.ENDPOINT,
+            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
+            "EndpointStatus": status,
+            "LastModifiedTime": (datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1000,
+        }
+    )
+
+
+def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    new = sagemaker.add_package(2)
+    handle(new, NOON + timedelta(hours=1))
+    sagemaker.roll_back("an alarm is in the state ALARM")
+    mail = ended(sagemaker)
+    assert mail.subject == f"{names.ENDPOINT}: version 2 was rolled back, version 1 serves"
+    for part in ("an alarm is in the state ALARM", "ops models reject 2", new):
+        assert part in mail.text
+    # To deploy the older one again is a deployment of its own.
+    again = NOON + timedelta(hours=2)
+    serve(sagemaker, approved(sagemaker, 1, again), again)
+    assert ended(sagemaker).subject == f"{names.ENDPOINT}: version 1 serves"
+
+
+def test_event_that_comes_again_does_not_deploy_what_was_rolled_back(
+    sagemaker: SageMaker,
+) -> None:
+    first = approved(sagemaker, 1, NOON)
+    handle(first)
+    sagemaker.finish()
+    second = approved(sagemaker, 2, NOON + timedelta(hours=1))
+    handle(second)
+    sagemaker.roll_back("an alarm is in the state ALARM")
+    assert handle(second) == "ignored, this approval was deployed and rolled back"
+    assert sagemaker.serving() == first
+    # Whoever approves it again means it.
+    approved(sagemaker, 2, NOON + timedelta(hours=2))
+    assert handle(second) == "updated the endpoint"
+
+
+def test_version_that_another_one_was_faster_than_is_deployed_after_it(
+    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the endpoint free, the older one updates it first."""
+    handle(approved(sagemaker, 1, NOON))
+    sagemaker.finish()
+    older = approved(sagemaker, 2, NOON + timedelta(hours=1))
+    newer = approved(sagemaker, 3, NOON + timedelta(hours=2))
+    update = sagemaker.operations["UpdateEndpoint"]
+
+    def be_slower(request: dict[str, Any]) -> dict[str, Any]:
+        sagemaker.operations["UpdateEndpoint"] = update
+        update({**request, "EndpointConfigName": faster})
+        return update(request)
+
+    with monkeypatch.context() as config_only:
+        config_only.setitem(sagemaker.operations, "UpdateEndpoint", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            handle(older)
+    faster = f"{names.ENDPOINT}-2-20260131130000000"
+    sagemaker.operations["UpdateEndpoint"] = be_slower
+    monkeypatch.setattr("lambdas.deploy.time.sleep", lambda _: sagemaker.finish())
+    answer = deploy.handler(approval(newer), Context(10**6, 10**6))
+    assert answer["outcome"] == "updated the endpoint"
+    sagemaker.finish()
+    assert sagemaker.serving() == newer
+
+
+def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
+    sagemaker: SageMaker,
+) -> None:
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    first = sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"]
+    ended_at = datetime.now(UTC)
+    handle(sagemaker.add_package(2), NOON + timedelta(hours=1))
+    mail = endpoint.deployed(
+        {
+            "EndpointName": names.ENDPOINT,
+            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointConfigName": first,
+            "EndpointStatus": "IN_SERVICE",
+            "LastModifiedTime": ended_at.timestamp() * 1000,
+        }
+    )
+    assert mail.subject == f"{names.ENDPOINT}: version 1 serves"
+
+
 @pytest.mark.parametrize(
     ("status", "subject"),
     [("IN_SERVICE", "version 3 serves"), ("FAILED", "deployment failed")],
@@ -217,15 +425,7 @@ def test_end_of_a_deployment_names_the_version(
 ) -> None:
     serve(sagemaker, sagemaker.add_package(3), NOON)
     sagemaker.endpoints[names.ENDPOINT]["FailureReason"] = "no answer to ping"
-    mail = endpoint.MAILS["SageMaker Endpoint State Change"](
-        {
-            "EndpointName": names.ENDPOINT,
-            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
-            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
-            "EndpointStatus": status,
-            "LastModifiedTime": 1592411994287.0,
-        }
-    )
+    mail = ended(sagemaker, status)
     assert mail.subject == f"{names.ENDPOINT}: {subject}"
     assert "version 3" in mail.text
     assert ("no answer to ping" in mail.text) == (status == "FAILED")

@@ -138,6 +138,23 @@ def test_every_request_is_one_that_sagemaker_takes(workflow: str, name: str) -> 
 
 
 @pytest.mark.parametrize("workflow", DEFINITIONS)
+def test_conditions_are_not_nested(workflow: str) -> None:
+    """SageMaker Pipelines does not support a condition step in a branch of another one."""
+    for step in DEFINITIONS[workflow]["Steps"]:
+        inner = [s for s in every_step([step]) if s is not step and s["Type"] == "Condition"]
+        assert not inner, step["Name"]
+
+
+@pytest.mark.parametrize(("workflow", "name"), STEPS)
+def test_functions_get_text_and_numbers(workflow: str, name: str) -> None:
+    """A Lambda step takes strings, integers and floats; `True` is an `int` in Python only."""
+    step = step_of(workflow, name)
+    if step["Type"] == "Lambda":
+        kinds = {key: type(value) for key, value in step["Arguments"].items()}
+        assert set(kinds.values()) <= {str, int, float}, kinds
+
+
+@pytest.mark.parametrize("workflow", DEFINITIONS)
 def test_names_and_references_hold(workflow: str) -> None:
     definition = DEFINITIONS[workflow]
     steps = list(every_step(definition["Steps"]))

@@ -21,7 +21,6 @@ from workflows.step_functions import batch
 
 DEFINITION = batch.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:rejections")
 APPROVED = {
-    "approved": 1,
     "version": "3",
     "model": f"{names.PROJECT}-3-20260131120000000",
     "image": f"{ACCOUNT}.dkr.ecr.{names.REGION}.amazonaws.com/repository:of-version-3",
@@ -61,14 +60,9 @@ def test_records_are_selected_scored_collected_and_counted(services: Services) -
     run = Run(DEFINITION, services)
     assert run.run() == COUNTS
     assert run.names == [
-        *("Parameters", "BatchInputs", "Approved", "Select", "ReadSelection", "AnyRecords"),
-        *("Transform", "Collect", "Rejections"),
+        *("Parameters", "BatchInputs", "Select", "ReadSelection", "AnyRecords", "Transform"),
+        *("Collect", "Rejections"),
     ]
-
-
-def test_without_an_approved_version_nothing_is_done(services: Services) -> None:
-    services.results["BatchInputs"] = {"Payload": {"approved": 0}}
-    assert score(services).names[-2:] == ["Approved", "NothingToDo"]
 
 
 def test_without_records_nothing_is_scored(services: Services) -> None:

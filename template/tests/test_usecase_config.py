@@ -95,6 +95,10 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
             "[monitors.model_quality]\nmetrics = ['luck']\n[target]",
             "monitors.model_quality.metrics: unknown 'luck'",
         ),
+        ("[target]", "[rollback]\nerror_rate = 0\n[target]", "rollback.error_rate: is 0.0, must"),
+        ("[target]", "[rollback]\nerror_rate = 5\n[target]", "rollback.error_rate: is 5.0, must"),
+        ("[target]", "[rollback]\nlatency_ms = 0\n[target]", "rollback.latency_ms: is 0, must be"),
+        ("[target]", "[rollback]\nlatency_ms = 60001\n[target]", "must be 1 to 60000"),
         (
             "[target]",
             "[training.hyperparameters]\nseed = [1]\n[target]",

@@ -19,9 +19,8 @@ def inputs(_settings: Settings) -> Body:
     return {"start": parameter("Start"), "end": parameter("End")}
 
 
-#: What that function returns, and the types. While no version is approved, `approved` is 0.
+#: What that function returns, and the types.
 RESULTS = {
-    "approved": "Integer",
     "version": "String",
     "model": "String",
     "image": "String",

@@ -182,7 +182,8 @@ def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
     return {
         "monitor": kind.name,
         "baseline": kind.baseline,
-        "labels": kind.labels,
+        # SageMaker Pipelines gives functions text and numbers, no booleans.
+        "labels": int(kind.labels),
         "execution": EXECUTION,
         "start": parameter("WindowStart"),
         "end": parameter("WindowEnd"),

@@ -210,6 +210,32 @@ class Retraining:
 
 
 @dataclass(frozen=True)
+class Rollback:
+    """From when on the answers to requests are so bad that a new version is rolled back.
+
+    Attributes:
+        error_rate: Fraction of the requests of five minutes that fail for a reason of the server's.
+            Of few requests, one is enough: with 0.05, one of twenty.
+        latency_ms: What the model takes to answer, in milliseconds: the average of a minute, in two
+            of five minutes, as the first request of a server may be slow.
+    """
+
+    error_rate: float = 0.05
+    latency_ms: int = 1000
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.error_rate <= 1,
+            f"error_rate: is {self.error_rate}, must be above 0 and at most 1",
+        )
+        # SageMaker itself gives up after a minute.
+        _require(
+            1 <= self.latency_ms <= 60_000,
+            f"latency_ms: is {self.latency_ms}, must be 1 to 60000",
+        )
+
+
+@dataclass(frozen=True)
 class Instances:
     """What everything runs on.
 
@@ -247,6 +273,7 @@ class UseCase:
     training: Training = Training()
     monitors: Monitors = Monitors()
     retraining: Retraining = Retraining()
+    rollback: Rollback = Rollback()
     instances: Instances = Instances()
 
     def __post_init__(self) -> None:

@@ -3,7 +3,6 @@
 from workflows import batch
 from workflows.batch import COLLECT, INPUTS, SELECT, TRANSFORM
 from workflows.jobs import Body, Settings
-from workflows.placeholders import result
 from workflows.sagemaker_pipelines.steps import compare, condition, function, job, pipeline
 
 
@@ -36,25 +35,17 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
         ],
         steps=[
             function(INPUTS, inputs_function, batch.inputs(settings), batch.RESULTS),
+            job(SELECT, "Processing", batch.select(settings)) | {"PropertyFiles": [selection]},
             condition(
-                "Approved",
-                [compare("GreaterThan", result(INPUTS, "approved"), 0)],
+                "AnyRecords",
+                [compare("GreaterThan", selected, 0)],
                 then=[
-                    job(SELECT, "Processing", batch.select(settings))
-                    | {"PropertyFiles": [selection]},
-                    condition(
-                        "AnyRecords",
-                        [compare("GreaterThan", selected, 0)],
-                        then=[
-                            job(TRANSFORM, "Transform", batch.transform(settings)),
-                            job(COLLECT, "Processing", batch.collect(settings)),
-                            function("Rejections", rejections_function, arguments, counts)
-                            | {"DependsOn": [COLLECT]},
-                        ],
-                        otherwise=[function("NoneScored", rejections_function, arguments, counts)],
-                    ),
+                    job(TRANSFORM, "Transform", batch.transform(settings)),
+                    job(COLLECT, "Processing", batch.collect(settings)),
+                    function("Rejections", rejections_function, arguments, counts)
+                    | {"DependsOn": [COLLECT]},
                 ],
-                otherwise=[],
+                otherwise=[function("NoneScored", rejections_function, arguments, counts)],
             ),
         ],
     )

@@ -31,12 +31,7 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
         {"Start": "auto", "End": "auto"},
         {
             INPUTS: function(inputs_function, batch.inputs(settings))
-            | {"Assign": {INPUTS: PAYLOAD}, "Next": "Approved", "Catch": CATCH},
-            "Approved": {
-                "Type": "Choice",
-                "Choices": [{"Condition": jsonata(f"${INPUTS}.approved > 0"), "Next": SELECT}],
-                "Default": "NothingToDo",
-            },
+            | {"Assign": {INPUTS: PAYLOAD}, "Next": SELECT, "Catch": CATCH},
             SELECT: job("Processing", batch.select(settings))
             | {"Assign": {SELECT: OUTPUTS}, "Next": "ReadSelection", "Catch": CATCH},
             "ReadSelection": read(settings, f"${SELECT}.selection", "selection.json")
@@ -56,7 +51,6 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
             | {"Next": "Rejections", "Catch": CATCH},
             "Rejections": function(rejections_function, batch.rejections(settings))
             | {"Output": PAYLOAD, "End": True, "Catch": CATCH},
-            "NothingToDo": {"Type": "Succeed"},
             "Failed": FAILED,
         },
     )
