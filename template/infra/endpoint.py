@@ -53,6 +53,7 @@ class ServingStack(Stack):
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
+                "PROJECT": names.PROJECT,
                 **SETTINGS,
             },
             self._deploy_permissions(model_role),
@@ -124,6 +125,7 @@ class ServingStack(Stack):
                 reason,
             ),
             Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
+            Allow(["sagemaker:AddTags"], [endpoint, configs, arns.models], reason),
             Allow(["cloudwatch:DescribeAlarms"], [arns.alarm(names.ENDPOINT_ALARM)]),
             Allow(
                 ["iam:PassRole"],

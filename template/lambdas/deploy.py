@@ -23,7 +23,7 @@ from lambdas.endpoint import package_of
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
     from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ POLL_SECONDS = 5.0
 # Time to say so, once the function has waited as long as it may.
 RESERVE_MILLISECONDS = 30_000
 CSV, JSON = "text/csv", "application/json"
+MADE_BY = "lambdas/deploy.py"
+"""What it creates is in no stack: it is found again by its tags."""
 
 
 class Context(Protocol):
@@ -163,7 +165,9 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
     create_config(deployment)
     try:
         if endpoint is None:
-            sagemaker().create_endpoint(EndpointName=name, EndpointConfigName=deployment.name)
+            sagemaker().create_endpoint(
+                EndpointName=name, EndpointConfigName=deployment.name, Tags=tags()
+            )
             return "created the endpoint"
         sagemaker().update_endpoint(
             EndpointName=name,
@@ -189,6 +193,14 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
     return "updated the endpoint"
 
 
+def tags() -> "list[TagTypeDef]":
+    """The tags of what is created here."""
+    return [
+        {"Key": "project", "Value": os.environ["PROJECT"]},
+        {"Key": "made-by", "Value": MADE_BY},
+    ]
+
+
 def create_model(deployment: Deployment) -> None:
     """Create the model of a deployment, if it is not there."""
     create_once(
@@ -197,6 +209,7 @@ def create_model(deployment: Deployment) -> None:
             PrimaryContainer={"ModelPackageName": deployment.package},
             ExecutionRoleArn=os.environ["MODEL_ROLE"],
             EnableNetworkIsolation=True,
+            Tags=tags(),
         ),
         lambda: sagemaker().describe_model(ModelName=deployment.name),
     )
@@ -225,6 +238,7 @@ def create_config(deployment: Deployment) -> None:
                 # What is not listed here would be captured as Base64.
                 "CaptureContentTypeHeader": {"CsvContentTypes": [CSV], "JsonContentTypes": [JSON]},
             },
+            Tags=tags(),
         ),
         lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name),
     )

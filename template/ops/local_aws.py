@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import boto3
@@ -17,14 +18,18 @@ INBOX = f"{names.PROJECT}-inbox"  # the queue that receives the notifications
 HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
 
 
+class ToolMissingError(OpsError):
+    """The tool is not where the template came from, so it has not been started either."""
+
+
 def answers() -> dict[str, object]:
     """The answers this project was made with.
 
     Raises:
-        OpsError: When the file that keeps them is not here.
+        ToolMissingError: When the file that keeps them is not here.
     """
     if not ANSWERS.exists():
-        raise OpsError(f"{ANSWERS} is missing: run this in the project's root folder")
+        raise ToolMissingError(f"{ANSWERS} is missing: run this in the project's root folder")
     found: dict[str, object] = yaml.safe_load(ANSWERS.read_text())
     return found
 
@@ -35,9 +40,18 @@ def source(template: str, version: str) -> str:
     Args:
         template: `_src_path` of the answers: a folder or a git URL.
         version: `_commit` of the answers: a tag, a commit, or `git describe`'s tag-n-gcommit.
+
+    Raises:
+        ToolMissingError: When the template is a folder that is not here.
     """
-    if Path(template).is_dir():
-        return str(Path(template, "local_aws").resolve())
+    if ":" not in template:
+        folder = Path(template, "local_aws")
+        if not folder.is_dir():
+            raise ToolMissingError(
+                f"the local AWS comes with the template, and {folder} is not here: bring the "
+                f"template back to {template}, or set _src_path in {ANSWERS} to where it is now"
+            )
+        return str(folder.resolve())
     host, _, path = template.partition(":")
     url = f"{HOSTS[host]}/{path}" if host in HOSTS else template.removeprefix("git+")
     revision = version.rpartition("-g")[2]
@@ -49,9 +63,10 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
     Raises:
         OpsError: When it fails; with what it said.
+        ToolMissingError: When it cannot be installed.
     """
     made_with = answers()
-    origin = source(str(made_with["_src_path"]), str(made_with.get("_commit", "")))
+    origin = source(str(made_with.get("_src_path", "")), str(made_with.get("_commit", "")))
     # `uv run` tells its children where uv is.
     tool = [os.environ.get("UV", "uv"), "tool", "run", "--compile-bytecode"]
     result = subprocess.run(
@@ -62,8 +77,19 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
     if result.returncode:
         said = result.stderr.strip() or result.stdout.strip()
+        if not installed([*tool, "--from", origin]):
+            raise ToolMissingError(
+                f"the local AWS comes with the template, and cannot be installed from {origin}, "
+                f"which {ANSWERS} names: {said.splitlines()[-1].strip() if said else 'no reason'}"
+            )
         raise OpsError(f"local-aws {arguments[0]}: {said}")
     return result
+
+
+def installed(tool: Sequence[str]) -> bool:
+    """Whether uv finds and installs the tool."""
+    command = [*tool, "local-aws", "--help"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def start() -> str:
