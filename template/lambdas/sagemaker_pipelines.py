@@ -90,7 +90,8 @@ def with_value(missed: re.Match[str], statistics: Mapping[str, Any] | None) -> s
     """What the gate says, with the value beside the threshold where the evaluation has it."""
     metric, side, threshold = missed.groups()
     sections = (value for key, value in (statistics or {}).items() if key.endswith("_metrics"))
-    value = next(sections, {}).get(metric, {}).get("value")
+    section: Mapping[str, Any] = next(sections, {})
+    value = section.get(metric, {}).get("value")
     if value is None:
         return missed[0]
     return f"{metric} on the test data is {value}, {side} the threshold {threshold}"
@@ -112,7 +113,8 @@ def failed(detail: dict[str, Any]) -> Mail:
     workflow = detail["pipelineArn"].rpartition("/")[2]
     pages = sagemaker().get_paginator("list_pipeline_execution_steps")
     # The execution itself only says that a step failed.
-    steps = (s for p in pages.paginate(PipelineExecutionArn=arn) for s in p["PipelineExecutionSteps"])
+    found = pages.paginate(PipelineExecutionArn=arn)
+    steps = (step for page in found for step in page["PipelineExecutionSteps"])
     why = reasons(steps, lambda: evaluation(arn))
     text = f"""\
 An execution of {workflow} has failed.

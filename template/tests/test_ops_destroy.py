@@ -9,10 +9,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, RefusalError, Request, find
 from typer.testing import CliRunner
 
-from ops import OpsError, aws, outside, workflow
+from ops import OpsError, aws, destroy, outside, workflow
 from ops import __main__ as command_line
 from workflows import names
 
@@ -117,7 +118,7 @@ def account(session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for cached in (aws.s3, aws.sagemaker, aws.account):
         cached.cache_clear()
     monkeypatch.setattr(aws, "stacks", list)
-    monkeypatch.setattr(aws.time, "sleep", lambda _: None)
+    monkeypatch.setattr("ops.aws.time.sleep", lambda _: None)
     yield fake
     session.events.unregister("before-call.sagemaker", answer)
     for cached in (aws.s3, aws.sagemaker, aws.account):
@@ -268,7 +269,7 @@ def test_refusal_for_another_reason_is_not_taken_for_absence(account: Account) -
 
     account.deploy(FIRST, TAGS)
     account.operations["DeleteEndpoint"] = refuse
-    with pytest.raises(aws.ClientError, match="validation error detected"):
+    with pytest.raises(ClientError, match="validation error detected"):
         outside.remove(outside.everything())
     assert FIRST in account.known["model"]
 
@@ -337,5 +338,29 @@ def test_deployment_by_who_may_not_look_does_not_fail(
     status, said = ops("leftovers", "--after-deployment")
     assert status == 0
     assert "unknown" in said
-    with pytest.raises(aws.ClientError):
+    with pytest.raises(ClientError, match="not today"):
         ops("leftovers")
+
+
+@pytest.mark.usefixtures("executions")
+def test_running_executions_are_stopped_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.aws.time.sleep", lambda _: None)
+    modules = {sys.modules[f.__module__] for f in (workflow.start, aws.sagemaker)}
+    cached = [f for m in modules for f in vars(m).values() if hasattr(f, "cache_clear")]
+    for client in cached:
+        client.cache_clear()
+    arn = workflow.start(names.TRAINING, {"Trigger": "manual"})
+    assert workflow.running(names.TRAINING) == [arn]
+    destroy.stop_all(names.TRAINING)
+    assert workflow.running(names.TRAINING) == []
+    for client in cached:
+        client.cache_clear()
+
+
+def test_workflow_that_is_gone_needs_no_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> list[str]:
+        answer = {"Error": {"Code": "ResourceNotFound", "Message": "Pipeline 'x' does not exist."}}
+        raise ClientError(answer, "ListPipelineExecutions")  # type: ignore[arg-type] # as AWS's
+
+    monkeypatch.setattr(workflow, "running", refuse)
+    destroy.stop_all(names.TRAINING)
