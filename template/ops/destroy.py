@@ -1,7 +1,9 @@
 """Tear down: delete what this project runs on AWS, and tell what stays."""
 
+import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -109,11 +111,16 @@ def staying(*, base: bool) -> list[str]:
     lines = [f"stack {aws.BASE}"] if base else []
     if has_bucket():
         lines.append(f"data s3://{aws.bucket()}")
-    packages = registered()
-    if packages:
-        lines.append(f"registry {names.MODEL_PACKAGE_GROUP} with {len(packages)} versions")
-        lines.extend(f"image {image}" for image in images(packages))
+    if packages := registered():
+        lines.append(f"registry {names.MODEL_PACKAGE_GROUP}: {counted(len(packages), 'version')}")
+        repositories = Counter(re.split("[:@]", image)[0] for image in images(packages))
+        lines.extend(f"{counted(n, 'image')} in {name}" for name, n in repositories.items())
     return lines
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def has_bucket() -> bool:
@@ -142,15 +149,14 @@ def registered() -> list[str]:
         raise
 
 
-def images(packages: list[str]) -> list[str]:
+def images(packages: list[str]) -> set[str]:
     """The images that versions run in."""
     described = (aws.sagemaker().describe_model_package(ModelPackageName=p) for p in packages)
-    found = (
+    return {
         container["Image"]
         for package in described
         for container in package.get("InferenceSpecification", {}).get("Containers", [])
-    )
-    return list(dict.fromkeys(found))
+    }
 
 
 def how_to_delete_the_rest() -> str:

@@ -8,6 +8,7 @@ from fake_sagemaker import ARN
 from inference_endpoint import SageMaker, serve
 
 from lambdas import deploy, endpoint
+from ops import outside
 from workflows import names
 
 pytest_plugins = ["lambda_account"]
@@ -60,6 +61,14 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
         "CsvContentTypes": ["text/csv"],
         "JsonContentTypes": ["application/json"],
     }
+
+
+def test_what_is_created_can_be_found_again_by_its_tags(sagemaker: SageMaker) -> None:
+    handle(approved(sagemaker, 1, NOON))
+    for operation in ("CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
+        (request,) = sagemaker.called(operation)
+        found = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        assert found == {"project": names.PROJECT, "made-by": outside.MAKERS["endpoint"]}
 
 
 def test_next_version_updates_the_endpoint_and_can_be_turned_back(

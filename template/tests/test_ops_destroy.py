@@ -204,7 +204,7 @@ def test_destroy_lists_and_deletes_nothing_when_the_answer_is_no(
     goes, stays = said.split("Stays, and is billed for what it stores:")
     for part in (PROJECT, FIRST, f"stack {PROJECT}-training", "costs money", f"account {ACCOUNT}"):
         assert part in goes
-    for part in (f"stack {PROJECT}-base", f"s3://{BUCKET}", "with 1 versions", "image repo:1"):
+    for part in (f"stack {PROJECT}-base", f"s3://{BUCKET}", ": 1 version ", "1 image in repo"):
         assert part in stays
     assert f"stack {PROJECT}-base" not in goes
     assert "Nothing is deleted." in stays
@@ -302,7 +302,7 @@ def test_endpoint_that_batch_has_left_behind_is_shown_and_deleted_on_request(
     before = account.names()
     status, said = ops("leftovers", "--after-deployment")
     assert (status, account.names()) == (0, before)
-    for part in (f"endpoint {PROJECT} (costs money", FIRST, f"s3://{BUCKET}/capture/ (1 objects"):
+    for part in (f"endpoint {PROJECT} (costs money", FIRST, f"s3://{BUCKET}/capture/ (objects: 1;"):
         assert part in said
     assert "uv run ops leftovers --remove --data" in said
     assert ops("leftovers", "--remove", "--data", typed="n\n")[0] == 1
