@@ -144,7 +144,7 @@ def is_missing(error: ClientError) -> bool:
     """Whether AWS says that a resource is not there.
 
     SageMaker's code for it, ValidationException, is that of most of its refusals: its words tell,
-    `Could not find endpoint "arn…"` for example.
+    `Could not find model "arn…"` for example.
     """
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code in MISSING:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import aws, outside, workflow
+from ops import aws, outside, times, workflow
 from ops.times import Day
 from usecase import config, predictions
 from usecase.config import UseCase
@@ -107,8 +107,15 @@ def show(records: pl.DataFrame) -> None:
         return
     table = Table(*records.columns)
     for row in records.iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(cell(value) for value in row))
     console.print(table)
+
+
+def cell(value: object) -> str:
+    """A value as it stands in a table; nothing where there is none."""
+    if isinstance(value, datetime):
+        return times.show(value)
+    return "" if value is None else str(value)
 
 
 def _none(use_case: UseCase) -> pl.DataFrame:

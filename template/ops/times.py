@@ -40,8 +40,8 @@ def day(text: str) -> date:
 
 
 def show(moment: datetime) -> str:
-    """A time as all commands print it, such as 2026-01-31T09:00:00Z."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """A time as all commands print it, such as 2026-01-31T09:00:00Z; UTC where it has no zone."""
+    return f"{_in_utc(moment):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _moment(text: str) -> datetime:
@@ -51,6 +51,10 @@ def _moment(text: str) -> datetime:
         raise typer.BadParameter(
             f"{text!r} is neither a time such as 2026-01-31T09:00:00Z nor a day such as 2026-01-31"
         ) from None
+    return _in_utc(moment)
+
+
+def _in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -207,7 +207,7 @@ def test_destroy_lists_and_deletes_nothing_when_the_answer_is_no(
     for part in (f"stack {PROJECT}-base", f"s3://{BUCKET}", ": 1 version ", "1 image in repo"):
         assert part in stays
     assert f"stack {PROJECT}-base" not in goes
-    assert "Nothing is deleted." in stays
+    assert "Not deleted." in stays
 
 
 @pytest.mark.usefixtures("no_workflows")
@@ -359,8 +359,9 @@ def test_running_executions_are_stopped_and_waited_for(monkeypatch: pytest.Monke
 
 def test_workflow_that_is_gone_needs_no_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> list[str]:
-        answer = {"Error": {"Code": "ResourceNotFound", "Message": "Pipeline 'x' does not exist."}}
-        raise ClientError(answer, "ListPipelineExecutions")  # type: ignore[arg-type] # as AWS's
+        raise ClientError(
+            {"Error": {"Code": "ResourceNotFound", "Message": "It does not exist."}}, "List"
+        )
 
     monkeypatch.setattr(workflow, "running", refuse)
     destroy.stop_all(names.TRAINING)
