@@ -56,7 +56,7 @@ def delete(found: outside.Outside, stacks: list[str]) -> None:
         OpsError: When something cannot be deleted; what is deleted by then stays so.
     """
     with console.status("Stopping the workflows …") as status:
-        # Neither a pipeline nor what its jobs work with can be deleted while it runs.
+        # Neither a workflow nor what its jobs work with can be deleted while it runs.
         for name in names.WORKFLOWS:
             stop_all(name)
         outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
