@@ -55,6 +55,7 @@ class ServingStack(Stack):
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
+                "PROJECT": names.PROJECT,
                 "TOPIC": arns.topic,
                 **SETTINGS,
             },
@@ -153,6 +154,7 @@ class ServingStack(Stack):
                 reason,
             ),
             Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
+            Allow(["sagemaker:AddTags"], [endpoint, configs, arns.models], reason),
             see_alarms(arns),
             Allow(
                 ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import (
         DeploymentConfigUnionTypeDef,
         DescribeEndpointOutputTypeDef,
+        TagTypeDef,
     )
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ POLL_SECONDS = 5.0
 RESERVE_MILLISECONDS = 30_000
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 LOG_DAYS = 90
+MADE_BY = "lambdas/deploy.py"
+"""What it creates is in no stack: it is found again by its tags."""
 
 
 class Context(Protocol):
@@ -190,7 +193,9 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
     create_config(deployment)
     try:
         if endpoint is None:
-            sagemaker().create_endpoint(EndpointName=name, EndpointConfigName=deployment.name)
+            sagemaker().create_endpoint(
+                EndpointName=name, EndpointConfigName=deployment.name, Tags=tags()
+            )
             return "created the endpoint"
         sagemaker().update_endpoint(
             EndpointName=name,
@@ -270,6 +275,14 @@ def keep_log(endpoint: str) -> None:
     logs().put_retention_policy(logGroupName=group, retentionInDays=LOG_DAYS)
 
 
+def tags() -> "list[TagTypeDef]":
+    """The tags of what is created here."""
+    return [
+        {"Key": "project", "Value": os.environ["PROJECT"]},
+        {"Key": "made-by", "Value": MADE_BY},
+    ]
+
+
 def create_model(deployment: Deployment) -> None:
     """Create the model of a deployment, if it is not there."""
     create_once(
@@ -278,6 +291,7 @@ def create_model(deployment: Deployment) -> None:
             PrimaryContainer={"ModelPackageName": deployment.package},
             ExecutionRoleArn=os.environ["MODEL_ROLE"],
             EnableNetworkIsolation=True,
+            Tags=tags(),
         ),
         lambda: sagemaker().describe_model(ModelName=deployment.name),
     )
@@ -309,6 +323,7 @@ def create_config(deployment: Deployment) -> None:
                     "JsonContentTypes": [JSON, JSON_LINES],
                 },
             },
+            Tags=tags(),
         ),
         lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name),
     )

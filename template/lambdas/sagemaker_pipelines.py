@@ -1,7 +1,10 @@
 """SageMaker Pipelines: start executions, find them again, and say why one has failed."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +12,18 @@ import boto3
 
 from lambdas import Execution
 from lambdas.mail import Mail, quota_advice
+from lambdas.objects import s3
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
 STARTED_BY = "Started by "
+MISSED = re.compile(r"(\w+) on the test data is (below|above) the threshold (\S+)")
+"""What the gate of the training says of a model that it does not let pass.
+
+The message of a Fail step is documented to hold text and parameters; that it may hold a value from
+a property file is not. So the value comes from the evaluation, here.
+"""
 
 
 @cache
@@ -57,22 +67,59 @@ def recent(workflow: str) -> Iterator[Execution]:
         )
 
 
+def reasons(
+    steps: Iterable[Mapping[str, Any]], evaluated: Callable[[], Mapping[str, Any] | None]
+) -> list[str]:
+    """Why steps of an execution have failed, a line for each.
+
+    Args:
+        steps: As ListPipelineExecutionSteps shows them.
+        evaluated: Reads the training's statistics.json, for the value that the gate has judged.
+    """
+    found = []
+    for step in steps:
+        if step["StepStatus"] == "Failed":
+            reason = step.get("FailureReason", "no reason given")
+            if missed := MISSED.search(reason):
+                reason = with_value(missed, evaluated())
+            found.append(f"{step['StepName']}: {reason}")
+    return found
+
+
+def with_value(missed: re.Match[str], statistics: Mapping[str, Any] | None) -> str:
+    """What the gate says, with the value beside the threshold where the evaluation has it."""
+    metric, side, threshold = missed.groups()
+    sections = (value for key, value in (statistics or {}).items() if key.endswith("_metrics"))
+    section: Mapping[str, Any] = next(sections, {})
+    value = section.get(metric, {}).get("value")
+    if value is None:
+        return missed[0]
+    return f"{metric} on the test data is {value}, {side} the threshold {threshold}"
+
+
+def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """The statistics.json of an execution of the training, `None` if it wrote none."""
+    key = f"training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
+    try:
+        found = s3().get_object(Bucket=os.environ["BUCKET"], Key=key)
+    except s3().exceptions.NoSuchKey:
+        return None
+    return json.loads(found["Body"].read())
+
+
 def failed(detail: dict[str, Any]) -> Mail:
     """An execution of a workflow has failed."""
     arn = detail["pipelineExecutionArn"]
     workflow = detail["pipelineArn"].rpartition("/")[2]
     pages = sagemaker().get_paginator("list_pipeline_execution_steps")
     # The execution itself only says that a step failed.
-    reasons = [
-        f"{step['StepName']}: {step.get('FailureReason', 'no reason given')}"
-        for page in pages.paginate(PipelineExecutionArn=arn)
-        for step in page["PipelineExecutionSteps"]
-        if step["StepStatus"] == "Failed"
-    ]
+    found = pages.paginate(PipelineExecutionArn=arn)
+    steps = (step for page in found for step in page["PipelineExecutionSteps"])
+    why = reasons(steps, lambda: evaluation(arn))
     text = f"""\
 An execution of {workflow} has failed.
 
-{chr(10).join(reasons) or "No step failed; look at the execution itself."}
+{chr(10).join(why) or "No step failed; look at the execution itself."}
 {quota_advice(" ".join(reasons))}
 {arn}
 """

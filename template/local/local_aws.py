@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import boto3
@@ -20,8 +21,10 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
     Raises:
         OpsError: When it fails; with what it said.
+        ToolMissingError: When it is not there, or cannot be installed.
     """
-    tool = [tools.uv(), "tool", "run", "--compile-bytecode", "--from", tools.origin("local_aws")]
+    origin = tools.origin("local_aws")
+    tool = [tools.uv(), "tool", "run", "--compile-bytecode", "--from", origin]
     result = subprocess.run(
         [*tool, "local-aws", *arguments, "--data-dir", str(DATA_DIR)],
         check=False,
@@ -30,8 +33,19 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
     if result.returncode:
         said = result.stderr.strip() or result.stdout.strip()
+        if not installed(tool):
+            raise tools.ToolMissingError(
+                f"the local AWS comes with the template, and cannot be installed from {origin}, "
+                f"which {tools.ANSWERS} names: {said.splitlines()[-1].strip() if said else 'no reason'}"
+            )
         raise OpsError(f"local-aws {arguments[0]}: {said}")
     return result
+
+
+def installed(tool: Sequence[str]) -> bool:
+    """Whether uv finds and installs the tool."""
+    command = [*tool, "local-aws", "--help"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def start() -> str:

@@ -12,14 +12,18 @@ ANSWERS = Path(".copier-answers.yml")
 HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
 
 
+class ToolMissingError(OpsError):
+    """A tool is not where the template came from, so it has not been started either."""
+
+
 def answers() -> dict[str, object]:
     """The answers this project was made with.
 
     Raises:
-        OpsError: When the file that keeps them is not here.
+        ToolMissingError: When the file that keeps them is not here.
     """
     if not ANSWERS.exists():
-        raise OpsError(f"{ANSWERS} is missing: run this in the project's root folder")
+        raise ToolMissingError(f"{ANSWERS} is missing: run this in the project's root folder")
     found: dict[str, object] = yaml.safe_load(ANSWERS.read_text())
     return found
 
@@ -31,10 +35,10 @@ def origin(tool: str) -> str:
         tool: Its folder in the template's repository.
 
     Raises:
-        OpsError: When this is no project's root folder.
+        ToolMissingError: When this is not a project's root folder, or the template is gone.
     """
     made_with = answers()
-    return source(tool, str(made_with["_src_path"]), str(made_with.get("_commit", "")))
+    return source(tool, str(made_with.get("_src_path", "")), str(made_with.get("_commit", "")))
 
 
 def source(tool: str, template: str, version: str) -> str:
@@ -44,9 +48,18 @@ def source(tool: str, template: str, version: str) -> str:
         tool: Its folder in the template's repository.
         template: `_src_path` of the answers: a folder or a git URL.
         version: `_commit` of the answers: a tag, a commit, or `git describe`'s tag-n-gcommit.
+
+    Raises:
+        ToolMissingError: When the template is a folder that is not here.
     """
-    if Path(template).is_dir():
-        return str(Path(template, tool).resolve())
+    if ":" not in template:
+        folder = Path(template, tool)
+        if not folder.is_dir():
+            raise ToolMissingError(
+                f"{tool} comes with the template, and {folder} is not here: bring the template "
+                f"back to {template}, or set _src_path in {ANSWERS} to where it is now"
+            )
+        return str(folder.resolve())
     host, _, path = template.partition(":")
     url = f"{HOSTS[host]}/{path}" if host in HOSTS else template.removeprefix("git+")
     revision = version.rpartition("-g")[2]

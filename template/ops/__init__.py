@@ -7,7 +7,7 @@ Status = Literal["running", "succeeded", "failed", "stopped"]
 
 
 class OpsError(Exception):
-    """Something the person at the terminal can mend; the message says what and how."""
+    """Something the person at the terminal can fix; the message says what and how."""
 
 
 @dataclass(frozen=True)

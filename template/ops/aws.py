@@ -1,6 +1,8 @@
 """The AWS account of this project: clients and what is deployed there."""
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -8,16 +10,42 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
 
 from ops import OpsError
 from workflows import names
 
 if TYPE_CHECKING:
+    from types_boto3_lambda import LambdaClient
     from types_boto3_s3 import S3Client
     from types_boto3_sagemaker import SageMakerClient
 
 T = TypeVar("T")
+
+BASE = f"{names.PROJECT}-base"
+"""The stack that outlives the others: with the data bucket and the registry."""
+STACKS = (BASE, *(f"{names.PROJECT}-{name}" for name in ("training", "serving", "monitoring")))
+
+MISSING = {
+    *("NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException"),
+    "StateMachineDoesNotExist",
+}
+"""Codes of errors that say that something is not there, and nothing else."""
+SIGN_IN = (
+    "sign in (`aws sso login`, or `aws configure`) and set AWS_PROFILE; for a local AWS set the "
+    "variables that `uv run poe local --keep` prints"
+)
 
 
 @cache
@@ -30,6 +58,12 @@ def s3() -> "S3Client":
 def sagemaker() -> "SageMakerClient":
     """The SageMaker client."""
     return boto3.client("sagemaker", region_name=names.REGION)
+
+
+@cache
+def functions() -> "LambdaClient":
+    """The Lambda client."""
+    return boto3.client("lambda", region_name=names.REGION)
 
 
 @cache
@@ -84,12 +118,90 @@ def written(prefix: str) -> Iterator[tuple[str, datetime]]:
 
 
 def stacks() -> list[str]:
-    """The names of this project's stacks."""
+    """The names of this project's stacks that are there."""
     pages = boto3.client("cloudformation", region_name=names.REGION).get_paginator(
         "describe_stacks"
     )
     found = [stack["StackName"] for page in pages.paginate() for stack in page["Stacks"]]
-    return sorted(name for name in found if name.startswith(f"{names.PROJECT}-"))
+    return sorted(name for name in found if name in STACKS)
+
+
+def require_stacks() -> None:
+    """Go on only where the project is deployed.
+
+    Raises:
+        OpsError: When a stack is missing; with the command that brings it.
+    """
+    there = stacks()
+    if missing := [name for name in STACKS if name not in there]:
+        raise OpsError(
+            f"not deployed yet: account {account()} has no stack {', '.join(missing)} in "
+            f"{names.REGION}, the REGION of workflows/names.py; run `uv run poe deploy`"
+        )
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether AWS says that a resource is not there.
+
+    SageMaker's code for it, ValidationException, is that of most of its refusals: its words tell,
+    `Could not find model "arn…"` for example.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code in MISSING:
+        return True
+    told = re.search(r"^Could not find |does not exist\.?$|not found\.?$", message)
+    return code in ("ValidationException", "ValidationError") and told is not None
+
+
+def explain(error: ClientError | BotoCoreError) -> str:
+    """What an error of AWS means for the person at the terminal, and what to do about it."""
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            return f"there are no AWS credentials: {SIGN_IN}"
+        case ProfileNotFound() | SSOError() | CredentialRetrievalError():
+            return f"the AWS credentials cannot be used: {error}; {SIGN_IN}"
+        case EndpointConnectionError() | ConnectTimeoutError() | ConnectionClosedError():
+            return f"AWS does not answer: {error} {_unreachable()}"
+        case ClientError():
+            return _explain_refusal(error)
+        case _:
+            return str(error)
+
+
+def _unreachable() -> str:
+    if url := os.environ.get("AWS_ENDPOINT_URL"):
+        return (
+            f"AWS_ENDPOINT_URL is {url}: start the local AWS again (`uv run poe local --keep`), or "
+            "unset the variable"
+        )
+    return f"Check the network, and REGION in workflows/names.py: {names.REGION}"
+
+
+def _explain_refusal(error: ClientError) -> str:
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code.removesuffix("Exception") in (
+        *("ExpiredToken", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken"),
+        *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClient"),
+    ):
+        return (
+            f"AWS refuses the credentials ({code}: {message}): they have expired, or the account "
+            f"has not enabled the region {names.REGION}; {SIGN_IN}"
+        )
+    if code.startswith("AccessDenied"):
+        return f"these credentials may not do this: {message}"
+    if not is_missing(error):
+        return str(error)
+    try:
+        require_stacks()
+    except OpsError as undeployed:
+        return str(undeployed)
+    except (ClientError, BotoCoreError):
+        return str(error)
+    # The stacks are there: what is missing is what an approval makes.
+    return (
+        f"not there yet: {message} `uv run ops models list` shows the versions, "
+        "`uv run ops models approve VERSION` deploys one"
+    )
 
 
 def wait_for(

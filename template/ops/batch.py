@@ -1,6 +1,5 @@
 """Batch inference: score records now, see which were rejected, which version predicts."""
 
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import OpsError, aws, workflow
+from ops import OpsError, aws, outside, times, workflow
+from ops.times import Day
 from usecase import config, predictions
 from usecase.config import UseCase
 from usecase.predictions import parquet
 from workflows import names
 
+DEPLOY = f"{names.PROJECT}-batch-deploy"
+"""The function that makes an approved version the one that predicts."""
+
 console = Console()
-Day = Annotated[datetime | None, typer.Option(help="UTC, included.", formats=["%Y-%m-%d"])]
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,15 @@ def show(records: pl.DataFrame) -> None:
         return
     table = Table(*records.columns)
     for row in records.iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(cell(value) for value in row))
     console.print(table)
+
+
+def cell(value: object) -> str:
+    """A value as it stands in a table; nothing where there is none."""
+    if isinstance(value, datetime):
+        return times.show(value)
+    return "" if value is None else str(value)
 
 
 def _none(use_case: UseCase) -> pl.DataFrame:
@@ -116,21 +125,14 @@ def _none(use_case: UseCase) -> pl.DataFrame:
     return parquet.nothing(kinds).select(use_case.data.id, use_case.data.time, "reason")
 
 
-def models() -> list[str]:
-    """The models that approvals have made, the newest approval last."""
-    pages = aws.sagemaker().get_paginator("list_models")
-    found = [
-        model["ModelName"]
-        for page in pages.paginate(NameContains=f"{names.PROJECT}-")
-        for model in page["Models"]
-    ]
-    mine = [name for name in found if re.fullmatch(rf"{names.PROJECT}-\d+-\d{{17}}", name)]
-    return sorted(mine, key=lambda name: name.rpartition("-")[2])
+def deployments() -> list[str]:
+    """The models that approvals have made, the one that predicts last."""
+    return outside.deployments(outside.models())
 
 
 def serving_package() -> str | None:
     """The ARN of the model package that predicts, `None` while no version is approved."""
-    known = models()
+    known = deployments()
     if not known:
         return None
     model = aws.sagemaker().describe_model(ModelName=known[-1])
@@ -162,8 +164,19 @@ def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
         return set(predictions.read(Path(folder), use_case)["inference_id"])
 
 
-def delete_models() -> None:
-    """Delete the models; the versions in the registry stay. The next approval makes one again."""
-    for name in models():
-        aws.sagemaker().delete_model(ModelName=name)
-        console.print(f"Model {name} is deleted.")
+def delete_models(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the models, after a question: nothing predicts until the next approval.
+
+    The versions in the registry stay.
+    """
+    outside.require_consent(yes=yes)
+    models = deployments()
+    if not models:
+        console.print("There are no models.")
+        return
+    console.print(f"Models {', '.join(models)}", soft_wrap=True)
+    outside.ask("Delete them?", yes=yes)
+    outside.remove(outside.Outside(models=models))
+    console.print("The models are deleted.")

@@ -3,15 +3,22 @@
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from ops import OpsError, aws
+from ops import OpsError, aws, outside
 from usecase import predictions
 from usecase.config import UseCase
 from workflows import names
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
+
+DEPLOY = f"{names.PROJECT}-deploy"
+"""The function that deploys an approved version."""
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 console = Console()
@@ -23,44 +30,58 @@ def group() -> None:
 
 
 @app.command()
-def delete() -> None:
-    """Delete the endpoint, so that it costs nothing; the next approval creates it again.
+def delete(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the endpoint, after a question, so that it costs nothing.
 
-    Its configurations and models go too. The versions in the registry stay.
+    Its configurations and models go too. The versions in the registry stay; the next approval
+    creates the endpoint again.
     """
-    sagemaker, prefix = aws.sagemaker(), f"{names.ENDPOINT}-"
-    try:
-        sagemaker.delete_endpoint(EndpointName=names.ENDPOINT)
-        console.print(f"Endpoint {names.ENDPOINT} is deleted.")
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationException":
-            raise
+    outside.require_consent(yes=yes)
+    found = outside.everything()
+    if found == outside.Outside():
         console.print(f"There is no endpoint {names.ENDPOINT}.")
-    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
-        for config in page["EndpointConfigs"]:
-            if config["EndpointConfigName"].startswith(prefix):
-                sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-    for models in sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
-        for model in models["Models"]:
-            if model["ModelName"].startswith(prefix):
-                sagemaker.delete_model(ModelName=model["ModelName"])
+        return
+    for line in found.lines():
+        console.print(line, soft_wrap=True)
+    outside.ask("Delete them?", yes=yes)
+    with console.status("Deleting …") as status:
+        outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
+    console.print(f"Endpoint {names.ENDPOINT} is deleted.")
+
+
+def describe() -> "DescribeEndpointOutputTypeDef | None":
+    """The endpoint as it is now, `None` if there is none."""
+    try:
+        return aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+    except ClientError as error:
+        if aws.is_missing(error):
+            return None
+        raise
 
 
 def serving_package() -> str | None:
     """The ARN of the model package that the endpoint serves, `None` without an endpoint."""
-    try:
-        endpoint = aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationException":  # there is no such endpoint
-            return None
-        raise
-    config_name = endpoint.get("EndpointConfigName")
+    endpoint = describe()
+    config_name = endpoint and endpoint.get("EndpointConfigName")
     if not config_name:
         return None
     config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
     model = aws.sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     container = model.get("PrimaryContainer") or model["Containers"][0]
     return container.get("ModelPackageName")
+
+
+def deployments() -> list[str]:
+    """The names of all deployments up to the one that serves, or is about to; oldest first."""
+    endpoint = describe()
+    if endpoint is None:
+        return []
+    pending = endpoint.get("PendingDeploymentSummary") or endpoint
+    current = pending.get("EndpointConfigName", "")
+    found = outside.deployments(outside.configs())
+    return found[: found.index(current) + 1] if current in found else found
 
 
 def wait_until_serving(package: str) -> None:

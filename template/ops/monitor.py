@@ -3,20 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from ops import aws, workflow
+from ops.times import End, Start
 from workflows import names
 
 console = Console()
-Time = Annotated[
-    datetime | None,
-    typer.Option(help="UTC. Default: the window of usecase.toml.", formats=["%Y-%m-%dT%H:%M:%SZ"]),
-]
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Violation:
     description: str
 
 
-def run(start: Time = None, end: Time = None) -> None:
+def run(start: Start = None, end: End = None) -> None:
     """Run all monitors on the predictions of a window and show the violations."""
     with console.status("Monitoring …") as status:
         found = run_monitors(start, end, lambda text: status.update(f"Monitoring: {text}"))

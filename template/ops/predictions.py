@@ -111,7 +111,11 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
 
 
 def send(inference_id: str, body: bytes) -> str | None:
-    """Send one request; return the error's message when it failed."""
+    """Send one request; return the error's message when it failed.
+
+    Raises:
+        ClientError: When there is no endpoint.
+    """
     try:
         runtime().invoke_endpoint(
             EndpointName=names.ENDPOINT,
@@ -120,6 +124,8 @@ def send(inference_id: str, body: bytes) -> str | None:
             Body=body,
         )["Body"].read()
     except ClientError as error:
+        if aws.is_missing(error):  # so it is for all others
+            raise
         return str(error)
     return None
 

@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
+from lambdas.sagemaker_pipelines import reasons
 from ops import Execution, Status
-from ops.aws import sagemaker
+from ops.aws import bucket, find_json, sagemaker
 
 ENDED: dict[str, Status] = {
     "Succeeded": "succeeded",
@@ -31,6 +33,17 @@ def executions(workflow: str) -> list[str]:
     return [e["PipelineExecutionArn"] for p in found for e in p["PipelineExecutionSummaries"]]
 
 
+def running(workflow: str) -> list[str]:
+    """The ARNs of a workflow's executions that have not come to their end."""
+    pages = sagemaker().get_paginator("list_pipeline_executions").paginate(PipelineName=workflow)
+    return [
+        execution["PipelineExecutionArn"]
+        for page in pages
+        for execution in page["PipelineExecutionSummaries"]
+        if execution["PipelineExecutionStatus"] in ("Executing", "Stopping")
+    ]
+
+
 def describe(arn: str) -> Execution:
     """The state of an execution now."""
     state = sagemaker().describe_pipeline_execution(PipelineExecutionArn=arn)
@@ -38,10 +51,12 @@ def describe(arn: str) -> Execution:
         PipelineExecutionArn=arn, SortOrder="Ascending", MaxResults=100
     )
     given = sagemaker().list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
+    # The execution itself only says that a step failed.
+    why = reasons(steps["PipelineExecutionSteps"], lambda: evaluation(arn))
     return Execution(
         arn=arn,
         status=ENDED.get(state["PipelineExecutionStatus"], "running"),
-        reason=state.get("FailureReason", ""),
+        reason="; ".join(why) or state.get("FailureReason", ""),
         running=[
             s["StepName"] for s in steps["PipelineExecutionSteps"] if s["StepStatus"] == "Executing"
         ],
@@ -49,8 +64,17 @@ def describe(arn: str) -> Execution:
     )
 
 
-def stop(arn: str) -> None:
-    """Stop an execution; its jobs are stopped too."""
-    sagemaker().stop_pipeline_execution(
-        PipelineExecutionArn=arn, ClientRequestToken=str(uuid.uuid4())
+def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """The statistics.json of an execution of the training, `None` if it wrote none."""
+    return find_json(
+        f"s3://{bucket()}/training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
     )
+
+
+def stop(arn: str) -> None:
+    """Stop an execution, unless that was done before; its jobs are stopped too."""
+    state = sagemaker().describe_pipeline_execution(PipelineExecutionArn=arn)
+    if state["PipelineExecutionStatus"] == "Executing":
+        sagemaker().stop_pipeline_execution(
+            PipelineExecutionArn=arn, ClientRequestToken=str(uuid.uuid4())
+        )

@@ -43,6 +43,13 @@ def executions(workflow: str) -> list[str]:
     return [execution["executionArn"] for page in found for execution in page["executions"]]
 
 
+def running(workflow: str) -> list[str]:
+    """The ARNs of a workflow's executions that have not come to their end."""
+    pages = client().get_paginator("list_executions")
+    found = pages.paginate(stateMachineArn=state_machine_arn(workflow), statusFilter="RUNNING")
+    return [execution["executionArn"] for page in found for execution in page["executions"]]
+
+
 def describe(arn: str) -> Execution:
     """The state of an execution now."""
     state = client().describe_execution(executionArn=arn)

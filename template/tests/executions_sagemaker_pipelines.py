@@ -29,9 +29,11 @@ class Executions:
         self._by_token: dict[str, Request] = {}
         self._steps: dict[str, list[Request]] = {}
         sagemaker.operations |= {
+            "DescribePipelineExecution": self._describe,
             "ListPipelineExecutions": self._list,
             "ListPipelineExecutionSteps": self._list_steps,
             "StartPipelineExecution": self._start,
+            "StopPipelineExecution": self._stop,
         }
 
     def started(self) -> list[tuple[str, dict[str, str]]]:
@@ -61,10 +63,10 @@ class Executions:
         return event
 
     def _start(self, request: Request) -> Request:
-        token, workflow = request["ClientRequestToken"], request["PipelineName"]
+        token = request["ClientRequestToken"]
         if token not in self._by_token:
             self._by_token[token] = {
-                "PipelineExecutionArn": f"{workflow}/execution/{len(self._by_token)}",
+                "PipelineExecutionArn": f"{self.workflow}/execution/{len(self._by_token)}",
                 "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
                 "PipelineExecutionStatus": "Executing",
                 "Parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
@@ -72,8 +74,24 @@ class Executions:
             }
         return {"PipelineExecutionArn": self._by_token[token]["PipelineExecutionArn"]}
 
+    def _describe(self, request: Request) -> Request:
+        return next(
+            execution
+            for execution in self._by_token.values()
+            if execution["PipelineExecutionArn"] == request["PipelineExecutionArn"]
+        )
+
+    def _stop(self, request: Request) -> Request:
+        """The jobs have to be stopped first, so it takes until the next look."""
+        self._describe(request)["PipelineExecutionStatus"] = "Stopping"
+        return {}
+
     def _list(self, _: Request) -> Request:
-        return {"PipelineExecutionSummaries": list(reversed(self._by_token.values()))}
+        found = [dict(execution) for execution in reversed(self._by_token.values())]
+        for execution in self._by_token.values():
+            if execution["PipelineExecutionStatus"] == "Stopping":
+                execution["PipelineExecutionStatus"] = "Stopped"
+        return {"PipelineExecutionSummaries": found}
 
     def _list_steps(self, request: Request) -> Request:
         return {"PipelineExecutionSteps": self._steps[request["PipelineExecutionArn"]]}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from fake_sagemaker import ACCOUNT, FakeSageMaker, Request
+from fake_sagemaker import ACCOUNT, ARN, FakeSageMaker, Request
 from templates import alarm_event
 
 from lambdas import batch
@@ -57,7 +57,7 @@ class SageMaker(FakeSageMaker):
 
     def _list_models(self, request: Request) -> Request:
         found = [name for name in self.models if request["NameContains"] in name]
-        return {"Models": [{"ModelName": name} for name in found]}
+        return {"Models": [{"ModelName": n, "ModelArn": f"{ARN}:model/{n}"} for n in found]}
 
 
 def serve(_fake: SageMaker, package: str, time: datetime) -> None:

@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "INSTANCE_COUNT": "1",
     "INSTANCE_TYPE": "ml.m5.large",
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
+    "PROJECT": names.PROJECT,
     "VARIANT": names.VARIANT,
 }
 

@@ -11,6 +11,7 @@ from moto.sns.models import sns_backends
 
 from lambdas import deploy, endpoint
 from lambdas.mail import Mail
+from ops import outside
 from workflows import names
 
 pytest_plugins = ["lambda_account"]
@@ -69,6 +70,14 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
         "CsvContentTypes": ["text/csv"],
         "JsonContentTypes": ["application/json", "application/jsonlines"],
     }
+
+
+def test_what_is_created_can_be_found_again_by_its_tags(sagemaker: SageMaker) -> None:
+    handle(approved(sagemaker, 1, NOON))
+    for operation in ("CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
+        (request,) = sagemaker.called(operation)
+        found = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        assert found == {"project": names.PROJECT, "made-by": outside.MAKERS["endpoint"]}
 
 
 def test_next_version_updates_the_endpoint_and_can_be_turned_back(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from request_shapes import errors
 
+from lambdas.sagemaker_pipelines import reasons
 from usecase import config
 from usecase.problem import METRICS
 from workflows import names
@@ -198,6 +199,22 @@ def test_model_that_does_not_pass_fails_with_metric_and_threshold() -> None:
     assert message == (
         f"{approval.metric} on the test data is {side} the threshold {approval.threshold}"
     )
+    # The value is not the message's to tell; who tells of the failure puts it in.
+    step = {"StepName": "NotGoodEnough", "StepStatus": "Failed", "FailureReason": message}
+    evaluation = {"version": 0.0, names.QUALITY_METRICS: {approval.metric: {"value": 0.4321}}}
+    said = message.replace(" is ", " is 0.4321, ")
+    assert reasons([step], lambda: evaluation) == [f"NotGoodEnough: {said}"]
+    assert reasons([step], lambda: None) == [f"NotGoodEnough: {message}"]
+
+
+def test_reasons_are_those_of_the_steps_that_failed() -> None:
+    steps = [
+        {"StepName": "Prepare", "StepStatus": "Succeeded"},
+        {"StepName": "Train", "StepStatus": "Failed", "FailureReason": "ClientError: no rows"},
+        {"StepName": "Baseline", "StepStatus": "Failed"},
+    ]
+    expected = ["Train: ClientError: no rows", "Baseline: no reason given"]
+    assert reasons(steps, lambda: pytest.fail("nothing was judged")) == expected
 
 
 def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
