@@ -15,6 +15,7 @@ from infra.functions import Function
 from infra.permissions import (
     Allow,
     Arns,
+    list_objects,
     read_objects,
     run_container,
     service_role,
@@ -149,6 +150,11 @@ def describe_serving(arns: Arns) -> list[Allow]:
         Allow(["sagemaker:DescribeModel"], [arns.models], reason),
         Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
     ]
+
+
+def find_predictions(arns: Arns) -> list[Allow]:
+    """Finding out which version serves, and what every version has predicted when."""
+    return [list_objects(arns, PREDICTIONS), *describe_serving(arns)]
 
 
 def events() -> dict[str, EventPattern]:

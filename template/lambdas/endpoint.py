@@ -10,10 +10,13 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas.mail import Mail
-from lambdas.objects import HOUR, between
+from lambdas.objects import HOUR, Predictions, folders, written_between
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
+
+PREDICTIONS = "capture/"
+"""Where in the data bucket the predictions are."""
 
 
 @cache
@@ -49,15 +52,22 @@ def package_of(config_name: str) -> str | None:
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
 
 
-def predictions(start: datetime, end: datetime) -> tuple[str, Iterator[str]]:
-    """Where the predictions of a window of time were captured.
+def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
+    """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
 
-    Returns:
-        A prefix of the data bucket, and the keys below it, relative to it.
+    `deploy` has each version captured in a folder of its own, `version=<N>/`; what lies outside of
+    them is from before it did so.
     """
-    captured = f"capture/{os.environ['ENDPOINT']}/{os.environ['VARIANT']}/"
+    where = f"{os.environ['ENDPOINT']}/{os.environ['VARIANT']}/"
     # What was captured at the end of an hour can be filed under the next one.
-    return captured, between(captured, f"{start:{HOUR}}", f"{end + timedelta(hours=1):{HOUR}}")
+    hours = f"{first:{HOUR}}", f"{last + timedelta(hours=1):{HOUR}}"
+    captured: dict[str, int | None] = {where: None}
+    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
+    for folder, version in captured.items():
+        for key, written in written_between(f"{PREDICTIONS}{folder}", *hours):
+            # A file that was written before has nothing that was made since.
+            if written >= first:
+                yield Predictions(folder + key, version)
 
 
 def deployed(detail: dict[str, Any]) -> Mail:
