@@ -15,7 +15,6 @@ from infra.functions import Function
 from infra.permissions import (
     Allow,
     Arns,
-    list_objects,
     read_objects,
     run_container,
     service_role,
@@ -154,7 +153,7 @@ def describe_serving(arns: Arns) -> list[Allow]:
 
 def find_predictions(arns: Arns) -> list[Allow]:
     """Finding out which version serves, and what every version has predicted when."""
-    return [list_objects(arns, PREDICTIONS), *describe_serving(arns)]
+    return [*read_objects(arns, PREDICTIONS), *describe_serving(arns)]
 
 
 def events() -> dict[str, EventPattern]:

@@ -1,8 +1,9 @@
 """The endpoint: the version that it serves, what it has captured, how a deployment has ended."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas.mail import Mail
-from lambdas.objects import HOUR, Predictions, folders, written_between
+from lambdas.objects import HOUR, Predictions, folders, s3, written_between
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
@@ -55,6 +56,8 @@ def package_of(config_name: str) -> str | None:
 def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
     """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
 
+    Of each version, the file that was written first comes first.
+
     `deploy` has each version captured in a folder of its own, `version=<N>/`; what lies outside of
     them is from before it did so.
     """
@@ -64,10 +67,32 @@ def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
     captured: dict[str, int | None] = {where: None}
     captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
     for folder, version in captured.items():
-        for key, written in written_between(f"{PREDICTIONS}{folder}", *hours):
-            # A file that was written before has nothing that was made since.
-            if written >= first:
-                yield Predictions(folder + key, version)
+        found = written_between(f"{PREDICTIONS}{folder}", *hours)
+        # A file that was written before has nothing that was made since.
+        since = sorted((written, key) for key, written in found if written >= first)
+        yield from (Predictions(folder + key, version) for _, key in since)
+
+
+def versions(first: datetime, last: datetime) -> set[int | None]:
+    """The versions with predictions that were made from `first` to before `last`."""
+    oldest: dict[int | None, str] = {}
+    for file in predictions(first, last):
+        oldest.setdefault(file.version, file.key)
+    # A folder holds the predictions of a whole hour, and so those after the window's end.
+    return {version for version, key in oldest.items() if begins(key) < last}
+
+
+def begins(key: str) -> datetime:
+    """When the oldest prediction of a file was made, UTC; long ago where the file does not say."""
+    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
+    times = [datetime.min.replace(tzinfo=UTC)]
+    for line in found["Body"].iter_lines():
+        try:
+            time = datetime.fromisoformat(json.loads(line)["eventMetadata"]["inferenceTime"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        times.append(time if time.tzinfo else time.replace(tzinfo=UTC))
+    return min(times[1:] or times)
 
 
 def deployed(detail: dict[str, Any]) -> Mail:
