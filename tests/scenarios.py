@@ -264,6 +264,17 @@ class Scene:
         rows = self.query("SELECT day, flight_id, reason FROM rejected")
         return [(row[1], row[2]) for row in rows if row[0] == day]
 
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of the data bucket below a prefix."""
+        pages = self.life.client("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in found for entry in page.get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        """The content of an object of the data bucket."""
+        body: bytes = self.life.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return body
+
     def query(self, sql: str) -> list[list[str]]:
         """The rows that Athena answers with; nothing is an empty text."""
         athena = self.life.client("athena")

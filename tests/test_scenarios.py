@@ -1,13 +1,17 @@
 """What happens means the same with each orchestrator and in each mode."""
 
+import json
 import re
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import conftest, life, scenarios
+from tests import conftest, life, other_features, scenarios
+from tests.other_features import Records
 from tests.scenarios import OUT_OF_REACH, Combination, Scene, until
 
 pytestmark = pytest.mark.slow
@@ -269,3 +273,78 @@ def test_repeated_load_scores_once(scene: Scene) -> None:
     assert scene.ended(execution)["status"] == "succeeded"
     scene.invoke("batch-start", event)
     assert scene.executions("batch") == [execution, *before]
+
+
+def check_judged(reports: dict[str, Any], *judged: Records) -> None:
+    """The monitors have seen these records, all of them, each feature in its own column."""
+    names = judged[0].names
+    rows = sum(len(records.ids) for records in judged)
+    data = reports["data_quality"]
+    assert data["dataset"]["item_count"] == rows
+    features = {feature["name"]: feature for feature in data["features"]}
+    assert list(features) == names
+    for name, feature in features.items():
+        values = [value for records in judged for value in records.column(name)]
+        numbers = feature.get("numerical_statistics")
+        common = (numbers or feature["string_statistics"])["common"]
+        assert (common["num_present"], common["num_missing"]) == (len(values), rows - len(values))
+        if numbers:
+            assert numbers["mean"] == pytest.approx(sum(values) / len(values))
+            assert (numbers["min"], numbers["max"]) == pytest.approx((min(values), max(values)))
+        else:
+            buckets = feature["string_statistics"]["distribution"]["categorical"]["buckets"]
+            assert {bucket["value"]: bucket["count"] for bucket in buckets} == Counter(values)
+    labelled = sum(len(records.labels) for records in judged)
+    assert reports["model_quality"]["dataset"]["item_count"] == labelled
+
+
+# The last one: it leaves versions with other features, and other definitions.
+@pytest.mark.exhaustive
+@everywhere
+def test_each_version_is_judged_by_itself(scene: Scene, tmp_path: Path) -> None:
+    """Version 2 has one feature more and another one replaced; in the end version 1 is back."""
+    code = tmp_path / "code"
+    shutil.copytree(scene.life.project / "src", code / "src")
+    shutil.copy(scene.life.project / "usecase.toml", code)
+    other_features.bring(scene, "2013-07")
+    first, second, last = (other_features.records(scene, f"2013-07-{day}") for day in (10, 11, 15))
+    start, _ = other_features.predict(scene, first)
+    with other_features.deployed(scene):
+        scene.life.ops("train")
+        # Version 1 serves and is monitored meanwhile.
+        _, end = other_features.predict(scene, second)
+        assert scene.serving()["version"] == 1
+        reports = other_features.monitored(scene, start, end)
+        assert set(reports) == {"1"}
+        check_judged(reports["1"], first, second)
+
+        # Not the newest that is pending: what the monitors find may have started a training.
+        said = scene.life.ops("models", "compare", "2")
+        for difference in other_features.CHANGES:
+            assert difference in said
+        (key,) = scene.keys("comparisons/")
+        (section,) = (v for k, v in json.loads(scene.read(key)).items() if k.endswith("_metrics"))
+        compared = dict(scenarios.numbers(section))
+        for metric, value in other_features.plain_comparison(scene, code, tmp_path).items():
+            assert compared[metric] == pytest.approx(value)
+            assert f"{value:.3f}" in said
+
+        scene.life.ops("models", "approve", "2")
+        third = other_features.records(scene, "2013-07-12")
+        assert len(third.names) == len(first.names) + 1
+        since, end = other_features.predict(scene, third)
+        reports = other_features.monitored(scene, since, end)
+        assert set(reports) == {"2"}
+        check_judged(reports["2"], third)
+        # A window that spans the deployment.
+        reports = other_features.monitored(scene, start, end)
+        assert set(reports) == {"1", "2"}
+        check_judged(reports["1"], first, second)
+        check_judged(reports["2"], third)
+
+        scene.life.ops("models", "approve", "1")
+        since, end = other_features.predict(scene, last)
+        assert scene.serving()["version"] == 1
+        reports = other_features.monitored(scene, since, end)
+        assert set(reports) == {"1"}
+        check_judged(reports["1"], last)

@@ -214,6 +214,11 @@ def find_rollbacks() -> list[Allow]:
     return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
 
 
+def find_predictions(arns: Arns) -> list[Allow]:
+    """Finding out which version serves, and what every version has predicted when."""
+    return [*read_objects(arns, PREDICTIONS), *describe_serving(arns)]
+
+
 def events() -> dict[str, EventPattern]:
     """What people are told of the endpoint."""
     return {

@@ -315,7 +315,9 @@ def create_config(deployment: Deployment) -> None:
             DataCaptureConfig={
                 "EnableCapture": True,
                 "InitialSamplingPercentage": 100,
-                "DestinationS3Uri": os.environ["CAPTURE_URI"],
+                # A folder of its own tells which version has made a prediction, also while the
+                # instances of two versions answer.
+                "DestinationS3Uri": f"{os.environ['CAPTURE_URI']}/version={deployment.version}",
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 # What is not listed here would be captured as Base64.
                 "CaptureContentTypeHeader": {

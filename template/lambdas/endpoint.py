@@ -1,5 +1,6 @@
 """The endpoint: the version that it serves, what it has captured, how a deployment has ended."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas.mail import Mail, quota_advice
-from lambdas.objects import HOUR, between
+from lambdas.objects import HOUR, Predictions, folders, s3, written_between
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
+
+PREDICTIONS = "capture/"
+"""Where in the data bucket the predictions are."""
 
 
 @cache
@@ -76,15 +80,46 @@ def tried_last(endpoint: str, before: datetime) -> str | None:
     return max(found, key=found.__getitem__, default=None)
 
 
-def predictions(start: datetime, end: datetime) -> tuple[str, Iterator[str]]:
-    """Where the predictions of a window of time were captured.
+def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
+    """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
 
-    Returns:
-        A prefix of the data bucket, and the keys below it, relative to it.
+    Of each version, the file that was written first comes first.
+
+    `deploy` has each version captured in a folder of its own, `version=<N>/`; what lies outside of
+    them is from before it did so.
     """
-    captured = f"capture/{os.environ['ENDPOINT']}/{os.environ['VARIANT']}/"
+    where = f"{os.environ['ENDPOINT']}/{os.environ['VARIANT']}/"
     # What was captured at the end of an hour can be filed under the next one.
-    return captured, between(captured, f"{start:{HOUR}}", f"{end + timedelta(hours=1):{HOUR}}")
+    hours = f"{first:{HOUR}}", f"{last + timedelta(hours=1):{HOUR}}"
+    captured: dict[str, int | None] = {where: None}
+    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
+    for folder, version in captured.items():
+        found = written_between(f"{PREDICTIONS}{folder}", *hours)
+        # A file that was written before has nothing that was made since.
+        since = sorted((written, key) for key, written in found if written >= first)
+        yield from (Predictions(folder + key, version) for _, key in since)
+
+
+def versions(first: datetime, last: datetime) -> set[int | None]:
+    """The versions with predictions that were made from `first` to before `last`."""
+    oldest: dict[int | None, str] = {}
+    for file in predictions(first, last):
+        oldest.setdefault(file.version, file.key)
+    # A folder holds the predictions of a whole hour, and so those after the window's end.
+    return {version for version, key in oldest.items() if begins(key) < last}
+
+
+def begins(key: str) -> datetime:
+    """When the oldest prediction of a file was made, UTC; long ago where the file does not say."""
+    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
+    times = [datetime.min.replace(tzinfo=UTC)]
+    for line in found["Body"].iter_lines():
+        try:
+            time = datetime.fromisoformat(json.loads(line)["eventMetadata"]["inferenceTime"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        times.append(time if time.tzinfo else time.replace(tzinfo=UTC))
+    return min(times[1:] or times)
 
 
 def deployed(detail: dict[str, Any]) -> Mail:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,20 @@ if TYPE_CHECKING:
 
 HOUR = "%Y/%m/%d/%H"
 """The folder of an hour, as Model Monitor names it."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A file of predictions.
+
+    Attributes:
+        key: Its key, relative to the prefix of all predictions.
+        version: The version of the model that made them; `None` where that is not on record, as
+            with files that are older than its being recorded.
+    """
+
+    key: str
+    version: int | None
 
 
 @cache
@@ -25,6 +41,11 @@ def between(prefix: str, first: str, last: str) -> Iterator[str]:
 
     The names of the folders are in the order of time, like 2026/01/31/23.
     """
+    return (key for key, _ in written_between(prefix, first, last))
+
+
+def written_between(prefix: str, first: str, last: str) -> Iterator[tuple[str, datetime]]:
+    """The same as `between`, and when each object was written, UTC."""
     pages = (
         s3()
         .get_paginator("list_objects_v2")
@@ -35,4 +56,15 @@ def between(prefix: str, first: str, last: str) -> Iterator[str]:
             key = entry["Key"].removeprefix(prefix)
             if key[: len(last)] > last:
                 return
-            yield key
+            yield key, entry["LastModified"]
+
+
+def folders(prefix: str) -> list[str]:
+    """The names of the folders that begin with a prefix of the bucket, less that prefix."""
+    pages = (
+        s3()
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=os.environ["BUCKET"], Prefix=prefix, Delimiter="/")
+    )
+    found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+    return [name.removeprefix(prefix).rstrip("/") for name in found]

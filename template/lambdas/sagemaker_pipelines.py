@@ -32,13 +32,16 @@ def sagemaker() -> "SageMakerClient":
     return boto3.client("sagemaker")
 
 
-def start(workflow: str, trigger: str, once: str) -> str:
+def start(
+    workflow: str, trigger: str, once: str, parameters: Mapping[str, str] | None = None
+) -> str:
     """Start an execution.
 
     Args:
         workflow: ARN of the pipeline.
         trigger: What starts it, a word; also its parameter Trigger.
         once: SageMaker starts one execution for it, even for calls at the same time.
+        parameters: Its other parameters, where they are not to have their defaults.
 
     Returns:
         The execution's ARN.
@@ -46,7 +49,10 @@ def start(workflow: str, trigger: str, once: str) -> str:
     started = sagemaker().start_pipeline_execution(
         PipelineName=workflow,
         PipelineExecutionDescription=f"{STARTED_BY}{trigger}",
-        PipelineParameters=[{"Name": "Trigger", "Value": trigger}],
+        PipelineParameters=[
+            {"Name": name, "Value": value}
+            for name, value in {"Trigger": trigger, **(parameters or {})}.items()
+        ],
         ClientRequestToken=hashlib.sha256(f"{trigger} {once}".encode()).hexdigest(),
     )
     return started["PipelineExecutionArn"]

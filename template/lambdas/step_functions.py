@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,9 @@ def step_functions() -> "SFNClient":
     return boto3.client("stepfunctions")
 
 
-def start(workflow: str, trigger: str, once: str) -> str:
+def start(
+    workflow: str, trigger: str, once: str, parameters: Mapping[str, str] | None = None
+) -> str:
     """Start an execution.
 
     Args:
@@ -33,6 +35,7 @@ def start(workflow: str, trigger: str, once: str) -> str:
         trigger: What starts it, a word; also the Trigger in its input.
         once: There is one execution for it, even for calls at the same time: its name is made of
             it, and a name is taken for 90 days.
+        parameters: What else is in its input.
 
     Returns:
         The execution's ARN.
@@ -40,7 +43,9 @@ def start(workflow: str, trigger: str, once: str) -> str:
     name = f"{trigger}-{hashlib.sha256(once.encode()).hexdigest()[:32]}"
     try:
         step_functions().start_execution(
-            stateMachineArn=workflow, name=name, input=json.dumps({"Trigger": trigger})
+            stateMachineArn=workflow,
+            name=name,
+            input=json.dumps({"Trigger": trigger, **(parameters or {})}),
         )
     except step_functions().exceptions.ExecutionAlreadyExists:
         pass  # it has come to its end since

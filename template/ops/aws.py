@@ -4,12 +4,13 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -202,6 +203,36 @@ def _explain_refusal(error: ClientError) -> str:
         f"not there yet: {message} `uv run ops models list` shows the versions, "
         "`uv run ops models approve VERSION` deploys one"
     )
+
+
+def output(stack: str, name: str) -> str:
+    """The value of an output of a stack.
+
+    Raises:
+        OpsError: When the stack has no such output, as before it was deployed as it is now.
+    """
+    client = boto3.client("cloudformation", region_name=names.REGION)
+    for found in client.describe_stacks(StackName=stack)["Stacks"]:
+        for entry in found.get("Outputs", []):
+            if entry["OutputKey"] == name:
+                return entry["OutputValue"]
+    raise OpsError(f"stack {stack} has no output {name}; run `uv run poe deploy`")
+
+
+def invoke(function: str, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever it returns
+    """Call a Lambda function, wait for its end, and return its answer.
+
+    Raises:
+        OpsError: When it fails; with its own message.
+    """
+    # As long as a function may run.
+    settings = Config(read_timeout=900)
+    client = boto3.client("lambda", region_name=names.REGION, config=settings)
+    answer = client.invoke(FunctionName=function, Payload=json.dumps(dict(event)).encode())
+    content = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise OpsError(f"{function}: {content.get('errorMessage', content)}")
+    return content
 
 
 def wait_for(

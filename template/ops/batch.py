@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -153,15 +153,22 @@ def wait_until_serving(package: str) -> None:
     )
 
 
-def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
-    """The ids of the records whose time, or that of their prediction, is within the last hours."""
-    since = datetime.now(UTC) - timedelta(hours=hours)
+def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
+    """The ids of the records, of whichever version, whose time or that of scoring is since a time.
+
+    Args:
+        use_case: Names the columns.
+        since: UTC.
+
+    Returns:
+        The time of each record, by which a monitor finds it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for i, (key, written) in enumerate(aws.written("predictions/")):
             day = key.partition("day=")[2].partition("/")[0]
             if day >= f"{since:%Y-%m-%d}" or written >= since:
                 Path(folder, f"{i:06}.parquet").write_bytes(aws.read(key))
-        return set(predictions.read(Path(folder), use_case)["inference_id"])
+        return dict(predictions.made(Path(folder), use_case).iter_rows())
 
 
 def delete_models(

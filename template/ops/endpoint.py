@@ -1,10 +1,11 @@
 """The endpoint, which belongs to the deployment and not to a stack."""
 
 import tempfile
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import polars as pl
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -106,13 +107,21 @@ def wait_until_serving(package: str) -> None:
     aws.wait_for(f"deployment of {package}", probe, timeout=1800, interval=0.2)
 
 
-def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
-    """The inference ids of the predictions captured within the last hours."""
-    start = aws.utc_now() - timedelta(hours=hours)
-    prefix = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
+def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
+    """The inference ids of the predictions, of all versions, captured since a time.
+
+    Args:
+        use_case: Names the columns.
+        since: UTC.
+
+    Returns:
+        When each prediction was made, the last time that it was.
+    """
+    where = f"/{names.ENDPOINT}/{names.VARIANT}/"
     with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(aws.keys(prefix)):
-            hour = key.removeprefix(prefix).rsplit("/", 1)[0]
-            if hour >= f"{start:%Y/%m/%d/%H}":
+        for i, key in enumerate(aws.keys("capture/")):
+            hour = key.partition(where)[2].rpartition("/")[0]
+            if hour >= f"{since:%Y/%m/%d/%H}":
                 aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
-        return set(predictions.read(Path(folder), use_case)["inference_id"])
+        made = predictions.made(Path(folder), use_case)
+    return dict(made.filter(pl.col("time") >= since).iter_rows())

@@ -1,5 +1,6 @@
 """Run the monitors now and show what they find."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,45 +30,71 @@ class Violation:
     description: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a monitor has found of the predictions of one version.
+
+    Attributes:
+        monitor: Its name.
+        version: The version.
+        violations: What broke a constraint; `None` where there was nothing to look at.
+        problems: What kept the monitor from judging well, in sentences.
+    """
+
+    monitor: str
+    version: int
+    violations: list[Violation] | None
+    problems: list[str]
+
+
 def run(start: Start = None, end: End = None) -> None:
-    """Run all monitors on the predictions of a window and show the violations."""
+    """Run all monitors on the predictions of a window, version by version."""
     with console.status("Monitoring …") as status:
         found = run_monitors(start, end, lambda text: status.update(f"Monitoring: {text}"))
-    console.print(summary(found))
+    if found:
+        console.print(summary(found))
+    else:
+        console.print("Nothing to look at: no version serves, and none has predictions.")
 
 
 def run_monitors(
     start: datetime | None, end: datetime | None, progress: Callable[[str], None] = lambda _: None
-) -> dict[str, list[Violation] | None]:
-    """Run the monitoring workflow and read its reports.
+) -> list[Result]:
+    """Run the monitoring workflow for each version and read the reports.
 
     Args:
         start: Begin of the window, UTC; `None` for that of usecase.toml.
-        end: End of the window, UTC; `None` for now.
-        progress: Called with the step that runs.
+        end: End of the window, UTC; `None` for that of usecase.toml.
+        progress: Called with the version and the step that runs.
 
     Returns:
-        The violations of each monitor; `None` for one that had nothing to look at.
+        What each monitor has found of each version that predicted within the window, and of the
+        one that serves.
 
     Raises:
-        OpsError: When the workflow failed.
+        OpsError: When the workflow failed for a version.
     """
-    window = {"WindowStart": start, "WindowEnd": end}
-    parameters = {k: f"{v:%Y-%m-%dT%H:%M:%SZ}" for k, v in window.items() if v}
-    execution = workflow.wait(
-        workflow.start(names.MONITORING, parameters),
-        lambda state: progress(", ".join(state.running) or "starting"),
-    )
-    return {name: violations(name, execution.id) for name in names.MONITORS}
+    window = {"start": start, "end": end}
+    request = {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in window.items() if time}
+    now = {"trigger": "manual", "time": aws.utc_now().isoformat(), "once": str(uuid.uuid4())}
+    started: dict[str, str] = aws.invoke(names.MONITORING_START, request | now)["started"]
+    found: list[Result] = []
+    for version, arn in started.items():
+
+        def show(state: workflow.Execution, version: str = version) -> None:
+            progress(f"version {version}: {', '.join(state.running) or 'starting'}")
+
+        execution = workflow.wait(arn, show)
+        found += [result(monitor, int(version), execution.id) for monitor in names.MONITORS]
+    return sorted(found, key=lambda one: names.MONITORS.index(one.monitor))
 
 
-def violations(monitor: str, execution_id: str) -> list[Violation] | None:
-    """Read the violations that a monitor reported in an execution, `None` if it did not run."""
-    uri = f"s3://{aws.bucket()}/monitoring/{monitor}/{execution_id}/constraint_violations.json"
-    report = aws.find_json(uri)
-    if report is None:
-        return None
-    return [
+def result(monitor: str, version: int, execution_id: str) -> Result:
+    """Read what a monitor has reported in an execution."""
+    folder = f"s3://{aws.bucket()}/monitoring/{monitor}/{execution_id}"
+    report = aws.find_json(f"{folder}/constraint_violations.json")
+    coverage = aws.find_json(f"{folder}/coverage.json") or {}
+    violations = report and [
         Violation(
             feature=entry.get("feature_name") or entry["metric_name"],
             check=entry["constraint_check_type"],
@@ -75,16 +102,20 @@ def violations(monitor: str, execution_id: str) -> list[Violation] | None:
         )
         for entry in report["violations"]
     ]
+    return Result(monitor, version, violations, coverage.get("problems", []))
 
 
-def summary(found: dict[str, list[Violation] | None]) -> Table:
-    """A table of all violations."""
-    table = Table("monitor", "feature or metric", "check", "description")
-    for name, entries in found.items():
-        if entries is None:
-            table.add_row(name, "-", "-", "nothing to look at in this window")
-        elif not entries:
-            table.add_row(name, "-", "-", "no violations")
-        for entry in entries or []:
-            table.add_row(name, entry.feature, entry.check, entry.description)
+def summary(found: list[Result]) -> Table:
+    """A table of all violations and problems."""
+    table = Table("monitor", "version", "feature or metric", "check", "description")
+    for one in found:
+        row = one.monitor, str(one.version)
+        if one.violations is None:
+            table.add_row(*row, "-", "-", "nothing to look at in this window")
+        elif not one.violations:
+            table.add_row(*row, "-", "-", "no violations")
+        for entry in one.violations or []:
+            table.add_row(*row, entry.feature, entry.check, entry.description)
+        for problem in one.problems:
+            table.add_row(*row, "-", "problem", problem)
     return table

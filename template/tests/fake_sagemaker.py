@@ -87,6 +87,7 @@ class FakeSageMaker:
             "CustomerMetadataProperties": properties,
             "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
             "DriftCheckBaselines": baselines,
+            "InferenceSpecification": {"Containers": [{"Image": f"image-of-{version}"}]},
         }
         return arn
 

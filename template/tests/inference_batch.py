@@ -1,12 +1,14 @@
 """What the shared tests need to know of batch inference: how a version comes to predict."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import polars as pl
-from fake_sagemaker import ACCOUNT, ARN, FakeSageMaker, Request
+from fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, Request
 from templates import alarm_event
 
 from lambdas import batch
@@ -36,24 +38,20 @@ PREFIX = "predictions/"
 BEFORE = ["day=2026-01-30/predictions.parquet"]
 WITHIN = ["day=2026-01-31/predictions.parquet", "day=2026-02-01/predictions.parquet"]
 AFTER = ["day=2026-02-02/predictions.parquet"]
+#: In the folder of the window's last time, but from after it.
+JUST_AFTER = AFTER[0]
 
 #: What a text in place of a number breaks: it is rejected, and no prediction is made of it.
 NO_NUMBER = {"completeness_check"}
 
 
 class SageMaker(FakeSageMaker):
-    """With lists of models, and versions that have an image."""
+    """With lists of models."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations["ListModels"] = self._list_models
         self.operations["DeleteModel"] = lambda request: self.models.pop(request["ModelName"])
-
-    def add_package(self, version: int, approval: str = "Approved", **properties: str) -> str:
-        arn = super().add_package(version, approval, **properties)
-        container = {"Image": f"image-of-{version}"}
-        self.packages[arn]["InferenceSpecification"] = {"Containers": [container]}
-        return arn
 
     def _list_models(self, request: Request) -> Request:
         found = [name for name in self.models if request["NameContains"] in name]
@@ -102,6 +100,17 @@ def keep(
     path = folder / f"day={at:%Y-%m-%d}" / "predictions.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write_parquet(path)
+
+
+def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
+    """Let a version have scored the days of keys below PREFIX; the keys."""
+    s3 = session.client("s3")
+    for key in keys:
+        s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}{key}", Body=b"")
+        day, record = key.partition("/")[0], json.dumps({"model_version": version})
+        if version:
+            s3.put_object(Bucket=BUCKET, Key=f"scored/{day}.json", Body=record.encode())
+    return list(keys)
 
 
 def upload(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """What the shared tests need to know of the endpoint: how it is asked, what it leaves behind."""
 
 import base64
+import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import polars as pl
 from conftest import write_lines
 from fake_sagemaker import ACCOUNT, BUCKET, FakeSageMaker, RefusalError, Request, find
@@ -52,11 +54,13 @@ EVENTS: list[tuple[dict[str, Any], set[str]]] = [
 COMMANDS = ("endpoint", "invoke", "traffic")
 
 #: Where predictions are, and keys from before, within and after 2026-01-31T23:00 to 02-01T01:30.
-PREFIX = f"capture/{names.ENDPOINT}/{names.VARIANT}/"
+PREFIX = "capture/"
 BEFORE = ["2026/01/31/22/a.jsonl"]
 # An hour more than the window, as captures can be filed late.
 WITHIN = ["2026/01/31/23/a.jsonl", "2026/02/01/00/a.jsonl", "2026/02/01/02/a.jsonl"]
 AFTER = ["2026/02/01/03/a.jsonl"]
+#: In the folder of the window's last time, but from after it.
+JUST_AFTER = "2026/02/01/01/late.jsonl"
 
 #: What a text in place of a number breaks: the endpoint refuses it, others may not.
 NO_NUMBER = {"data_type_check", "completeness_check"}
@@ -173,9 +177,24 @@ def keep(
     write_lines(folder / "1.jsonl", events)
 
 
+def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
+    """Capture a prediction of a version for each key of an hour; the keys below PREFIX."""
+    folder = f"version={version}/" if version else ""
+    where = f"{folder}{names.ENDPOINT}/{names.VARIANT}/"
+    for key in keys:
+        hour = datetime.strptime(key[:13], "%Y/%m/%d/%H").replace(tzinfo=UTC)
+        time = hour + timedelta(minutes=45 if key == JUST_AFTER else 10)
+        body = json.dumps(event("1", "2", key, time=time.isoformat())).encode()
+        session.client("s3").put_object(Bucket=BUCKET, Key=f"{PREFIX}{where}{key}", Body=body)
+    return [f"{where}{key}" for key in keys]
+
+
 def upload(folder: Path) -> None:
-    """Bring predictions that `keep` has written, made just now, to the data bucket."""
-    key = f"{PREFIX}{aws.utc_now():%Y/%m/%d/%H}/1.jsonl"
+    """Bring predictions that `keep` has written to the data bucket."""
+    where = f"{PREFIX}version=1/{names.ENDPOINT}/{names.VARIANT}"
+    event = json.loads((folder / "1.jsonl").read_text().splitlines()[0])
+    time = datetime.fromisoformat(event["eventMetadata"]["inferenceTime"])
+    key = f"{where}/{time:%Y/%m/%d/%H}/{folder.name}.jsonl"
     aws.s3().upload_file(str(folder / "1.jsonl"), aws.bucket(), key)
 
 

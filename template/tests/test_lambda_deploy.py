@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import ACCOUNT, ARN, RefusalError
+from fake_sagemaker import ACCOUNT, ARN, BUCKET, RefusalError
 from inference_endpoint import SageMaker, serve
 from moto.sns.models import sns_backends
 
@@ -63,6 +63,8 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
     config = sagemaker.configs[f"{names.ENDPOINT}-1-20260131120000000"]
     assert config["ProductionVariants"][0]["VariantName"] == names.VARIANT
     capture = config["DataCaptureConfig"]
+    # By its folder a captured record tells which version has answered.
+    assert capture["DestinationS3Uri"] == f"s3://{BUCKET}/capture/version=1"
     assert capture["InitialSamplingPercentage"] == 100
     assert [o["CaptureMode"] for o in capture["CaptureOptions"]] == ["Input", "Output"]
     # What is not named here would be captured as Base64.

@@ -223,6 +223,7 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
         "Execution": "abcdefgh1234",
+        "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "manual",
     }
@@ -282,6 +283,11 @@ def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
     job = step_of(names.MONITORING, monitor.step)["Arguments"]
     kinds = {i["InputName"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]}
     assert kinds == dict.fromkeys(monitor.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
+    # Of the version that is judged.
+    found = f"Steps.{monitor.inputs_step}.OutputParameters"
+    step = Execution(DEFINITIONS[names.MONITORING]).steps[monitor.step]["Arguments"]
+    assert step["AppSpecification"]["ImageUri"] == {"Get": f"{found}['image']"}
+    assert step["Environment"]["MODEL_VERSION"] == {"Get": f"{found}['version']"}
     (report,) = job["ProcessingOutputConfig"]["Outputs"]
     assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{monitor.name}/abcdefgh1234"
     count = step_of(names.MONITORING, f"{monitor.step}Violations")["Arguments"]

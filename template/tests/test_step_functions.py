@@ -96,6 +96,7 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with(services: Ser
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
         "Execution": "execution-1",
+        "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "something",
     }
@@ -224,14 +225,22 @@ def test_service_that_stays_away_fails_the_execution(services: Services) -> None
     assert len(services.failures["Prepare"]) == 9 - 6
 
 
-def test_monitors_look_at_the_window_that_is_given(services: Services) -> None:
-    given = {"WindowStart": "2026-01-01T00:00:00Z", "WindowEnd": "2026-01-08T00:00:00Z"}
-    for window, expected in (({}, ("auto", "auto")), (given, tuple(given.values()))):
-        requests = monitor(services, **window).requests
+def test_monitors_look_at_the_version_and_the_window_that_are_given(services: Services) -> None:
+    given = {
+        "Version": "6",
+        "Time": "2026-01-09T00:00:00Z",
+        "WindowStart": "2026-01-01T00:00:00Z",
+        "WindowEnd": "2026-01-08T00:00:00Z",
+    }
+    for parameters, expected in (({}, ["auto"] * 4), (given, [*given.values()])):
+        requests = monitor(services, **parameters).requests
         for kind in MONITORS:
             asked = requests[kind.inputs_step]["Payload"]
-            assert (asked["start"], asked["end"]) == expected
+            assert [asked[name] for name in ("version", "time", "start", "end")] == expected
             assert asked["execution"] == "execution-1"
+            chosen = getattr(SETTINGS.use_case.monitors, kind.name)
+            assert asked["window_hours"] == chosen.window_hours
+            assert asked["delay_hours"] == chosen.delay_hours
 
 
 @pytest.mark.parametrize("kind", MONITORS, ids=lambda m: m.name)
@@ -243,6 +252,9 @@ def test_monitor_runs_with_what_it_looks_at_and_its_violations_are_counted(
     assert {i["InputName"]: i["S3Input"]["S3DataType"] for i in inputs} == (
         dict.fromkeys(kind.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
     )
+    # Of the version that is judged.
+    assert requests[kind.step]["AppSpecification"]["ImageUri"] == "image-of-7"
+    assert requests[kind.step]["Environment"]["MODEL_VERSION"] == "7"
     (report,) = requests[kind.step]["ProcessingOutputConfig"]["Outputs"]
     assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{kind.name}/execution-1"
     counted = requests[f"{kind.step}Violations"]["Payload"]

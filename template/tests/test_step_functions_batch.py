@@ -89,7 +89,8 @@ def test_one_step_reads_what_the_other_has_written(services: Services) -> None:
     answered = requests["Transform"]["TransformOutput"]["S3OutputPath"]
     assert inputs["transformed"]["S3Uri"] == answered == f"{FOLDER}/transformed"
     assert inputs["selection"]["S3Uri"] == f"{FOLDER}/selection"
-    assert requests["Rejections"]["Payload"] == {"report": f"{FOLDER}/report"}
+    expected = {"report": f"{FOLDER}/report", "version": APPROVED["version"]}
+    assert requests["Rejections"]["Payload"] == expected
 
 
 def test_version_that_predicts_brings_its_own_image(services: Services) -> None:

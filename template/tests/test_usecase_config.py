@@ -92,6 +92,16 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ),
         (
             "[target]",
+            "[monitors.data_quality]\ndelay_hours = -1\n[target]",
+            "monitors.data_quality.delay_hours: must not be negative",
+        ),
+        (
+            "[target]",
+            "[monitors.model_quality]\nwindow_hours = 0\n[target]",
+            "monitors.model_quality.window_hours: must be at least 1",
+        ),
+        (
+            "[target]",
             "[monitors.model_quality]\nmetrics = ['luck']\n[target]",
             "monitors.model_quality.metrics: unknown 'luck'",
         ),

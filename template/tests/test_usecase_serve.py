@@ -53,7 +53,20 @@ def test_a_model_that_cannot_serve(trained: Path, tmp_path: Path, use_case: UseC
     text = Path("usecase.toml").read_text()
     usecase.write_text(text.replace(f'"{use_case.features.numeric[0]}", ', ""))
     reason = fail("serve", tmp_path, USECASE_TOML=str(usecase))
+    name = use_case.features.numeric[0]
+    assert f"model: the model was trained with feature {name}, which usecase.toml" in reason
+    # One of before there was a schema is still tried.
+    (tmp_path / "model" / "schema.json").unlink()
+    reason = fail("serve", tmp_path, USECASE_TOML=str(usecase))
     assert "the model cannot predict with the features of usecase.toml" in reason
+
+
+def test_a_model_of_before_there_was_a_schema_serves(
+    trained: Path, tmp_path: Path, start_server: Callable[..., Server]
+) -> None:
+    shutil.copytree(trained / "model", tmp_path / "model")
+    (tmp_path / "model" / "schema.json").unlink()
+    assert start_server(tmp_path).request("GET", "/ping")[0] == 200
 
 
 def test_a_port_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

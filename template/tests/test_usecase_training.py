@@ -11,7 +11,7 @@ import pytest
 from conftest import fail, place, read_json, run, succeed
 from examples import LABELS, OUTPUT
 
-from usecase import config, features, model, prepare, tables, train
+from usecase import config, features, model, prepare, schema, tables, train
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.evaluate import evaluate_model
@@ -167,7 +167,7 @@ def test_hyperparameters_come_as_text(prepared: Path, tmp_path: Path) -> None:
     reason = fail("train", tmp_path)
     assert "training.hyperparameters: XGBoost has no 'max_dept'" in reason
     assert (tmp_path / "output" / "failure").read_text() == reason.removeprefix("error: train: ")
-    assert len(list((tmp_path / "model").iterdir())) == 2
+    assert len(list((tmp_path / "model").iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_loaded_model_predicts_the_same(
     rows = tables.columns(tables.read(prepared / "test"), use_case.features.names)
     loaded = model.Model.load(trained / "model")
     again = tmp_path / "model"
-    train.save(loaded, again)
+    train.save(loaded, schema.Schema.of(use_case, tables.read(prepared / "train")), again)
     predictions = loaded.predict(rows)
     assert predictions.shape == (len(rows["hour"]), *OUTPUT.shape[1:])
     assert len(set(predictions.ravel().tolist())) > 100
@@ -232,7 +232,7 @@ def test_the_model_passes_the_gate(evaluation: Path, use_case: UseCase) -> None:
 def test_evaluation_is_a_function_too(
     trained: Path, prepared: Path, evaluation: Path, use_case: UseCase
 ) -> None:
-    statistics = evaluate_model(trained / "model", prepared / "test", use_case)
+    statistics = evaluate_model(trained / "model", tables.read(prepared / "test"), use_case)
     assert statistics == read_json(evaluation / "statistics.json")
 
 
@@ -240,16 +240,15 @@ def test_what_cannot_be_evaluated(
     trained: Path, prepared: Path, tmp_path: Path, use_case: UseCase
 ) -> None:
     rows = tables.read(prepared / "test")
-    tables.write(rows.drop("dest"), tmp_path / "test")
     with pytest.raises(UseCaseError, match="test: there is no column 'dest'"):
-        evaluate_model(trained / "model", tmp_path / "test", use_case)
-    tables.write(rows.with_columns(pl.lit(LABELS[0]).alias(TARGET)), tmp_path / "test")
+        evaluate_model(trained / "model", rows.drop("dest"), use_case)
+    one_value = rows.with_columns(pl.lit(LABELS[0]).alias(TARGET))
     with pytest.raises(UseCaseError, match=f"test: target {TARGET} is .* rows"):
-        evaluate_model(trained / "model", tmp_path / "test", use_case)
+        evaluate_model(trained / "model", one_value, use_case)
     shutil.copytree(trained / "model", tmp_path / "model")
     (tmp_path / "model" / "categories.json").unlink()
     with pytest.raises(UseCaseError, match="no model could be loaded"):
-        evaluate_model(tmp_path / "model", prepared / "test", use_case)
+        evaluate_model(tmp_path / "model", rows, use_case)
     inputs = tmp_path / "processing" / "input"
     (inputs / "model").mkdir(parents=True)
     (inputs / "model" / "model.tar.gz").write_bytes(b"no archive")
@@ -273,4 +272,4 @@ def test_a_model_that_answers_no_number_is_not_evaluated(
 def test_unknown_commands(tmp_path: Path) -> None:
     result = run("deploy", tmp_path)
     assert result.returncode == 2
-    assert "prepare|train|evaluate|baseline|serve" in result.stderr
+    assert "prepare|train|evaluate|compare|baseline|serve" in result.stderr

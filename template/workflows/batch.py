@@ -100,7 +100,7 @@ def collect(settings: Settings) -> Body:
 
 def rejections(settings: Settings) -> Body:
     """What the function that counts predictions and rejected records is called with."""
-    return {"report": _of_batch(settings, "report")}
+    return {"report": _of_batch(settings, "report"), "version": result(INPUTS, "version")}
 
 
 def _of_version(settings: Settings) -> Settings:

@@ -4,8 +4,8 @@ These are plain functions of their arguments; nothing here calls AWS. A body hol
 is for the orchestrator to give. `workflows.placeholders` lists the placeholders.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workflows import names
@@ -155,22 +155,50 @@ def register(settings: Settings) -> Body:
         "CustomerMetadataProperties": {
             "Execution": EXECUTION,
             "TestData": output("Prepare", "test"),
+            "Schema": f"{output('Evaluate', 'evaluation')}/schema.json",
             "Trigger": parameter("Trigger"),
         },
     }
 
 
+def compare(settings: Settings, inputs: Mapping[str, str], tables: Sequence[str], to: str) -> Body:
+    """Measure a version on the test data of another one, in its own image.
+
+    Args:
+        settings: With the image of the version.
+        inputs: S3 URIs: `model`, the version's model.tar.gz; `test`, the test data of the other
+            one; `other`, the other one's evaluation, which holds its schema. Without the latter the
+            image need not know the command `compare`: the test data is taken as the version's own.
+        tables: The tables of the data mart that the version's features are built of; none when the
+            test data has them.
+        to: S3 URI of the folder to write statistics.json to.
+    """
+    return processing(
+        settings,
+        "compare" if "other" in inputs else "evaluate",
+        inputs=[
+            *(folder(name, uri) for name, uri in inputs.items()),
+            *(folder(table, settings.uri("mart", table, "")) for table in tables),
+        ],
+        outputs={"evaluation": to},
+    )
+
+
 def monitor(settings: Settings, kind: Monitor) -> Body:
-    """Compare predictions with the baseline of the version that serves."""
+    """Compare the predictions of a version with its baseline, in the version's own image.
+
+    So the rows are read by the code, and by the schema, that the version was trained with.
+    """
     manifests = [
         _input(name, result(kind.inputs_step, name), "ManifestFile") for name in kind.inputs
     ]
     return processing(
-        settings,
+        replace(settings, image=result(kind.inputs_step, "image")),
         kind.command,
         inputs=[*manifests, folder("baseline", result(kind.inputs_step, "baseline"))],
         outputs={"report": settings.uri("monitoring", kind.name, EXECUTION)},
         environment={
+            "MODEL_VERSION": result(kind.inputs_step, "version"),
             "WINDOW_START": result(kind.inputs_step, "start"),
             "WINDOW_END": result(kind.inputs_step, "end"),
         },
@@ -185,10 +213,18 @@ def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
         # SageMaker Pipelines gives functions text and numbers, no booleans.
         "labels": int(kind.labels),
         "execution": EXECUTION,
+        "version": parameter("Version"),
+        "time": parameter("Time"),
         "start": parameter("WindowStart"),
         "end": parameter("WindowEnd"),
-        "window_hours": getattr(settings.use_case.monitors, kind.name).window_hours,
+        **window(settings.use_case, kind),
     }
+
+
+def window(use_case: "UseCase", kind: Monitor) -> dict[str, float]:
+    """The window of a monitor: how many hours long it is, how many hours ago it ends."""
+    chosen = getattr(use_case.monitors, kind.name)
+    return {"window_hours": chosen.window_hours, "delay_hours": chosen.delay_hours}
 
 
 def monitor_violations(kind: Monitor) -> Body:

@@ -1,12 +1,12 @@
 """`baseline`: describe the training data, as the baseline of the data's quality."""
 
-from usecase import container, tables
+from usecase import container, schema, tables
 from usecase.config import UseCase
 from usecase.monitors import constraints, profile
 
 
 def run(use_case: UseCase) -> None:
-    """Write statistics and suggested constraints of the training data's features.
+    """Write statistics and suggested constraints of the training data's features, and the schema.
 
     Raises:
         UseCaseError: When there is no training data.
@@ -17,4 +17,5 @@ def run(use_case: UseCase) -> None:
     suggested = constraints.suggest(statistics, use_case.monitors.data_quality)
     container.write_json(output / "constraints.json", suggested)
     container.write_json(output / "statistics.json", statistics)
+    schema.write(schema.Schema.of(use_case, train), output)
     print(f"baseline of {train.height} rows, {train.width} features")

@@ -30,6 +30,11 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _require_window(window_hours: int, delay_hours: float) -> None:
+    _require(window_hours >= 1, "window_hours: must be at least 1")
+    _require(delay_hours >= 0, "delay_hours: must not be negative")
+
+
 @dataclass(frozen=True)
 class Data:
     """Where the data is and what identifies a record.
@@ -135,6 +140,7 @@ class DataQuality:
 
     Attributes:
         window_hours: Each run looks at the predictions of so many hours.
+        delay_hours: The window ends so many hours before the run: predictions come late.
         comparison_threshold: A feature has drifted when its distribution is further than this
             from that of the training data.
         comparison_method: Robust allows for the noise of small samples, Simple does not.
@@ -143,13 +149,14 @@ class DataQuality:
     """
 
     window_hours: int = 24
+    delay_hours: float = 0.5
     comparison_threshold: float = 0.1
     comparison_method: Literal["Robust", "Simple"] = "Robust"
     datatype_check_threshold: float = 1.0
     domain_content_threshold: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.window_hours >= 1, "window_hours: must be at least 1")
+        _require_window(self.window_hours, self.delay_hours)
         for name in (
             "comparison_threshold",
             "datatype_check_threshold",
@@ -165,6 +172,8 @@ class ModelQuality:
 
     Attributes:
         window_hours: Each run looks at the predictions of so many hours.
+        delay_hours: The window ends so many hours before the run: labels come later than the
+            predictions.
         metrics: The metrics that are watched.
         tolerance: A metric may be so much worse than in the evaluation, as a share of its value.
         min_labels: With fewer labelled predictions nothing is judged. Model Monitor too asks for
@@ -172,12 +181,13 @@ class ModelQuality:
     """
 
     window_hours: int = 168
+    delay_hours: float = 24.0
     metrics: tuple[str, ...] = tuple(METRICS)
     tolerance: float = 0.25
     min_labels: int = 200
 
     def __post_init__(self) -> None:
-        _require(self.window_hours >= 1, "window_hours: must be at least 1")
+        _require_window(self.window_hours, self.delay_hours)
         _require(bool(self.metrics), "metrics: is empty; name at least one metric")
         for name in self.metrics:
             _require(

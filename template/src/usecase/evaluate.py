@@ -1,31 +1,113 @@
-"""`evaluate`: measure the model on the test data; also the baseline of the model's quality."""
+"""`evaluate`: measure the model on the test data; also the baseline of the model's quality.
+
+`compare`: measure it on the test data of another version.
+"""
 
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from usecase import container, metrics, rows, tables
+import polars as pl
+
+from usecase import container, metrics, prepare, rows, schema, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
 
 
 def run(use_case: UseCase) -> None:
-    """Evaluate the training job's model and write statistics and constraints.
+    """Evaluate the training job's model and write statistics, constraints and its schema.
 
     Raises:
         UseCaseError: When the model or the test data cannot be used.
     """
-    archive = container.processing_input("model") / "model.tar.gz"
-    with tempfile.TemporaryDirectory() as folder:
-        extract(archive, Path(folder))
-        statistics = evaluate_model(Path(folder), container.processing_input("test"), use_case)
+    output = container.processing_output("evaluation")
+    with unpacked(use_case) as model:
+        trained_on = schema.read(model)
+        table = tables.read(container.processing_input("test"))
+        statistics = evaluate_model(model, table, use_case)
     quality = use_case.monitors.model_quality
     constraints = metrics.constraints(statistics, quality.metrics, quality.tolerance)
-    output = container.processing_output("evaluation")
     container.write_json(output / "constraints.json", {"version": 0.0, **constraints})
     container.write_json(output / "statistics.json", statistics)
+    if trained_on:
+        schema.write(trained_on, output)
+
+
+def compare(use_case: UseCase) -> None:
+    """Measure a version on the test data of another one, which the input `other` describes.
+
+    Where the job brings the data mart, the features are built of it, for the records of the test
+    data, by the code that this version was trained with; else the test data has the same features.
+    The true values are those of the test data.
+
+    Raises:
+        UseCaseError: When the versions have not the same target, or a record is not there.
+    """
+    other = schema.read(container.processing_input("other"))
+    if other is None:
+        raise UseCaseError(f"the version whose test data this is has no {schema.NAME}")
+    if other.target != use_case.target.column:
+        raise UseCaseError(
+            f"the versions cannot be compared: one predicts {use_case.target.column}, the other "
+            f"one {other.target}"
+        )
+    table = tables.read(container.processing_input("test"))
+    if container.processing_input(use_case.data.tables[0]).exists():
+        table = rebuilt(table.select(other.id, other.target), other.id, use_case)
+    with unpacked(use_case) as model:
+        statistics = evaluate_model(model, table, use_case)
+    container.write_json(container.processing_output("evaluation") / "statistics.json", statistics)
+
+
+def rebuilt(known: pl.DataFrame, identifier: str, use_case: UseCase) -> pl.DataFrame:
+    """Build the features of records of the data mart.
+
+    Args:
+        known: The ids, and the target, of the records.
+        identifier: The name of the column with the ids.
+        use_case: Names the tables and the features.
+
+    Returns:
+        The features and the target, a row per record.
+
+    Raises:
+        UseCaseError: When a record is not in the data mart, or is there more than once.
+    """
+    mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
+    records = prepare.build(mart)
+    prepare.check_columns(records, use_case, {})
+    ids = records[use_case.data.id].cast(pl.String).alias(identifier)
+    records = records.select(ids, *prepare.typed(records, use_case))
+    found = known.join(records, on=identifier, maintain_order="left")
+    if missing := known.height - found[identifier].n_unique():
+        raise UseCaseError(
+            f"{missing} of the {known.height} records of the test data are not in the data mart "
+            "any more; load them again"
+        )
+    if found.height > known.height:
+        raise UseCaseError(
+            f"{use_case.data.id}: {found.height - known.height} records of the test data are in "
+            "the data mart more than once; ids must be unique"
+        )
+    return found
+
+
+@contextmanager
+def unpacked(use_case: UseCase) -> Iterator[Path]:
+    """The folder of the model that the input `model` holds as model.tar.gz.
+
+    Raises:
+        UseCaseError: When it is no archive, or of a model with other features than usecase.toml's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "model")
+        extract(container.processing_input("model") / "model.tar.gz", model)
+        schema.check(model, use_case)
+        yield model
 
 
 def extract(archive: Path, folder: Path) -> None:
@@ -43,12 +125,12 @@ def extract(archive: Path, folder: Path) -> None:
         raise UseCaseError(f"{archive}: is no model archive: {error}") from None
 
 
-def evaluate_model(model: Path, test: Path, use_case: UseCase) -> dict[str, Any]:
+def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[str, Any]:
     """Measure a model on test data.
 
     Args:
         model: The folder that `Model.save` wrote.
-        test: A folder with Parquet files that `prepare` wrote.
+        table: The features and the target, as `prepare` wrote them.
         use_case: Names the columns.
 
     Returns:
@@ -57,21 +139,19 @@ def evaluate_model(model: Path, test: Path, use_case: UseCase) -> dict[str, Any]
     Raises:
         UseCaseError: When the model or the test data cannot be used.
     """
-    table = tables.read(test)
     target = use_case.target
     for name in (*use_case.features.names, target.column):
         if name not in table.columns:
             raise UseCaseError(
-                f"{test.name}: there is no column {name!r}; the data was made with another "
-                "usecase.toml"
+                f"test: there is no column {name!r}; the data was made with another usecase.toml"
             )
-    labels = target.clean(table[target.column], test.name)
-    target.check(labels, test.name)
+    labels = target.clean(table[target.column], "test")
+    target.check(labels, "test")
     output = load_model(model).predict(tables.columns(table, use_case.features.names))
     if wrong := rows.unanswered(output):
         row, reason = next(iter(wrong.items()))
         raise UseCaseError(
-            f"{test.name}: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)"
+            f"test: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)"
         )
     measured = metrics.statistics(labels.to_numpy(), target.predicted(output), target)
     return {"version": 0.0, "dataset": {"item_count": table.height}, **measured}

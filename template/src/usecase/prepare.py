@@ -62,10 +62,21 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     return records.select(
         records[data.id].cast(pl.String),
         records[data.time],
-        *(number(records[name]) for name in use_case.features.numeric),
-        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+        *typed(records, use_case),
         use_case.target.clean(records[target], "features.build"),
     )
+
+
+def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
+    """The features, in the order of usecase.toml: numbers as integers or floats, others as text.
+
+    Raises:
+        UseCaseError: When a numeric feature is no number, or infinite.
+    """
+    return [
+        *(number(records[name]) for name in use_case.features.numeric),
+        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+    ]
 
 
 def check_columns(

@@ -5,9 +5,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from usecase import container, metrics, tables
+from usecase import container, metrics, schema, tables
 from usecase.config import Scalar, UseCase
 from usecase.model import Model
+from usecase.schema import Schema
 
 
 def run(use_case: UseCase) -> None:
@@ -26,7 +27,7 @@ def run(use_case: UseCase) -> None:
         labels = part[use_case.target.column].to_numpy()
         for metric, value in metrics.summary(labels, predictions, use_case.target).items():
             print(f"{name}:{metric}={value:.6f};")
-    save(model, container.model())
+    save(model, Schema.of(use_case, parts["train"]), container.model())
 
 
 def hyperparameters(use_case: UseCase) -> Mapping[str, Scalar]:
@@ -49,10 +50,11 @@ def parse(text: str) -> Scalar:
     return value if isinstance(value, int | float) else text
 
 
-def save(model: Model, folder: Path) -> None:
-    """Write the model's files into a folder: all of them, or none."""
+def save(model: Model, trained_on: Schema, folder: Path) -> None:
+    """Write the model's files and its schema into a folder: all of them, or none."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as partial:
         model.save(Path(partial))
+        schema.write(trained_on, Path(partial))
         for file in Path(partial).iterdir():
             file.replace(folder / file.name)

@@ -2,13 +2,13 @@
 
 from workflows import jobs
 from workflows.jobs import Body, Settings
-from workflows.monitors import MONITORS, Monitor
+from workflows.monitors import MONITORS, PARAMETERS, Monitor
 from workflows.placeholders import result
 from workflows.sagemaker_pipelines.steps import Step, compare, condition, function, job, pipeline
 
 
 def definition(settings: Settings, inputs_function: str, violations_function: str) -> Body:
-    """Run every monitor on the predictions of a window of time.
+    """Run every monitor on the predictions of one version in a window of time.
 
     Args:
         settings: Where it runs.
@@ -16,10 +16,9 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
         violations_function: ARN of the Lambda function that counts what it has found.
     """
     return pipeline(
-        # SageMaker refuses an empty string as a parameter.
         parameters=[
-            {"Name": "WindowStart", "Type": "String", "DefaultValue": "auto"},
-            {"Name": "WindowEnd", "Type": "String", "DefaultValue": "auto"},
+            {"Name": name, "Type": "String", "DefaultValue": default}
+            for name, default in PARAMETERS.items()
         ],
         steps=[
             step
@@ -33,11 +32,8 @@ def _monitor_steps(
     settings: Settings, monitor: Monitor, inputs_function: str, violations_function: str
 ) -> list[Step]:
     """Find what there is to look at; if there is anything, look at it and count violations."""
-    looks_at = {"baseline": "String", "start": "String", "end": "String"}
-    for name in monitor.inputs:
-        looks_at |= {name: "String", f"{name}_count": "Integer"}
     find = function(
-        monitor.inputs_step, inputs_function, jobs.monitor_inputs(settings, monitor), looks_at
+        monitor.inputs_step, inputs_function, jobs.monitor_inputs(settings, monitor), monitor.found
     )
     count = function(
         f"{monitor.step}Violations",

@@ -2,7 +2,7 @@
 
 from workflows import jobs, names
 from workflows.jobs import Body, Settings
-from workflows.monitors import MONITORS, Monitor
+from workflows.monitors import MONITORS, PARAMETERS, Monitor
 from workflows.step_functions.states import (
     CATCH,
     OUTPUTS,
@@ -17,7 +17,7 @@ from workflows.step_functions.states import (
 
 
 def definition(settings: Settings, inputs_function: str, violations_function: str) -> Body:
-    """Run every monitor on the predictions of a window of time.
+    """Run every monitor on the predictions of one version in a window of time.
 
     A monitor that fails does not keep the others from coming to their end.
 
@@ -27,8 +27,8 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
         violations_function: ARN of the Lambda function that counts what it has found.
     """
     return machine(
-        f"Runs the monitors of {names.PROJECT} on the predictions of a window of time",
-        {"WindowStart": "auto", "WindowEnd": "auto"},
+        f"Runs the monitors of {names.PROJECT} on what one version predicted in a window of time",
+        PARAMETERS,
         {
             "Monitors": {
                 "Type": "Parallel",

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import polars as pl
 
-from usecase import container, predictions
+from usecase import container, predictions, schema
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import constraints, profile, window
@@ -17,9 +17,11 @@ def run(use_case: UseCase) -> None:
     """Compare what was asked within the window with the baseline.
 
     Raises:
-        UseCaseError: When the baseline or the window cannot be read.
+        UseCaseError: When the baseline or the window cannot be read, or the baseline has other
+            features.
     """
     folder = container.processing_input("baseline")
+    schema.check(folder, use_case)
     baseline = container.read_json(folder / "statistics.json")
     limits = container.read_json(folder / "constraints.json")
     start, end = window.bounds()

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from usecase import container, metrics, predictions, tables
+from usecase import container, metrics, predictions, schema, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import window
@@ -24,9 +24,12 @@ def run(use_case: UseCase) -> None:
     """Merge the window's predictions with the true labels and compare with the evaluation.
 
     Raises:
-        UseCaseError: When the baseline, the window or a label cannot be read.
+        UseCaseError: When the baseline, the window or a label cannot be read, or the baseline has
+            other features.
     """
-    limits = container.read_json(container.processing_input("baseline") / "constraints.json")
+    folder = container.processing_input("baseline")
+    schema.check(folder, use_case)
+    limits = container.read_json(folder / "constraints.json")
     start, end = window.bounds()
     made = predictions.read(container.processing_input("predictions"), use_case, start, end)
     labels = read_labels(use_case)

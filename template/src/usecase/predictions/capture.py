@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ _EVENT = {
 def read(
     folder: Path, use_case: UseCase, start: datetime | None = None, end: datetime | None = None
 ) -> pl.DataFrame:
-    """Read captured predictions.
+    """Read the captured predictions of the version that MODEL_VERSION names, else of all.
 
     Events that cannot be read are left out; their number is logged.
 
@@ -47,7 +48,7 @@ def read(
         none), `time` (UTC), `row` (its place in the request, from 0), the features as they were
         sent, as text (null where missing), and `prediction`.
     """
-    lines = tables.read_lines(folder, _EVENT)
+    lines = tables.read_lines(of_version(folder), _EVENT)
     sent, answered = (
         pl.col("captureData").struct.field(name) for name in ("endpointInput", "endpointOutput")
     )
@@ -68,6 +69,27 @@ def read(
     if end:
         events = events.filter(pl.col("time") < end)
     return _records(events.sort("time", maintain_order=True), use_case)
+
+
+def of_version(folder: Path) -> Path:
+    """Where the captures of the version are, if they are told apart."""
+    own = folder / f"version={os.environ.get('MODEL_VERSION', '')}"
+    return own if own.exists() else folder
+
+
+def made(folder: Path, _use_case: UseCase) -> pl.DataFrame:
+    """When predictions were made, by whichever version, of whatever features.
+
+    Returns:
+        `inference_id`, and `time` (UTC) of the last prediction with it.
+    """
+    metadata = pl.col("eventMetadata").struct
+    lines = tables.read_lines(folder, {"eventMetadata": _EVENT["eventMetadata"]})
+    found = lines.select(
+        inference_id=pl.coalesce(metadata.field("inferenceId"), metadata.field("eventId")),
+        time=metadata.field("inferenceTime").str.to_datetime("%+", time_zone="UTC", strict=False),
+    )
+    return found.drop_nulls().group_by("inference_id").agg(pl.col("time").max())
 
 
 def _report(number: int, reason: str) -> None:

@@ -7,6 +7,7 @@ The day is that of the record's time, UTC. There is one file a day, so that scor
 replaces it.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -65,7 +66,7 @@ def write(folder: Path, table: pl.DataFrame, days: Sequence[date], time: str) ->
 def read(
     folder: Path, use_case: UseCase, start: datetime | None = None, end: datetime | None = None
 ) -> pl.DataFrame:
-    """Read predictions.
+    """Read the predictions of the version that MODEL_VERSION names, else of all.
 
     Args:
         folder: The files are in it or below it.
@@ -78,7 +79,8 @@ def read(
         UTC), `row` (0), the features as text (null where missing), and `prediction`.
     """
     data, schema = use_case.data, _schema(columns(use_case)[PREDICTIONS])
-    parts = [pl.read_parquet(file) for file in sorted(folder.rglob("*.parquet"))]
+    parts = [own(pl.read_parquet(file)) for file in sorted(folder.rglob("*.parquet"))]
+    parts = [part for part in parts if not part.is_empty()]
     table = pl.concat(parts, how="vertical") if parts else pl.DataFrame(schema=schema)
     found = table.sort(data.time, data.id).select(
         pl.col(data.id).alias("inference_id"),
@@ -92,6 +94,28 @@ def read(
     if end:
         found = found.filter(pl.col("time") < end)
     return found
+
+
+def own(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the version, if one is asked for."""
+    version = os.environ.get("MODEL_VERSION")
+    return table.filter(pl.col("model_version") == int(version)) if version else table
+
+
+def made(folder: Path, use_case: UseCase) -> pl.DataFrame:
+    """Of which records there are predictions, by whichever version, of whatever features.
+
+    Returns:
+        `inference_id` (the record's id) and `time` (the record's, UTC).
+    """
+    data = use_case.data
+    none = pl.DataFrame(schema={data.id: pl.String, data.time: pl.Datetime("us")})
+    files = sorted(folder.rglob("*.parquet"))
+    table = pl.concat([none, *(pl.read_parquet(file, columns=none.columns) for file in files)])
+    return table.select(
+        pl.col(data.id).alias("inference_id"),
+        pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
+    )
 
 
 def typed(table: pl.DataFrame, kinds: Mapping[str, type]) -> pl.DataFrame:
