@@ -157,7 +157,7 @@ def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
             day = key.partition("day=")[2].partition("/")[0]
             if day >= f"{since:%Y-%m-%d}" or written >= since:
                 Path(folder, f"{i:06}.parquet").write_bytes(aws.read(key))
-        return set(predictions.read(Path(folder), use_case)["inference_id"])
+        return set(predictions.read(Path(folder), use_case).rows["inference_id"])
 
 
 def delete_models() -> None:

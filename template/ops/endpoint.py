@@ -94,4 +94,4 @@ def predicted_ids(use_case: UseCase, hours: float) -> set[str]:
             hour = key.removeprefix(prefix).rsplit("/", 1)[0]
             if hour >= f"{start:%Y/%m/%d/%H}":
                 aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
-        return set(predictions.read(Path(folder), use_case)["inference_id"])
+        return set(predictions.read(Path(folder), use_case).rows["inference_id"])

@@ -22,7 +22,9 @@ def run(use_case: UseCase) -> None:
         extract(archive, Path(folder))
         statistics = evaluate_model(Path(folder), container.processing_input("test"), use_case)
     quality = use_case.monitors.model_quality
-    constraints = metrics.constraints(statistics, quality.metrics, quality.tolerance)
+    constraints = metrics.constraints(
+        statistics, quality.metrics, quality.tolerance, quality.thresholds
+    )
     output = container.processing_output("evaluation")
     container.write_json(output / "constraints.json", {"version": 0.0, **constraints})
     container.write_json(output / "statistics.json", statistics)
