@@ -1,11 +1,13 @@
 """The objects of the data bucket, many of which are filed by their time."""
 
+import json
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -36,3 +38,18 @@ def between(prefix: str, first: str, last: str) -> Iterator[str]:
             if key[: len(last)] > last:
                 return
             yield key
+
+
+def read_json(bucket: str, key: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document."""
+    return json.loads(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def find_json(bucket: str, key: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document, `None` if there is none."""
+    try:
+        return read_json(bucket, key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise

@@ -51,6 +51,11 @@ def _fractions(section: object, *names: str) -> None:
         )
 
 
+def _require_window(window_hours: int, delay_hours: float) -> None:
+    _require(window_hours >= 1, "window_hours: must be at least 1")
+    _require(delay_hours >= 0, "delay_hours: must not be negative")
+
+
 @dataclass(frozen=True)
 class Data:
     """Where the data is and what identifies a record.
@@ -199,7 +204,7 @@ class DataQuality:
 
     Attributes:
         window_hours: Each run looks at the predictions of so many hours.
-        delay_hours: These hours end so long before the run.
+        delay_hours: The window ends so many hours before the run: predictions come late.
         comparison_threshold: A feature has drifted when its distribution is further than this
             from that of the training data, in a window for whose length the training data does not
             tell how much it differs from itself.
@@ -212,7 +217,7 @@ class DataQuality:
     """
 
     window_hours: int = 24
-    delay_hours: int = 0
+    delay_hours: float = 0.5
     comparison_threshold: float = 0.1
     comparison_method: Literal["Robust", "Simple"] = "Robust"
     datatype_check_threshold: float = 1.0
@@ -222,8 +227,7 @@ class DataQuality:
     features: Mapping[str, FeatureConstraints] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        _require(self.window_hours >= 1, "window_hours: must be at least 1")
-        _require(self.delay_hours >= 0, "delay_hours: must not be negative")
+        _require_window(self.window_hours, self.delay_hours)
         _require(self.min_predictions >= 1, "min_predictions: must be at least 1")
         _fractions(
             self,
@@ -240,7 +244,8 @@ class ModelQuality:
 
     Attributes:
         window_hours: Each run looks at the predictions of so many hours.
-        delay_hours: These hours end so long before the run.
+        delay_hours: The window ends so many hours before the run: labels come later than the
+            predictions.
         metrics: The metrics that are watched.
         tolerance: A metric may be so much worse than in the evaluation, as a share of its value.
         thresholds: What people want of some metrics, in the place of what the tolerance allows.
@@ -253,7 +258,7 @@ class ModelQuality:
     """
 
     window_hours: int = 168
-    delay_hours: int = 0
+    delay_hours: float = 24.0
     metrics: tuple[str, ...] = tuple(METRICS)
     tolerance: float = 0.25
     thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -263,8 +268,7 @@ class ModelQuality:
     max_unmatched: float = 0.1
 
     def __post_init__(self) -> None:
-        _require(self.window_hours >= 1, "window_hours: must be at least 1")
-        _require(self.delay_hours >= 0, "delay_hours: must not be negative")
+        _require_window(self.window_hours, self.delay_hours)
         _require(bool(self.metrics), "metrics: is empty; name at least one metric")
         for name in self.metrics:
             _require(

@@ -106,6 +106,8 @@ def read(folder: Path, use_case: UseCase, window: Window = reading.ALL) -> Readi
         examples={},
         others=pl.concat(others).drop_nulls(),
     )
+
+
 def _part(file: Path, use_case: UseCase, window: Window) -> pl.DataFrame:
     """The rows of a file, as `_rows` has them. Those of other versions may have other features.
 
