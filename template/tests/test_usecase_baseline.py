@@ -206,23 +206,23 @@ def test_noise_is_how_far_stretches_of_time_are_from_the_others(hours: int) -> N
     used = distances[: int(found["blocks"])]
     mean, deviation, number = np.mean(used), np.std(used, ddof=1), len(used)
     interval = stats.t(number - 1, mean, deviation * np.sqrt(1 + 1 / number)).ppf(0.995)
-    assert found["drift"] == pytest.approx(max(*used, interval), abs=2e-3)
+    assert found["distance"] == pytest.approx(max(*used, interval), abs=2e-3)
 
 
 def test_a_feature_that_follows_the_week_is_the_same_week_after_week() -> None:
     found = measured(TIMES.dt.weekday().cast(pl.Int64).alias("weekday"))
-    assert found["24"]["drift"] > 0.9
-    assert found["168"]["drift"] < 0.05  # 60 days are not whole weeks
+    assert found["24"]["distance"] > 0.9
+    assert found["168"]["distance"] < 0.05  # 60 days are not whole weeks
     texts = measured(TIMES.dt.weekday().cast(pl.String).alias("weekday"))
-    assert texts["24"]["drift"] > 0.8
-    assert texts["168"]["drift"] < 0.05
+    assert texts["24"]["distance"] > 0.8
+    assert texts["168"]["distance"] < 0.05
     # A month of it is too short to tell: 60 days have one whole block.
     assert [*found] == ["1", "6", "24", "168"]
 
 
 def test_noise_of_equal_rows_is_chance_and_taken_off() -> None:
     values = pl.Series("x", np.random.default_rng(3).normal(size=len(TIMES)))
-    drift = {hours: each["drift"] for hours, each in measured(values, robust=True).items()}
+    drift = {hours: each["distance"] for hours, each in measured(values, robust=True).items()}
     assert drift["1"] < 0.1  # the largest of 1439, each of six values
     assert [drift[hours] for hours in ("6", "24", "168")] == pytest.approx([0, 0, 0], abs=0.02)
     missing = pl.Series("x", [None] * len(TIMES), dtype=pl.Float64)
@@ -294,10 +294,10 @@ def test_a_window_is_judged_by_the_noise_of_its_length() -> None:
     values = pl.DataFrame({"x": np.random.default_rng(6).normal(size=500), "y": [1.0] * 500})
     noisy = {
         "x": {
-            "24": {"blocks": 60, "drift": 0.7, "range": 0.02, "sentinel": 0.0},
-            "168": {"blocks": 8, "drift": 0.2, "range": 0.0, "sentinel": 0.03},
+            "24": {"blocks": 60, "distance": 0.7, "range": 0.02, "sentinel": 0.0},
+            "168": {"blocks": 8, "distance": 0.2, "range": 0.0, "sentinel": 0.03},
         },
-        "y": {"24": {"blocks": 60, "drift": 0.0, "range": 0.0, "sentinel": 0.0}},
+        "y": {"24": {"blocks": 60, "distance": 0.0, "range": 0.0, "sentinel": 0.0}},
     }
     settings = DataQuality(
         comparison_threshold=0.15, features={"y": FeatureConstraints(comparison_threshold=0.3)}

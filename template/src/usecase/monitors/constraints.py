@@ -8,7 +8,7 @@ Beside Model Monitor's there are three checks of our own, `non_negative_check`, 
 `extensions`, which Model Monitor does not know:
 
     {"extensions": {"distance": {"min": 80.0, "max": 4983.0, "range_threshold": 0.01,
-        "sentinel_threshold": 0.01, "noise": {"24": {"blocks": 127, "drift": 0.05, …}}}}}
+        "sentinel_threshold": 0.01, "noise": {"24": {"blocks": 127, "distance": 0.0, …}}}}}
 """
 
 import math
@@ -172,9 +172,9 @@ def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, An
         extension = extensions.get(name, {})
         noise = _of_length(extension.get("noise", {}), hours)
         overrides = constraint.get("monitoringConfigOverrides", {})
-        if "drift" in noise and "distribution_constraints" not in overrides:
+        if "distance" in noise and "distribution_constraints" not in overrides:
             least = min(LEAST_DRIFT, general["comparison_threshold"])
-            threshold = _with(general, round(max(least, noise["drift"]), 4))
+            threshold = _with(general, round(max(least, noise["distance"]), 4))
             overrides = {**overrides, "distribution_constraints": threshold}
         features.append(
             {**constraint, "monitoringConfigOverrides": overrides} if overrides else constraint

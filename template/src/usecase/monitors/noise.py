@@ -53,7 +53,7 @@ def measure(
 
     Returns:
         By feature and by length in hours, as text: `blocks`, their number; and what a window may
-        differ by, as `bound` has it: `drift`, the distance of the distributions; of numbers also
+        differ by, as `bound` has it: `distance`, of the distributions; of numbers also
         `range`, the fraction outside the range of the others, and `sentinel`, the fraction of one
         value that the others hardly have. Lengths of which there are too few blocks are left out.
     """
@@ -80,7 +80,7 @@ def _feature(
         counts = np.bincount(block * kinds + codes, minlength=(length.whole + 1) * kinds)
         table = counts.reshape(length.whole + 1, kinds)
         there = np.bincount(block, minlength=length.whole + 1)
-        measured = {"drift": _distances(table, there, numeric=numeric, robust=robust)}
+        measured = {"distance": _distances(table, there, numeric=numeric, robust=robust)}
         if numeric:
             numbers = known.to_numpy().astype(np.float64)
             measured["range"] = _outside(numbers, block, there)

@@ -75,7 +75,7 @@ def read(folder: Path, use_case: UseCase, window: Window = reading.ALL) -> Readi
             the day that it is filed under counts by that day.
 
     Returns:
-        The predictions; the inference id is the record's, and `row` is 0.
+        The predictions; `inference_id` is the record's id, and `row` is 0.
 
     Raises:
         UseCaseError: When a file of the version lacks a column.
