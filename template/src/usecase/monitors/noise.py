@@ -7,7 +7,6 @@ with all others, as a monitor compares a window with the baseline. What that bri
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import stdtrit
 
-from usecase.monitors import chance, profile
+from usecase.monitors import chance, constraints, profile
 
 #: Hours of a block: an hour, a quarter of a day, a day, a week, a month.
 LENGTHS = (1, 6, 24, 168, 720)
@@ -24,21 +23,11 @@ LEAST_BLOCKS = 4
 #: So seldom would a block like those of the training data be further off, were they normal.
 BEYOND = 0.005
 
+#: So many blocks are looked at together.
+AT_ONCE = 1000
+
 Blocks = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Length:
-    """The blocks of a length.
-
-    Attributes:
-        block: The number of each row's block, shape (rows,).
-        whole: The blocks that are whole, which the last one is not.
-    """
-
-    block: Blocks
-    whole: int
 
 
 def measure(
@@ -53,42 +42,52 @@ def measure(
 
     Returns:
         By feature and by length in hours, as text: `blocks`, their number; and what a window may
-        differ by, as `bound` has it: `distance`, of the distributions; of numbers also
-        `range`, the fraction outside the range of the others, and `sentinel`, the fraction of one
-        value that the others hardly have. Lengths of which there are too few blocks are left out.
+        differ by, as `bound` has it: `distance`, of the distributions; of numbers also `range`, the
+        fraction outside the range of the others, and `sentinel`, the fraction of one value that the
+        others hardly have. Lengths of which there are too few blocks are left out.
     """
     seconds = times.cast(pl.Datetime("us")).dt.epoch("s").to_numpy()
     lengths = {}
     for hours in LENGTHS:
-        block = (seconds - seconds.min()) // (hours * 3600)
-        if (whole := int(block.max())) >= LEAST_BLOCKS:
-            lengths[str(hours)] = Length(block, whole)
+        numbers = (seconds - seconds.min()) // (hours * 3600)
+        there, block = np.unique(numbers, return_inverse=True)
+        if len(there) > LEAST_BLOCKS:
+            lengths[str(hours)] = block
     return {values.name: _feature(values, lengths, robust=robust) for values in table}
 
 
 def _feature(
-    values: pl.Series, lengths: Mapping[str, Length], *, robust: bool
+    values: pl.Series, lengths: Mapping[str, Blocks], *, robust: bool
 ) -> dict[str, dict[str, float]]:
-    """The noise of a feature, length by length."""
+    """The noise of a feature, by length.
+
+    Args:
+        values: The feature, shape (rows,).
+        lengths: The number of each row's block, shape (rows,), by length.
+        robust: Whether chance is taken off a distance.
+    """
     present = values.is_not_null().to_numpy()
     known = values.drop_nulls()
     numeric = values.dtype != pl.String
     codes, kinds = _codes(known)
     found = {}
-    for name, length in lengths.items():
-        block = length.block[present]
-        counts = np.bincount(block * kinds + codes, minlength=(length.whole + 1) * kinds)
-        table = counts.reshape(length.whole + 1, kinds)
-        there = np.bincount(block, minlength=length.whole + 1)
-        measured = {"distance": _distances(table, there, numeric=numeric, robust=robust)}
+    for name, all_blocks in lengths.items():
+        block, last = all_blocks[present], int(all_blocks.max())
+        sizes = np.bincount(block, minlength=last + 1)
+        distances = _distances(codes, kinds, block, sizes, cumulative=numeric)
+        if robust:
+            others = np.maximum(1, len(known) - sizes)
+            pairs = zip(distances, np.maximum(1, sizes), others, strict=True)
+            distances = np.array([constraints.robust(*pair) for pair in pairs])
+        measured = {"distance": distances}
         if numeric:
             numbers = known.to_numpy().astype(np.float64)
-            measured["range"] = _outside(numbers, block, there)
-            measured["sentinel"] = _single(known, block, there)
+            measured["range"] = _outside(numbers, block, sizes)
+            measured["sentinel"] = _single(known, block, sizes)
         # The last block is not whole; in a block without a value there is nothing to measure.
-        used = there[: length.whole] > 0
+        used = (sizes > 0) & (np.arange(last + 1) < last)
         if (blocks := int(used.sum())) >= LEAST_BLOCKS:
-            bounds = {key: bound(each[: length.whole][used]) for key, each in measured.items()}
+            bounds = {key: bound(each[used]) for key, each in measured.items()}
             found[name] = {"blocks": blocks, **bounds}
     return found
 
@@ -110,34 +109,50 @@ def _codes(known: pl.Series) -> tuple[Blocks, int]:
 
 
 def _distances(
-    table: Blocks, there: Blocks, *, numeric: bool, robust: bool
+    codes: Blocks, kinds: int, block: Blocks, sizes: Blocks, *, cumulative: bool
 ) -> npt.NDArray[np.float64]:
-    """The distance of each block from all others; 0 for one without values, or without others."""
-    total, sizes = int(there.sum()), np.maximum(there, 1)
-    fractions, whole = table / sizes[:, None], table.sum(axis=0) / max(total, 1)
-    if numeric:
-        fractions, whole = fractions.cumsum(axis=1), whole.cumsum()
-    distance = np.abs(fractions - whole).max(axis=1)
-    others = np.maximum(total - there, 1)
-    # The block is a part of the whole: from the others it is so much further away.
-    distance *= max(total, 1) / others
-    if robust:
-        distance = np.maximum(0.0, distance - 1.8 * np.sqrt(1 / sizes + 1 / others))
-    return np.where((there > 0) & (there < total), distance, 0.0)
+    """The distance of each block from all others; 0 for one without values, or without others.
+
+    Args:
+        codes: The places of the values, shape (values,).
+        kinds: How many places there are.
+        block: The number of each value's block, shape (values,).
+        sizes: How many values each block has, shape (blocks,).
+        cumulative: Whether distribution functions are compared, else the fractions of each place.
+    """
+
+    def curve(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return counts.cumsum(axis=-1) if cumulative else counts
+
+    total = len(codes)
+    whole = curve(np.bincount(codes, minlength=kinds) / max(1, total))
+    order, ends = np.argsort(block, kind="stable"), np.cumsum(sizes)
+    found = np.zeros(len(sizes))
+    # Some blocks at a time: hours of years would not fit into memory.
+    for first in range(0, len(sizes), AT_ONCE):
+        some = sizes[first : first + AT_ONCE]
+        rows = order[ends[first] - sizes[first] : ends[first + len(some) - 1]]
+        places = (block[rows] - first) * kinds + codes[rows]
+        counts = np.bincount(places, minlength=len(some) * kinds).reshape(len(some), kinds)
+        curves = curve(counts / np.maximum(1, some)[:, None])
+        found[first : first + AT_ONCE] = np.abs(curves - whole).max(axis=1)
+    # A block is a part of the whole: from the others it is so much further away.
+    found *= total / np.maximum(1, total - sizes)
+    return np.where((sizes > 0) & (sizes < total), found, 0.0)
 
 
-def _outside(numbers: Values, block: Blocks, there: Blocks) -> npt.NDArray[np.float64]:
+def _outside(numbers: Values, block: Blocks, sizes: Blocks) -> npt.NDArray[np.float64]:
     """The fraction of each block that is outside the range of all others."""
-    least, most = np.full(len(there), np.inf), np.full(len(there), -np.inf)
+    least, most = np.full(len(sizes), np.inf), np.full(len(sizes), -np.inf)
     np.minimum.at(least, block, numbers)
     np.maximum.at(most, block, numbers)
     outside = (numbers < _others(least)[block]) | (numbers > -_others(-most)[block])
-    counts = np.bincount(block, weights=outside, minlength=len(there)).astype(np.int64)
-    total = int(there.sum())
+    counts = np.bincount(block, weights=outside, minlength=len(sizes)).astype(np.int64)
+    total = int(sizes.sum())
     return np.array(
         [
             count / size if chance.outside(count, size, total - size) else 0.0
-            for count, size in zip(counts.tolist(), there.tolist(), strict=True)
+            for count, size in zip(counts.tolist(), sizes.tolist(), strict=True)
         ]
     )
 
@@ -150,14 +165,14 @@ def _others(least: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return others
 
 
-def _single(known: pl.Series, block: Blocks, there: Blocks) -> npt.NDArray[np.float64]:
+def _single(known: pl.Series, block: Blocks, sizes: Blocks) -> npt.NDArray[np.float64]:
     """The largest fraction that one value makes up of a block which the others hardly have."""
-    total, hardly = pl.lit(int(there.sum())), pl.lit(chance.HARDLY)
-    sizes = pl.DataFrame({"block": np.arange(len(there)), "size": there})
+    total, hardly = pl.lit(int(sizes.sum())), pl.lit(chance.HARDLY)
+    by_block = pl.DataFrame({"block": np.arange(len(sizes)), "size": sizes})
     counts = pl.DataFrame({"value": known, "block": block}).group_by("value", "block").len()
     single = (
         counts.with_columns(elsewhere=pl.col("len").sum().over("value") - pl.col("len"))
-        .join(sizes, on="block")
+        .join(by_block, on="block")
         .filter(
             pl.col("len") >= chance.LEAST,
             pl.col("elsewhere") < hardly * (total - pl.col("size")),
@@ -165,7 +180,7 @@ def _single(known: pl.Series, block: Blocks, there: Blocks) -> npt.NDArray[np.fl
         .group_by("block")
         .agg(fraction=(pl.col("len") / pl.col("size")).max())
     )
-    found = np.zeros(len(there))
+    found = np.zeros(len(sizes))
     found[single["block"].to_numpy()] = single["fraction"].to_numpy()
     return found
 
@@ -179,4 +194,4 @@ def bound(values: npt.NDArray[np.float64]) -> float:
     number = len(values)
     quantile = float(stdtrit(number - 1, 1 - BEYOND))
     predicted = values.mean() + quantile * values.std(ddof=1) * math.sqrt(1 + 1 / number)
-    return float(min(1.0, max(values.max(), predicted)))
+    return round(float(min(1.0, max(values.max(), predicted))), 6)

@@ -121,8 +121,8 @@ def _part(file: Path, use_case: UseCase, window: Window) -> pl.DataFrame:
         raise UseCaseError(f"predictions: {where} is no Parquet file: {error}") from None
     identity = [use_case.data.id, use_case.data.time, VERSION]
     needed = identity
-    versions = table[VERSION].cast(pl.String).unique() if VERSION in table.columns else []
-    if not window.version or window.version in versions:
+    own = not window.version or VERSION not in table.columns
+    if own or window.version in table[VERSION].cast(pl.String).unique():
         needed = [*identity, *use_case.features.names, PREDICTION]
     if missing := [name for name in needed if name not in table.columns]:
         raise UseCaseError(f"predictions: {where} has no column {', '.join(missing)}")
