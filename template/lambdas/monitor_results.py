@@ -57,8 +57,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         statistics = read_json(bucket, f"{folder}/statistics.json")
         coverage = {"judged": statistics["dataset"]["item_count"]}
     problems = coverage.get("problems", [])
-    publish(event["monitor"], coverage, len(violations), len(problems))
+    # The mail of an alarm can be written as soon as there are metrics.
     keep(event["monitor"], coverage, violations, event["report"])
+    publish(event["monitor"], coverage, len(violations), len(problems))
     log.info("%s: %d violations, %s", event["report"], len(violations), coverage)
     return {"violations": len(violations), "problems": len(problems)}
 
@@ -75,9 +76,9 @@ def nothing(monitor: str, version: str, start: str, end: str, reason: str) -> No
     """
     coverage = {"version": version or None, "start": start, "end": end, "judged": 0}
     problems = [reason] if version else []
-    publish(monitor, coverage, 0, len(problems))
     if version:
         keep(monitor, coverage | {"problems": problems}, [], "")
+    publish(monitor, coverage, 0, len(problems))
     log.info("%s: nothing to look at: %s", monitor, reason)
 
 

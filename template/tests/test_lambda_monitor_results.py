@@ -107,6 +107,16 @@ def test_the_mail_says_which(session: boto3.Session) -> None:
     assert "Version 2" not in text
 
 
+def test_what_was_found_is_there_before_an_alarm_can_go_off(
+    session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    monkeypatch.delenv("METRIC_NAMESPACE")
+    with pytest.raises(KeyError, match="METRIC_NAMESPACE"):
+        monitor_results.handler(event, None)
+    assert "distance: range_check: too far" in monitor_results.text(MONITOR)
+
+
 def test_a_monitor_that_has_not_run_has_nothing_to_say(session: boto3.Session) -> None:
     assert session.region_name
     assert monitor_results.text(MONITOR) == ""
