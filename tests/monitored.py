@@ -2,8 +2,8 @@
 
 `python monitored.py FOLDER` writes to the folder what an AWS account would hold: train.csv,
 captured predictions in capture-like/ and capture-unlike/, labels/, and in own/ the project's
-baseline and reports. What is unlike the training has other distances, unknown carriers and missing
-weather.
+baseline and reports, also of the same predictions as those of a day, with the thresholds that hold
+for a day. What is unlike the training has other distances, unknown carriers and missing weather.
 """
 
 import json
@@ -21,12 +21,13 @@ from usecase import config
 USE_CASE = config.load(Path("usecase.toml"))
 FEATURES = USE_CASE.features.names
 ROWS = 900
+DAY = {"WINDOW_START": "2026-01-15T00:00:00Z", "WINDOW_END": "2026-01-16T00:00:00Z"}
 HOUR = Path("endpoint", "AllTraffic", "2026", "01", "15", "12")
 
 
-def command(name: str, base: Path) -> None:
+def command(name: str, base: Path, **settings: str) -> None:
     """Run a command of the image in a folder that stands for /opt/ml."""
-    environment = {**os.environ, "PYTHONPATH": "src", "SAGEMAKER_BASE_DIR": str(base)}
+    environment = {**os.environ, "PYTHONPATH": "src", "SAGEMAKER_BASE_DIR": str(base), **settings}
     subprocess.run([sys.executable, "-m", "usecase", name], env=environment, check=True)
 
 
@@ -80,12 +81,14 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def report(monitor: str, name: str, folder: Path, baseline: Path, inputs: dict[str, Path]) -> None:
+def report(
+    monitor: str, name: str, folder: Path, baseline: Path, inputs: dict[str, Path], **window: str
+) -> None:
     """Let a monitor of the project look at captured predictions; keep its report."""
     base = folder / f"ml-{name}"
     for key, source in {"baseline": baseline, **inputs}.items():
         shutil.copytree(source, base / "processing" / "input" / key)
-    command(monitor, base)
+    command(monitor, base, **window)
     shutil.copytree(base / "processing" / "output" / "report", folder / "own" / name)
 
 
@@ -120,6 +123,7 @@ def main(folder: Path) -> None:
         write(folder / f"capture-{name}" / HOUR / "a.jsonl", "".join(lines))
         inputs = {"predictions": folder / f"capture-{name}"}
         report("data-quality", name, folder, baseline, inputs)
+        report("data-quality", f"{name}-day", folder, baseline, inputs, **DAY)
     write(
         folder / "labels" / "2026/01/15/12/a.jsonl",
         "".join(label(number, value) for number, value in enumerate(truth) if number % 3),

@@ -24,6 +24,7 @@ from local import sample_data, tools
 from ops import OpsError
 from usecase import config, prepare
 from usecase.config import UseCase
+from workflows import names
 
 PROJECT = Path.cwd()
 PROBLEM_TYPE = str(tools.answers()["problem_type"])
@@ -194,6 +195,14 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     assert after.splitlines()[0] == before.splitlines()[0]
     assert after.endswith(f"{before[before.index('[instances]') :]}# the end\n")
     assert files.split(after).keys() == files.split(before).keys()
+
+
+def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, project: Path) -> None:
+    file = project / "usecase.toml"
+    before = file.read_text()
+    file.write_text(f"{before}\n[monitors.{names.MONITORS[0]}.features.distance]\nmax = 5000\n")
+    run(data(), "--time", "ordered at")
+    assert files.split(file.read_text()).keys() == files.split(before).keys()
 
 
 @pytest.mark.parametrize("edited", [command_line.USE_CASE, command_line.FEATURES])

@@ -60,7 +60,7 @@ class Function(Construct):
             permissions: What it may do besides writing its log.
             timeout: How long one run may take; a minute unless given.
         """
-        name = handler.removesuffix(".handler").replace(".", "-")
+        name = handler.removesuffix(".handler").replace(".", "-").replace("_", "-")
         super().__init__(scope, identifier(name))
         arns = Arns(self)
         # By its ARN: the stack of the queue has the policy that lets rules send to it.

@@ -1,13 +1,15 @@
 """The objects of the data bucket, many of which are filed by their time."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -68,3 +70,18 @@ def folders(prefix: str) -> list[str]:
     )
     found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
     return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def read_json(bucket: str, key: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document."""
+    return json.loads(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def find_json(bucket: str, key: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Read a JSON document, `None` if there is none."""
+    try:
+        return read_json(bucket, key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise

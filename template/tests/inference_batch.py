@@ -1,7 +1,7 @@
 """What the shared tests need to know of batch inference: how a version comes to predict."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,31 @@ def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
         if version:
             s3.put_object(Bucket=BUCKET, Key=f"scored/{day}.json", Body=record.encode())
     return list(keys)
+
+
+def spoil(folder: Path, **change: pl.Expr) -> None:
+    """Change the predictions that `keep` has written."""
+    (path,) = folder.rglob("*.parquet")
+    pl.read_parquet(path).with_columns(**change).write_parquet(path)
+
+
+def without_answer(folder: Path) -> None:
+    """Take the answers from half of the records."""
+    answer = next(iter(config.load().target.answer))
+    spoil(folder, **{answer: pl.when(pl.int_range(pl.len()) % 2 == 1).then(answer)})
+
+
+def a_month_ahead(folder: Path) -> None:
+    """File all records under a day that is not theirs."""
+    time = config.load().data.time
+    spoil(folder, **{time: pl.col(time).dt.offset_by("31d")})
+
+
+#: What can go wrong with what is kept; by which reason it is seen, and in what fraction.
+FAULTS: list[tuple[Callable[[Path], None], str, float]] = [
+    (without_answer, "unanswered", 1 / 2),
+    (a_month_ahead, "mistimed", 1.0),
+]
 
 
 def upload(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,9 @@ def keep(
     lines = features.write_csv(include_header=False).splitlines()
     rows = zip(lines, answers, ids, strict=True)
     events = [event(f"{sent}\n", f"{answer}\n", name, time=time) for sent, answer, name in rows]
-    write_lines(folder / "1.jsonl", events)
+    hour = f"{datetime.fromisoformat(time):%Y/%m/%d/%H}"
+    path = folder / f"version=1/{names.ENDPOINT}/{names.VARIANT}" / hour / "1.jsonl"
+    write_lines(path, events)
 
 
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
@@ -192,10 +194,40 @@ def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
 def upload(folder: Path) -> None:
     """Bring predictions that `keep` has written to the data bucket."""
     where = f"{PREFIX}version=1/{names.ENDPOINT}/{names.VARIANT}"
-    event = json.loads((folder / "1.jsonl").read_text().splitlines()[0])
+    (path,) = folder.rglob("*.jsonl")
+    event = json.loads(path.read_text().splitlines()[0])
     time = datetime.fromisoformat(event["eventMetadata"]["inferenceTime"])
     key = f"{where}/{time:%Y/%m/%d/%H}/{folder.name}.jsonl"
-    aws.s3().upload_file(str(folder / "1.jsonl"), aws.bucket(), key)
+    aws.s3().upload_file(str(path), aws.bucket(), key)
+
+
+def spoil(folder: Path, every: int, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change every so many of the events that `keep` has written."""
+    (path,) = folder.rglob("*.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in events[::every]:
+        change(line)
+    write_lines(path, events)
+
+
+def unreadable(line: dict[str, Any]) -> None:
+    line["captureData"]["endpointInput"].update(data="\ufffd\ufffd", encoding="BASE64")
+
+
+def without_answer(line: dict[str, Any]) -> None:
+    del line["captureData"]["endpointOutput"]
+
+
+def a_month_ahead(line: dict[str, Any]) -> None:
+    line["eventMetadata"]["inferenceTime"] = "2026-02-15T12:30:00Z"
+
+
+#: What can go wrong with what is kept; by which reason it is seen, and in what fraction.
+FAULTS: list[tuple[Callable[[Path], None], str, float]] = [
+    (lambda folder: spoil(folder, 3, unreadable), "unreadable", 1 / 3),
+    (lambda folder: spoil(folder, 2, without_answer), "incomplete", 1 / 2),
+    (lambda folder: spoil(folder, 1, a_month_ahead), "mistimed", 1.0),
+]
 
 
 def event(

@@ -1,17 +1,18 @@
 """The baseline of the data's quality: statistics, constraints, and the distances between."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pytest
-from conftest import fail, read_json
+from conftest import ROOT, fail, place, read_json, succeed
 from scipy import stats
 
 from usecase import tables
-from usecase.config import DataQuality, UseCase
-from usecase.monitors import constraints, profile
+from usecase.config import DataQuality, FeatureConstraints, UseCase
+from usecase.monitors import chance, constraints, noise, profile
 
 
 def feature(statistics: dict[str, Any], name: str) -> dict[str, Any]:
@@ -170,8 +171,196 @@ def test_the_baseline_has_model_monitors_form(
             "categorical_drift_method": "LInfinity",
         },
     }
+    extensions = suggested["extensions"]
+    assert [*extensions] == names
+    distance, numbers = extensions["distance"], train["distance"].to_numpy()
+    assert (distance["min"], distance["max"]) == stats.describe(numbers).minmax
+    assert [*distance["noise"]] == ["1", "6", "24", "168", "720"]
     carrier = next(entry for entry in suggested["features"] if entry["name"] == "carrier")
     assert carrier["string_constraints"]["domains"] == sorted(train["carrier"].unique())
+
+
+#: Every ten minutes of 60 days.
+TIMES = pl.Series("at", [datetime(2026, 1, 1) + timedelta(minutes=10 * i) for i in range(60 * 144)])  # noqa: DTZ001 - as in tables
+
+
+def measured(values: pl.Series, *, robust: bool = False) -> dict[str, dict[str, float]]:
+    return noise.measure(pl.DataFrame([values]), TIMES, robust=robust)[values.name]
+
+
+@pytest.mark.parametrize("hours", [1, 24, 168])
+def test_noise_is_how_far_stretches_of_time_are_from_the_others(hours: int) -> None:
+    generator = np.random.default_rng(2)
+    days = np.arange(len(TIMES)) // 144
+    values = generator.normal(size=len(TIMES)) + generator.normal(size=61)[days]
+    found = measured(pl.Series("x", values))[str(hours)]
+    rows = hours * 6
+    distances = []
+    for start in range(0, len(values) - rows + 1, rows):
+        block = values[start : start + rows]
+        others = np.delete(values, slice(start, start + rows))
+        distances.append(stats.ks_2samp(block, others).statistic)
+    # Of the last block it is not known whether it is whole; a week's is not.
+    used = distances if hours == 168 else distances[:-1]
+    assert found["blocks"] == len(used)
+    mean, deviation, number = np.mean(used), np.std(used, ddof=1), len(used)
+    interval = stats.t(number - 1, mean, deviation * np.sqrt(1 + 1 / number)).ppf(0.995)
+    assert found["distance"] == pytest.approx(min(1, max(*used, interval)), abs=2e-3)
+
+
+def test_a_feature_that_follows_the_week_is_the_same_week_after_week() -> None:
+    found = measured(TIMES.dt.weekday().cast(pl.Int64).alias("weekday"))
+    assert found["24"]["distance"] > 0.9
+    assert found["168"]["distance"] < 0.05  # 60 days are not whole weeks
+    texts = measured(TIMES.dt.weekday().cast(pl.String).alias("weekday"))
+    assert texts["24"]["distance"] > 0.8
+    assert texts["168"]["distance"] < 0.05
+    # A month of it is too short to tell: 60 days have one whole block.
+    assert [*found] == ["1", "6", "24", "168"]
+
+
+def test_noise_of_equal_rows_is_chance_and_taken_off() -> None:
+    values = pl.Series("x", np.random.default_rng(3).normal(size=len(TIMES)))
+    drift = {hours: each["distance"] for hours, each in measured(values, robust=True).items()}
+    assert drift["1"] < 0.1  # the largest of 1439, each of six values
+    assert [drift[hours] for hours in ("6", "24", "168")] == pytest.approx([0, 0, 0], abs=0.02)
+    missing = pl.Series("x", [None] * len(TIMES), dtype=pl.Float64)
+    assert measured(missing) == {}
+
+
+def test_one_day_that_is_out_of_range_or_one_value_has_been_so() -> None:
+    values = np.random.default_rng(4).normal(size=len(TIMES))
+    values[144:200] = 50.0
+    found = measured(pl.Series("x", values))
+    assert found["24"]["range"] == found["24"]["sentinel"] == pytest.approx(56 / 144)
+    assert found["168"]["range"] == pytest.approx(56 / 1008, rel=0.5)
+
+
+@pytest.mark.parametrize(("odd", "rows", "before"), [(1, 30, 500), (3, 900, 112_000), (27, 27, 88)])
+def test_chance_is_that_of_drawing_only_new_rows(odd: int, rows: int, before: int) -> None:
+    expected = stats.hypergeom(rows + before, odd, rows).pmf(odd)
+    assert chance.all_new(odd, rows, before) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("rows", "window"), [(100, 30), (735, 225), (20_000, 1500)])
+def test_small_data_is_not_odd_by_chance(rows: int, window: int) -> None:
+    generator = np.random.default_rng(rows)
+
+    def drawn(size: int) -> pl.DataFrame:
+        columns = {f"normal {i}": generator.normal(size=size) for i in range(100)}
+        columns |= {f"tail {i}": generator.exponential(size=size).round(1) for i in range(100)}
+        return pl.DataFrame(columns)
+
+    baseline, now = (profile.statistics(drawn(size)) for size in (rows, window))
+    limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
+    match = dict.fromkeys([entry["name"] for entry in now["features"]], 1.0)
+    assert constraints.check(limits, baseline, now, match) == []
+
+
+def spoilt(values: Any, odd: float, number: int) -> list[float]:
+    return [odd] * number + list(values[number:])
+
+
+@pytest.mark.parametrize(
+    ("odd", "number", "expected"),
+    [
+        (1.0, 0, set()),
+        (-999.0, 1, set()),  # of 1000 rows one may be negative where 9000 had none
+        (-999.0, 20, {"non_negative_check", "sentinel_check"}),
+        (999.0, 9, set()),  # less than a hundredth
+        (999.0, 20, {"range_check", "sentinel_check"}),
+        (1.25, 20, {"sentinel_check"}),
+    ],
+)
+def test_values_that_the_baseline_does_not_have(
+    odd: float, number: int, expected: set[str]
+) -> None:
+    generator = np.random.default_rng(5)
+    before, now = (generator.exponential(size=size).round(3) for size in (9000, 1000))
+    before[:5] = 1.25  # hardly ever
+    baseline, current = (
+        profile.statistics(pl.DataFrame({"x": values}))
+        for values in (before, spoilt(now, odd, number))
+    )
+    limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
+    found = constraints.check(limits, baseline, current, {"x": 1.0})
+    assert {violation.constraint_check_type for violation in found} == expected
+    if "sentinel_check" in expected:
+        assert f"2.0% of data is {odd:g}" in found[-1].description
+
+
+def test_a_window_is_judged_by_the_noise_of_its_length() -> None:
+    values = pl.DataFrame({"x": np.random.default_rng(6).normal(size=500), "y": [1.0] * 500})
+    noisy = {
+        "x": {
+            "24": {"blocks": 60, "distance": 0.7, "range": 0.02, "sentinel": 0.0},
+            "168": {"blocks": 8, "distance": 0.2, "range": 0.0, "sentinel": 0.03},
+        },
+        "y": {"24": {"blocks": 60, "distance": 0.0, "range": 0.0, "sentinel": 0.0}},
+    }
+    settings = DataQuality(
+        comparison_threshold=0.15, features={"y": FeatureConstraints(comparison_threshold=0.3)}
+    )
+    limits = constraints.suggest(profile.statistics(values), settings, noisy)
+
+    def thresholds(hours: float | None, name: str = "x") -> tuple[float, float, float]:
+        found = constraints.applied(limits, hours)
+        entry = next(entry for entry in found["features"] if entry["name"] == name)
+        config = found["monitoring_config"] | entry.get("monitoringConfigOverrides", {})
+        extension = found["extensions"][name]
+        return (
+            config["distribution_constraints"]["comparison_threshold"],
+            extension["range_threshold"],
+            extension["sentinel_threshold"],
+        )
+
+    assert thresholds(24) == (0.7, 0.02, 0.01)
+    assert thresholds(100) == (0.7, 0.02, 0.01)
+    assert thresholds(168) == (0.2, 0.01, 0.03)
+    assert thresholds(1) == thresholds(None) == (0.15, 0.01, 0.01)
+    assert thresholds(24, "y") == (0.3, 0.01, 0.01)  # people have said so
+    limits = constraints.suggest(profile.statistics(values), DataQuality(), {"x": noisy["y"]})
+    assert thresholds(24) == (0.05, 0.01, 0.01)
+
+
+def test_what_people_want_of_a_feature_replaces_what_the_data_suggests(
+    prepared: Path, tmp_path: Path
+) -> None:
+    place(prepared / "train", tmp_path / "processing" / "input" / "train")
+    text = (
+        (ROOT / "usecase.toml").read_text()
+        + """
+[monitors.data_quality.features.distance]
+completeness = 0.5
+comparison_threshold = 0.4
+is_non_negative = false
+max = 9000
+range_threshold = 0.1
+[monitors.data_quality.features.carrier]
+domain = ["UA", "DL"]
+domain_content_threshold = 0.2
+"""
+    )
+    path = tmp_path / "usecase.toml"
+    path.write_text(text)
+    succeed("baseline", tmp_path, USECASE_TOML=str(path))
+    suggested = read_json(tmp_path / "processing" / "output" / "baseline" / "constraints.json")
+    found = {entry["name"]: entry for entry in suggested["features"]}
+    general = suggested["monitoring_config"]["distribution_constraints"]
+    assert found["distance"] == {
+        "name": "distance",
+        "inferred_type": "Integral",
+        "completeness": 0.5,
+        "num_constraints": {"is_non_negative": False},
+        "monitoringConfigOverrides": {
+            "distribution_constraints": general
+            | {"comparison_threshold": 0.4, "categorical_comparison_threshold": 0.4}
+        },
+    }
+    assert found["carrier"]["string_constraints"] == {"domains": ["UA", "DL"]}
+    assert found["carrier"]["monitoringConfigOverrides"] == {"domain_content_threshold": 0.2}
+    assert suggested["extensions"]["distance"]["max"] == 9000
+    assert suggested["extensions"]["distance"]["range_threshold"] == 0.1
 
 
 def test_no_training_data(tmp_path: Path) -> None:

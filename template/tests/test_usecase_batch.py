@@ -12,7 +12,7 @@ from conftest import Server, fail, place, read_json, succeed
 from usecase import batch, features, prepare, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.predictions import parquet
+from usecase.predictions import Window, parquet
 from usecase.problem import PREDICTION, VALUE
 
 VERSION = {"MODEL_VERSION": "7"}
@@ -266,7 +266,7 @@ def test_predictions_are_read_by_the_time_of_the_record(
     score: Callable[..., Path], use_case: UseCase
 ) -> None:
     folder = score(**JUNE) / "predictions"
-    found = parquet.read(folder, use_case)
+    found = parquet.read(folder, use_case).rows
     first: dict[str, Any] = found.row(0, named=True)
     assert first["time"].isoformat()[:10] == "2013-06-29"
     assert str(first["time"].tzinfo) == "UTC"
@@ -277,10 +277,51 @@ def test_predictions_are_read_by_the_time_of_the_record(
     assert {found.schema[name] for name in use_case.features.names} == {pl.String()}
     middle = first["time"].replace(day=30, hour=0, minute=0)
     parts = [
-        parquet.read(folder, use_case, end=middle),
-        parquet.read(folder, use_case, start=middle),
+        parquet.read(folder, use_case, window).rows
+        for window in (Window(end=middle), Window(start=middle))
     ]
     assert pl.concat(parts).equals(found)
     assert set(parts[1]["time"].dt.date()) == {date(2013, 6, 30)}
-    empty = parquet.read(folder / "none", use_case)
+    empty = parquet.read(folder / "none", use_case).rows
     assert (empty.height, empty.schema) == (0, found.schema)
+
+
+def test_days_of_another_version_may_have_other_features(
+    score: Callable[..., Path], use_case: UseCase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "predictions"
+    place(score(**JUNE) / "predictions", folder)
+    first, last = sorted(folder.rglob("*.parquet"))
+    before = pl.read_parquet(first)
+    other = before.drop("distance").with_columns(pl.lit(1.0).alias("weight"), model_version=2)
+    other.write_parquet(first)
+    time = pl.read_parquet(last)[use_case.data.time].max()
+    assert isinstance(time, datetime)
+    end = time.replace(tzinfo=UTC)
+    version = VERSION["MODEL_VERSION"]
+    found = parquet.read(folder, use_case, Window(version, end=end))
+    assert set(found.rows["time"].dt.date()) == {date(2013, 6, 30)}
+    where = found.others.group_by("where").len().sort("where")
+    assert dict(where.iter_rows())["other_version"] == other.height
+    assert "later" in where["where"]
+    with pytest.raises(UseCaseError, match=f"{first.parent.name}/predictions.parquet has no"):
+        parquet.read(folder, use_case, Window("2"))
+
+
+def test_predictions_that_cannot_be_judged(
+    score: Callable[..., Path], use_case: UseCase, tmp_path: Path
+) -> None:
+    folder = tmp_path / "predictions"
+    place(score(**JUNE) / "predictions", folder)
+    first, last = sorted(folder.rglob("*.parquet"))
+    answer = next(iter(use_case.target.answer))
+    rows = pl.read_parquet(first)
+    spoilt = pl.when(pl.int_range(pl.len()) > 3).then(pl.col(answer))
+    rows.with_columns(spoilt.alias(answer)).write_parquet(first)
+    found = parquet.read(folder, use_case)
+    assert found.dropped == {"unanswered": 4}
+    assert found.read == found.rows.height
+    assert found.others["where"].to_list() == ["dropped"] * 4
+    last.write_text("no Parquet")
+    with pytest.raises(UseCaseError, match=r"predictions: day=.* is no Parquet file"):
+        parquet.read(folder, use_case)

@@ -10,7 +10,7 @@ from conftest import ROOT, fail
 from examples import TARGET_TOML
 
 from usecase import config
-from usecase.config import Approval, ConfigError, UseCase
+from usecase.config import Approval, ConfigError, FeatureConstraints, UseCase
 from usecase.problem import METRICS
 
 TEXT = (ROOT / "usecase.toml").read_text()
@@ -47,6 +47,12 @@ def test_most_keys_have_defaults(tmp_path: Path) -> None:
     assert use_case.approval.threshold == 1.0
     assert use_case.monitors.data_quality.comparison_threshold == 0.1
     assert use_case.split == config.Split(validation=0.15, test=0.15)
+
+
+def test_what_people_want_of_a_feature(tmp_path: Path) -> None:
+    text = '[monitors.data_quality.features.shop]\ndomain = ["a", "b"]\ncompleteness = 1\n'
+    wanted = load(tmp_path, MINIMAL + text).monitors.data_quality.features
+    assert dict(wanted) == {"shop": FeatureConstraints(domain=("a", "b"), completeness=1.0)}
 
 
 def test_errors_are_better_when_lower() -> None:
@@ -113,6 +119,61 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
             "[target]",
             "[training.hyperparameters]\nseed = [1]\n[target]",
             "training.hyperparameters.seed: is [1], must be text, a number or true/false",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality]\nmax_dropped = 5\n[target]",
+            "monitors.data_quality.max_dropped: is 5.0, must lie between 0 and 1",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality]\nmin_predictions = 0\n[target]",
+            "monitors.data_quality.min_predictions: must be at least 1",
+        ),
+        (
+            "[target]",
+            "[monitors.model_quality]\nmax_unmatched = -0.1\n[target]",
+            "monitors.model_quality.max_unmatched: is -0.1, must lie between 0 and 1",
+        ),
+        (
+            "[target]",
+            "[monitors.model_quality.thresholds]\nluck = 0.5\n[target]",
+            "monitors.model_quality.thresholds: 'luck' is not watched; metrics has",
+        ),
+        (
+            "[target]",
+            f"[monitors.model_quality.thresholds]\n{METRIC} = true\n[target]",
+            f"monitors.model_quality.thresholds.{METRIC}: is True, must be a number",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shops]\nmax = 1\n[target]",
+            "monitors.data_quality.features.shops: there is no such feature; there are shop",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shop]\nmaximum = 1\n[target]",
+            "monitors.data_quality.features.shop.maximum: unknown key",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shop]\nmax = 1\n[target]",
+            "monitors.data_quality.features.shop.max: is for numeric features, shop is none",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shop]\ncompleteness = 'all'\n[target]",
+            "monitors.data_quality.features.shop.completeness: is 'all', must be a number",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shop]\nis_non_negative = 1\n[target]",
+            "monitors.data_quality.features.shop.is_non_negative: is 1, must be true or false",
+        ),
+        (
+            "[target]",
+            "[monitors.data_quality.features.shop]\nmin = 2\nmax = 1\n[target]",
+            "monitors.data_quality.features.shop.min: is 2.0, more than max, 1.0",
         ),
         ("[data]", "[data", "Expected ']'"),
     ],

@@ -71,7 +71,9 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         found: The data set.
         measures: The numbers that follow from it.
     """
-    sections = split(before)
+    # What people wanted of features and metrics that are gone is gone too.
+    own = re.compile(r"monitors\.\w+\.")
+    sections = {name: text for name, text in split(before).items() if not own.match(name)}
     fresh = {
         "data": data_section(found),
         "target": target_section(found, measures),

@@ -233,7 +233,8 @@ def measure(
             "domain_content_threshold": known,
             "metrics": watched,
             "tolerance": tolerance(first["test"], target, watched, window),
-            "min_labels": min(200, window),
+            "min_labels": min(config.ModelQuality().min_labels, window),
+            "min_predictions": min(config.DataQuality().min_predictions, window),
         },
     )
     return measures, notes + moving(parts, use_case, known)

@@ -2,7 +2,7 @@
 
 from usecase import container, schema, tables
 from usecase.config import UseCase
-from usecase.monitors import constraints, profile
+from usecase.monitors import constraints, noise, profile
 
 
 def run(use_case: UseCase) -> None:
@@ -11,11 +11,14 @@ def run(use_case: UseCase) -> None:
     Raises:
         UseCaseError: When there is no training data.
     """
-    train = tables.read(container.processing_input("train")).select(use_case.features.names)
-    statistics = profile.statistics(train)
+    train = tables.read(container.processing_input("train"))
+    features, settings = train.select(use_case.features.names), use_case.monitors.data_quality
+    statistics = profile.statistics(features)
+    robust = settings.comparison_method == "Robust"
+    differences = noise.measure(features, train[use_case.data.time], robust=robust)
+    suggested = constraints.suggest(statistics, settings, differences)
     output = container.processing_output("baseline")
-    suggested = constraints.suggest(statistics, use_case.monitors.data_quality)
     container.write_json(output / "constraints.json", suggested)
     container.write_json(output / "statistics.json", statistics)
     schema.write(schema.Schema.of(use_case, train), output)
-    print(f"baseline of {train.height} rows, {train.width} features")
+    print(f"baseline of {features.height} rows, {features.width} features")

@@ -30,7 +30,9 @@ def run(use_case: UseCase) -> None:
         table = tables.read(container.processing_input("test"))
         statistics = evaluate_model(model, table, use_case)
     quality = use_case.monitors.model_quality
-    constraints = metrics.constraints(statistics, quality.metrics, quality.tolerance)
+    constraints = metrics.constraints(
+        statistics, quality.metrics, quality.tolerance, quality.thresholds
+    )
     container.write_json(output / "constraints.json", {"version": 0.0, **constraints})
     container.write_json(output / "statistics.json", statistics)
     if trained_on:

@@ -1,6 +1,5 @@
 """Tables on disk: folders of Parquet files, and of JSON Lines."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,6 @@ import polars as pl
 
 from usecase import container
 from usecase.errors import UseCaseError
-
-LOG = logging.getLogger(__name__)
 
 
 def read(folder: Path) -> pl.DataFrame:
@@ -49,31 +46,44 @@ def read_lines(folder: Path, schema: dict[str, Any]) -> pl.DataFrame:
 
     Args:
         folder: The folder.
-        schema: The members that are wanted; others are ignored. Lines that are no JSON objects are
-            left out; their number is logged.
+        schema: The members that are wanted; others are ignored.
+
+    Returns:
+        A row for each line: these members; `file`, the file's path below the folder; and whether it
+        is `readable`, a JSON object of this form. Where it is not, the members are null.
+
+    Raises:
+        UseCaseError: When lines that can be read one by one cannot be read together.
     """
+    lines: list[bytes] = []
+    files: list[str] = []
     # One call for all: SageMaker can write very many, very small files.
-    content = b"\n".join(file.read_bytes() for file in sorted(folder.rglob("*.jsonl"))).strip()
-    if not content:
+    for file in sorted(folder.rglob("*.jsonl")):
+        found = [line for line in file.read_bytes().splitlines() if line.strip()]
+        lines += found
+        files += [file.relative_to(folder).as_posix()] * len(found)
+    readable = [True] * len(lines)
+    table = _objects(lines, schema)
+    if table is None:
+        readable = [_objects([line], schema) is not None for line in lines]
+        kept = [line if fits else b"{}" for line, fits in zip(lines, readable, strict=True)]
+        table = _objects(kept, schema)
+    if table is None:
+        raise UseCaseError(f"{folder}: its lines can be read one by one, but not together")
+    return table.with_columns(
+        pl.Series("file", files, pl.String), pl.Series("readable", readable, pl.Boolean)
+    )
+
+
+def _objects(lines: list[bytes], schema: dict[str, Any]) -> pl.DataFrame | None:
+    """The JSON objects of some lines; `None` when one of them is none of this form."""
+    if not lines:
         return pl.DataFrame(schema=schema)
     try:
-        return pl.read_ndjson(content, schema=schema)
+        table = pl.read_ndjson(b"\n".join(lines), schema=schema)
     except pl.exceptions.PolarsError:
-        lines = [line for line in content.splitlines() if line.strip()]
-        good = [line for line in lines if _fits(line, schema)]
-        if len(good) < len(lines):
-            LOG.warning("left out %d lines that are not JSON of this form", len(lines) - len(good))
-        if not good:
-            return pl.DataFrame(schema=schema)
-        return pl.read_ndjson(b"\n".join(good), schema=schema)
-
-
-def _fits(line: bytes, schema: dict[str, Any]) -> bool:
-    try:
-        pl.read_ndjson(line, schema=schema)
-    except pl.exceptions.PolarsError:
-        return False
-    return True
+        return None
+    return table if table.height == len(lines) else None
 
 
 def write(table: pl.DataFrame, folder: Path) -> None:

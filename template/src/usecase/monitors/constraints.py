@@ -2,16 +2,32 @@
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
+
+Beside Model Monitor's there are three checks of our own, `non_negative_check`, `range_check` and
+`sentinel_check`. What they and the noise of the training data need is in a section of its own,
+`extensions`, which Model Monitor does not know:
+
+    {"extensions": {"distance": {"min": 80.0, "max": 4983.0, "range_threshold": 0.01,
+        "sentinel_threshold": 0.01, "noise": {"24": {"blocks": 127, "distance": 0.0, …}}}}}
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from usecase.config import DataQuality
+from usecase.config import DataQuality, FeatureConstraints
+from usecase.monitors import chance
+
+#: The least threshold of drift that the noise of the training data gives.
+LEAST_DRIFT = 0.05
+#: So much of a feature may be outside the range, or be one new value, unless noise is more.
+LEAST_FRACTION = 0.01
+EXTENSIONS = "extensions"
+Noise = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -29,46 +45,157 @@ class Violation:
     description: str
 
 
-def suggest(statistics: Mapping[str, Any], settings: DataQuality) -> dict[str, Any]:
+def suggest(
+    statistics: Mapping[str, Any], settings: DataQuality, noise: Noise | None = None
+) -> dict[str, Any]:
     """Suggest constraints that the described data satisfies.
 
     Args:
         statistics: What `profile.statistics` returned.
-        settings: The thresholds.
+        settings: The thresholds, and what people want otherwise of some features.
+        noise: What `noise.measure` returned.
+
+    Returns:
+        The constraints, with `settings.features` in the place of what the data suggests.
     """
+    distribution = {
+        "perform_comparison": "Enabled",
+        "comparison_threshold": settings.comparison_threshold,
+        "comparison_method": settings.comparison_method,
+        "categorical_comparison_threshold": settings.comparison_threshold,
+        "categorical_drift_method": "LInfinity",
+    }
+    wanted = {
+        feature["name"]: settings.features.get(feature["name"], FeatureConstraints())
+        for feature in statistics["features"]
+    }
     return {
         "version": 0.0,
-        "features": [_suggest_feature(feature) for feature in statistics["features"]],
+        "features": [
+            _suggest_feature(feature, wanted[feature["name"]], distribution)
+            for feature in statistics["features"]
+        ],
         "monitoring_config": {
             "evaluate_constraints": "Enabled",
             "emit_metrics": "Enabled",
             "datatype_check_threshold": settings.datatype_check_threshold,
             "domain_content_threshold": settings.domain_content_threshold,
-            "distribution_constraints": {
-                "perform_comparison": "Enabled",
-                "comparison_threshold": settings.comparison_threshold,
-                "comparison_method": settings.comparison_method,
-                "categorical_comparison_threshold": settings.comparison_threshold,
-                "categorical_drift_method": "LInfinity",
-            },
+            "distribution_constraints": distribution,
+        },
+        EXTENSIONS: {
+            feature["name"]: _extension(
+                feature, wanted[feature["name"]], (noise or {}).get(feature["name"], {})
+            )
+            for feature in statistics["features"]
         },
     }
 
 
-def _suggest_feature(feature: Mapping[str, Any]) -> dict[str, Any]:
+def _suggest_feature(
+    feature: Mapping[str, Any], wanted: FeatureConstraints, distribution: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What Model Monitor knows of a feature's constraints."""
     suggested = {
         "name": feature["name"],
         "inferred_type": feature["inferred_type"],
-        "completeness": least_completeness(_common(feature)),
+        "completeness": _either(wanted.completeness, least_completeness(_common(feature))),
     }
     if numbers := feature.get("numerical_statistics"):
         if "min" in numbers:
-            suggested["num_constraints"] = {"is_non_negative": numbers["min"] >= 0}
-        return suggested
-    buckets = _buckets(feature)
-    if len(buckets) == feature["string_statistics"]["distinct_count"]:
-        suggested["string_constraints"] = {"domains": sorted(buckets)}
+            non_negative = _either(wanted.is_non_negative, numbers["min"] >= 0)
+            suggested["num_constraints"] = {"is_non_negative": non_negative}
+    else:
+        buckets = _buckets(feature)
+        known = len(buckets) == feature["string_statistics"]["distinct_count"]
+        domains = _either(wanted.domain, sorted(buckets) if known else None)
+        if domains is not None:
+            suggested["string_constraints"] = {"domains": [*domains]}
+    overrides = {
+        key: value
+        for key in ("datatype_check_threshold", "domain_content_threshold")
+        if (value := getattr(wanted, key)) is not None
+    }
+    if wanted.comparison_threshold is not None:
+        overrides["distribution_constraints"] = _with(distribution, wanted.comparison_threshold)
+    if overrides:
+        suggested["monitoringConfigOverrides"] = overrides
     return suggested
+
+
+def _extension(
+    feature: Mapping[str, Any],
+    wanted: FeatureConstraints,
+    noise: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """What Model Monitor does not know of a feature's constraints."""
+    numbers = feature.get("numerical_statistics", {})
+    extension = {
+        "min": _either(wanted.min, numbers.get("min")),
+        "max": _either(wanted.max, numbers.get("max")),
+        "range_threshold": wanted.range_threshold,
+        "sentinel_threshold": wanted.sentinel_threshold,
+        "noise": noise or None,
+    }
+    return {key: value for key, value in extension.items() if value is not None}
+
+
+def _either(wanted: Any, suggested: Any) -> Any:  # noqa: ANN401  of any type
+    """What people want, where they want anything."""
+    return suggested if wanted is None else wanted
+
+
+def _with(distribution: Mapping[str, Any], threshold: float) -> dict[str, Any]:
+    """Distribution constraints with another threshold."""
+    keys = ("comparison_threshold", "categorical_comparison_threshold")
+    return {**distribution, **dict.fromkeys(keys, threshold)}
+
+
+def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, Any]:
+    """The constraints for a window, which may differ by what the training data does.
+
+    The noise is that of the longest blocks which are not longer than the window. Of a shorter
+    window than all blocks it is not known: the general thresholds hold.
+
+    Args:
+        constraints: What `suggest` made of the baseline, perhaps edited.
+        hours: How long the window is, `None` when that is not known.
+
+    Returns:
+        The same, with the thresholds that hold for each feature. One that is there already, made
+        by people, stays.
+    """
+    extensions = constraints.get(EXTENSIONS, {})
+    general = constraints["monitoring_config"]["distribution_constraints"]
+    features, extended = [], {}
+    for constraint in constraints["features"]:
+        name = constraint["name"]
+        extension = extensions.get(name, {})
+        noise = _of_length(extension.get("noise", {}), hours)
+        overrides = constraint.get("monitoringConfigOverrides", {})
+        if "distance" in noise and "distribution_constraints" not in overrides:
+            least = min(LEAST_DRIFT, general["comparison_threshold"])
+            threshold = _with(general, round(max(least, noise["distance"]), 4))
+            overrides = {**overrides, "distribution_constraints": threshold}
+        features.append(
+            {**constraint, "monitoringConfigOverrides": overrides} if overrides else constraint
+        )
+        if extension:
+            thresholds = {
+                f"{key}_threshold": round(max(LEAST_FRACTION, noise.get(key, 0.0)), 4)
+                for key in ("range", "sentinel")
+            }
+            numeric = "min" in extension
+            extended[name] = {**(thresholds if numeric else {}), **extension}
+    found = {**constraints, "features": features}
+    return found | ({EXTENSIONS: extended} if extended else {})
+
+
+def _of_length(
+    noise: Mapping[str, Mapping[str, float]], hours: float | None
+) -> Mapping[str, float]:
+    """The noise of the longest blocks that a window is not shorter than."""
+    fitting = [length for length in noise if hours is not None and float(length) <= hours]
+    return noise[max(fitting, key=float)] if fitting else {}
 
 
 def least_completeness(common: Mapping[str, int]) -> float:
@@ -96,7 +223,7 @@ def check(
     """Check current statistics against constraints and the baseline's distributions.
 
     Args:
-        constraints: What `suggest` made of the baseline, perhaps edited.
+        constraints: What `applied` made of the baseline's.
         baseline: The baseline's statistics.
         current: The current statistics.
         type_match: The share of a feature's present values that have the constraint's type.
@@ -118,6 +245,9 @@ def check(
             "monitoringConfigOverrides", {}
         )
         found += _check_feature(constraint, settings, before.get(name), now[name], type_match[name])
+        if name in before and "numerical_statistics" in now[name]:
+            extension = constraints.get(EXTENSIONS, {}).get(name, {})
+            found += _check_numbers(constraint, extension, before[name], now[name])
     known = {constraint["name"] for constraint in constraints["features"]}
     found += [
         Violation(name, "extra_column_check", "The column is not in the baseline.")
@@ -178,6 +308,62 @@ def _check_feature(
             name,
             "baseline_drift_check",
             f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}",
+        )
+
+
+def _check_numbers(
+    constraint: Mapping[str, Any],
+    extension: Mapping[str, Any],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+) -> Iterator[Violation]:
+    """The violations of a numeric feature that Model Monitor does not look for."""
+    name = constraint["name"]
+    rows, known = _common(now)["num_present"], _common(before)["num_present"]
+    if not rows or "numerical_statistics" not in before:
+        return
+    values = np.asarray(_sample(now))
+    # A sketch of many values stands for all of them.
+    share = rows / len(values)
+    non_negative = constraint.get("num_constraints", {}).get("is_non_negative", False)
+    negative = round(share * int((values < 0).sum()))
+    if non_negative and chance.beyond(negative, rows, known):
+        yield Violation(
+            name,
+            "non_negative_check",
+            f"Non-negative requirement is not met. Observed: {negative / rows:.1%} of data is "
+            f"negative, the lowest value is {now['numerical_statistics']['min']:g}.",
+        )
+    least, most = extension.get("min", -math.inf), extension.get("max", math.inf)
+    below = (values < least) & ((values >= 0) | (not non_negative))  # the others are negative
+    outside = round(share * int((below | (values > most)).sum()))
+    allowed = extension.get("range_threshold", 1.0)
+    if outside > allowed * rows and chance.outside(outside, rows, known):
+        yield Violation(
+            name,
+            "range_check",
+            f"Range requirement is not met. Expected: at most {allowed:.1%} of data outside of "
+            f"{least:g} to {most:g}. Observed: {outside / rows:.1%}.",
+        )
+    allowed = extension.get("sentinel_threshold", 1.0)
+    earlier = Counter(_sample(before))
+    frequent = []
+    for value, number in Counter(values.tolist()).most_common():
+        count = round(share * number)
+        if count <= allowed * rows:
+            break
+        before_that = earlier[value] / earlier.total()
+        if before_that < chance.HARDLY and chance.frequent(
+            count, rows, round(before_that * known), known
+        ):
+            frequent.append(f"{count / rows:.1%} of data is {value:g}")
+    if frequent:
+        yield Violation(
+            name,
+            "sentinel_check",
+            f"A single value that the baseline hardly has is too frequent. Expected: at most "
+            f"{allowed:.1%} of data. Observed: {', '.join(frequent[:5])}"
+            f"{' …' if len(frequent) > 5 else ''}.",
         )
 
 

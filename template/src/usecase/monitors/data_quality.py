@@ -1,6 +1,8 @@
 """`data-quality`: do the requests still look like the training data?"""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
@@ -23,19 +25,47 @@ def run(use_case: UseCase) -> None:
     folder = container.processing_input("baseline")
     schema.check(folder, use_case)
     baseline = container.read_json(folder / "statistics.json")
-    limits = container.read_json(folder / "constraints.json")
-    start, end = window.bounds()
-    made = predictions.read(container.processing_input("predictions"), use_case, start, end)
-    features = made.drop("inference_id", "time", "row", "prediction")
+    suggested = container.read_json(folder / "constraints.json")
+    asked = window.asked()
+    made = predictions.read(container.processing_input("predictions"), use_case, asked)
+    features = made.rows.drop("inference_id", "time", "row", "prediction")
     try:
+        limits = constraints.applied(suggested, asked.hours)
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
         statistics = profile.statistics(table)
         found = constraints.check(limits, baseline, statistics, type_match) if table.height else []
+        new = unseen(table, limits)
     except KeyError as error:
         message = f"baseline: statistics.json or constraints.json has no {error}"
         raise UseCaseError(message) from None
-    window.report(statistics, limits, [asdict(v) for v in found], f"{table.height} predictions")
+    counts = {"unseen_categories": sum(new.values()), "unseen_by_feature": new}
+    settings = use_case.monitors.data_quality
+    problems = window.dropped(made, settings.max_dropped)
+    if table.height < settings.min_predictions:
+        problems.append(
+            f"There are {table.height} predictions, fewer than min_predictions = "
+            f"{settings.min_predictions}."
+        )
+    coverage = window.Coverage(asked, made, table.height, counts, problems)
+    violations = [asdict(violation) for violation in found]
+    window.report(statistics, limits, violations, coverage, f"{table.height} predictions")
+
+
+def unseen(table: pl.DataFrame, limits: Mapping[str, Any]) -> dict[str, int]:
+    """How many values of each categorical feature the training data does not have.
+
+    Args:
+        table: The features.
+        limits: The constraints; a feature without a list of its values is left out.
+    """
+    found = {}
+    for constraint in limits["features"]:
+        name = constraint["name"]
+        if "string_constraints" in constraint and name in table.columns:
+            known = constraint["string_constraints"]["domains"]
+            found[name] = int((~table[name].drop_nulls().is_in(known)).sum())
+    return found
 
 
 def convert(asked: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, dict[str, float]]:

@@ -2,106 +2,285 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from usecase import container, metrics, predictions, schema, tables
-from usecase.config import UseCase
+from usecase.config import ModelQuality, UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import window
+from usecase.predictions import Window, reading
 from usecase.problem import VALUE
 
 LOG = logging.getLogger(__name__)
 
 _LABEL = {
     "groundTruthData": pl.Struct({"data": pl.String, "encoding": pl.String}),
-    "eventMetadata": pl.Struct({"eventId": pl.String}),
+    "eventMetadata": pl.Struct({"eventId": pl.String, "row": pl.Int64}),
 }
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The true labels.
+
+    Attributes:
+        table: `inference_id`, `row` (null where the label names none), `filed`, the hour of its
+            folder (null where there is none), and the target.
+        lines: The lines that there are.
+        invalid: So many of them are no labels.
+        example: One of the latter, in words.
+    """
+
+    table: pl.DataFrame
+    lines: int
+    invalid: int
+    example: str
 
 
 def run(use_case: UseCase) -> None:
     """Merge the window's predictions with the true labels and compare with the evaluation.
 
     Raises:
-        UseCaseError: When the baseline, the window or a label cannot be read, or the baseline has
-            other features.
+        UseCaseError: When the baseline or the window cannot be read, or the baseline has other
+            features.
     """
     folder = container.processing_input("baseline")
     schema.check(folder, use_case)
     limits = container.read_json(folder / "constraints.json")
-    start, end = window.bounds()
-    made = predictions.read(container.processing_input("predictions"), use_case, start, end)
+    settings, asked = use_case.monitors.model_quality, window.asked()
+    made = predictions.read(container.processing_input("predictions"), use_case, asked)
     labels = read_labels(use_case)
-    merged = merge(made, labels)
-    unmatched = labels.join(made, on="inference_id", how="anti").height
+    once = last_of_each(made.rows)
+    merged = merge(once, labels.table)
+    counts = {
+        "unlabelled": once.height - merged.height,
+        **unused(labels.table, once, made.others, asked, settings.delay_hours),
+        "invalid_labels": labels.invalid,
+    }
+    examples = {"invalid_label": labels.example} if labels.invalid else {}
+    unlabelled, unmatched = counts["unlabelled"], counts["unmatched"]
     dataset = {
         "item_count": merged.height,
-        "unlabelled_predictions": made.height - merged.height,
+        "unlabelled_predictions": unlabelled,
         "unmatched_labels": unmatched,
     }
     statistics: dict[str, Any] = {"version": 0.0, "dataset": dataset}
     summary = (
-        f"{merged.height} labelled predictions, {dataset['unlabelled_predictions']} unlabelled, "
+        f"{merged.height} labelled predictions, {unlabelled} unlabelled, "
         f"{unmatched} labels without a prediction"
     )
-    least = use_case.monitors.model_quality.min_labels
     if merged.height:
         statistics |= metrics.statistics(
             merged[use_case.target.column].to_numpy(),
             merged["prediction"].to_numpy(),
             use_case.target,
         )
-    if merged.height < least:
-        window.report(statistics, limits, [], f"{summary}; fewer than {least} are not judged")
-        return
+    enough = merged.height >= settings.min_labels
     try:
-        found = check(statistics, limits)
+        found = check(statistics, limits) if enough else []
     except KeyError as error:
         raise UseCaseError(f"baseline: constraints.json has an entry without {error}") from None
-    window.report(statistics, limits, found, summary)
+    coverage = window.Coverage(
+        window=asked,
+        reading=made,
+        judged=merged.height if enough else 0,
+        counts=counts | examples,
+        problems=[
+            *window.dropped(made, settings.max_dropped),
+            *problems(once.height, counts, labels, settings),
+        ],
+    )
+    window.report(statistics, limits, found, coverage, summary)
 
 
-def read_labels(use_case: UseCase) -> pl.DataFrame:
+def read_labels(use_case: UseCase) -> Labels:
     """Read true labels in Model Monitor's ground-truth format.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 
-    Returns:
-        `inference_id` and the target. Of several labels with one id the last counts, in order of
-        the files' names, which begin with the hour: a label can be corrected.
-
-    Raises:
-        UseCaseError: When a label is not what the target can be.
+    `eventMetadata.row`, the record's place in a request of many, is ours. Of several labels of one
+    record the last counts, in order of the files' names, which begin with the hour: a label can be
+    corrected. What is no label is counted and left out.
     """
     lines = tables.read_lines(container.processing_input("labels"), _LABEL)
-    labels = (
-        lines.select(
-            inference_id=pl.col("eventMetadata").struct.field("eventId"),
-            label=pl.col("groundTruthData").struct.field("data").str.strip_chars(),
-        )
-        .drop_nulls()
-        .unique("inference_id", keep="last", maintain_order=True)
+    metadata = pl.col("eventMetadata").struct
+    labels = lines.select(
+        "file",
+        inference_id=metadata.field("eventId"),
+        row=metadata.field("row"),
+        label=pl.col("groundTruthData").struct.field("data").str.strip_chars(),
     )
-    values = labels["label"].cast(VALUE, strict=False).alias(use_case.target.column)
-    if values.null_count():
-        row = labels.filter(values.is_null()).row(0, named=True)
-        raise UseCaseError(
-            f"labels: the label of {row['inference_id']} is {row['label']!r}, which is no number"
+    truth, reasons = clean(labels["label"], use_case)
+    whole = labels["inference_id"].is_not_null() & truth.is_not_null()
+    bad = labels.filter(~whole)
+    example = ""
+    for first in bad.head(1).iter_rows(named=True):
+        reason = reasons.get(first["label"], "the line has no id or no label")
+        example = f"{first['inference_id'] or first['file']}: {reason}"
+    filed = {file: reading.hour_of(file) for file in labels["file"].unique()}
+    table = (
+        labels.with_columns(
+            truth,
+            filed=pl.col("file").replace_strict(filed, return_dtype=pl.Datetime("us", "UTC")),
         )
-    return labels.select("inference_id", use_case.target.clean(values, "labels"))
+        .filter(whole)
+        .unique(["inference_id", "row"], keep="last", maintain_order=True)
+    )
+    found = table.select("inference_id", "row", "filed", use_case.target.column)
+    return Labels(found, lines.height, bad.height, example)
 
 
-def merge(predictions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Match predictions with labels by their id.
+def clean(labels: pl.Series, use_case: UseCase) -> tuple[pl.Series, dict[str, str]]:
+    """The true values that labels are.
 
-    A label belongs to a request, so requests of several records cannot be matched. Of several
-    predictions with one id the last counts: a client that repeats a request is counted once.
+    Args:
+        labels: As text.
+        use_case: Knows the target.
+
+    Returns:
+        The values, null for those that are none; and of the latter what is wrong, by the text.
     """
-    single = predictions.filter(pl.len().over("inference_id", "time") == 1)
-    return single.unique("inference_id", keep="last", maintain_order=True).join(
-        labels, on="inference_id", maintain_order="left"
+    target = use_case.target
+    values = labels.cast(VALUE, strict=False).alias(target.column)
+    no_values = labels.filter(values.is_null()).drop_nulls().unique()
+    reasons = {text: f"the label is {text!r}, which is no number" for text in no_values}
+    try:
+        true = target.clean(values.drop_nulls(), "labels")
+    except UseCaseError:
+        for value in values.drop_nulls().unique():
+            try:
+                target.clean(pl.Series(target.column, [value]), "labels")
+            except UseCaseError as error:
+                wrong = values == value if value == value else values.is_nan()  # noqa: PLR0124
+                reasons |= dict.fromkeys(labels.filter(wrong).unique(), str(error))
+        values = values.set(labels.is_in([*reasons]), None)
+        true = target.clean(values.drop_nulls(), "labels")
+    places = values.is_not_null().arg_true()
+    nothing = pl.Series(target.column, [None] * len(labels), true.dtype)
+    return nothing.scatter(places, true), reasons
+
+
+def last_of_each(made: pl.DataFrame) -> pl.DataFrame:
+    """The predictions without those that were asked for again: each request's last answer counts.
+
+    Args:
+        made: A row per record, in order of time.
+    """
+    newest = pl.col("time") == pl.col("time").max().over("inference_id")
+    return made.filter(newest).unique(["inference_id", "row"], keep="last", maintain_order=True)
+
+
+def merge(once: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Match predictions with labels, by their id and their row.
+
+    A label that names no row belongs to a request of one record.
+
+    Args:
+        once: What `last_of_each` returned.
+        labels: What `read_labels` read.
+    """
+    return once.join(
+        rowed(labels, once).drop("filed"), on=["inference_id", "row"], maintain_order="left"
     )
+
+
+def rowed(labels: pl.DataFrame, once: pl.DataFrame) -> pl.DataFrame:
+    """The labels, with row 0 for those that name none and belong to a request of one record."""
+    single = once.filter(pl.len().over("inference_id") == 1)["inference_id"]
+    alone = pl.col("row").is_null() & pl.col("inference_id").is_in(single.implode())
+    return labels.with_columns(row=pl.when(alone).then(0).otherwise("row").cast(pl.Int64)).unique(
+        ["inference_id", "row"], keep="last", maintain_order=True
+    )
+
+
+def unused(
+    labels: pl.DataFrame,
+    once: pl.DataFrame,
+    others: pl.DataFrame,
+    asked: Window,
+    delay_hours: float,
+) -> dict[str, int]:
+    """Count the labels that belong to no prediction of the window, by where theirs is.
+
+    Args:
+        labels: What `read_labels` read.
+        once: What `last_of_each` returned.
+        others: The predictions that are not judged.
+        asked: The window.
+        delay_hours: How long after a window's end its run is.
+
+    Returns:
+        `late_labels`: of the predictions before the window, filed after the run that judged them.
+        `early_labels`: of those after it; a later run judges them. `labels_of_other_versions`, and
+        `labels_of_dropped`, whose predictions could not be read. `unmatched`: of none that is
+        known, or naming no row of their request.
+    """
+    left = rowed(labels, once).join(once, on=["inference_id", "row"], how="anti")
+    where = (
+        others.with_columns(
+            rank=pl.col("where").replace_strict(
+                {reading.EARLIER: 0, reading.LATER: 1, reading.OTHER_VERSION: 2, reading.DROPPED: 3}
+            )
+        )
+        .sort("rank")
+        .unique("inference_id", keep="first")
+        .select("inference_id", "where")
+    )
+    left = left.join(where, on="inference_id", how="left")
+    late = pl.col("where") == reading.EARLIER
+    if asked.start:
+        # The window before this one ended where this one starts.
+        judged = asked.start + timedelta(hours=delay_hours)
+        late &= (pl.col("filed") + timedelta(hours=1) > judged).fill_null(value=True)
+    return {
+        "late_labels": left.filter(late).height,
+        "early_labels": left.filter(pl.col("where") == reading.LATER).height,
+        "labels_of_other_versions": left.filter(pl.col("where") == reading.OTHER_VERSION).height,
+        "labels_of_dropped": left.filter(pl.col("where") == reading.DROPPED).height,
+        "unmatched": left.filter(pl.col("where").is_null()).height,
+    }
+
+
+def problems(
+    made: int, counts: Mapping[str, int], labels: Labels, settings: ModelQuality
+) -> list[str]:
+    """What keeps the judgement from being one.
+
+    Args:
+        made: The predictions of the window.
+        counts: What was counted.
+        labels: The labels.
+        settings: The thresholds.
+    """
+    found = []
+    labelled, unlabelled = made - counts["unlabelled"], counts["unlabelled"]
+    if labelled < settings.min_labels:
+        found.append(
+            f"{labelled} predictions of {made} have a label, fewer than min_labels = "
+            f"{settings.min_labels}: they are not judged."
+        )
+    if unlabelled > settings.max_unlabelled * made:
+        found.append(
+            f"{unlabelled / made:.1%} of {made} predictions have no label, more than "
+            f"max_unlabelled = {settings.max_unlabelled:.1%}."
+        )
+    # Labels of old predictions come as well; only those that may have been meant for these count.
+    if min(unlabelled, counts["unmatched"]) > settings.max_unmatched * made:
+        found.append(
+            f"{counts['unmatched']} labels have an id that no prediction has, while {unlabelled} "
+            f"of {made} predictions lack their label, more than max_unmatched = "
+            f"{settings.max_unmatched:.1%}: are the ids the same?"
+        )
+    if labels.invalid > settings.max_dropped * labels.lines:
+        found.append(
+            f"{labels.invalid} of {labels.lines} lines are no labels, more than max_dropped = "
+            f"{settings.max_dropped:.1%}. One of them: {labels.example}."
+        )
+    return found
 
 
 def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-statistics.ht
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 BUCKETS = 10  # of a numeric distribution, as in Model Monitor
@@ -28,13 +29,23 @@ def statistics(table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def sample(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of sorted values the quantiles at equal distances; all of them, when they are few.
+
+    The empirical distribution function of these is off by at most 1 / (2 · 2048).
+    """
+    if len(values) <= SAMPLE:
+        return values
+    places = ((np.arange(SAMPLE) + 0.5) / SAMPLE * len(values)).astype(int)
+    return np.asarray(values[places])
+
+
 def _number(values: pl.Series) -> dict[str, Any]:
     """Statistics of a numeric column.
 
     The standard deviation is that of the population, as Deequ's. Model Monitor keeps the
-    distribution as a KLL sketch; here `data` has one level, and on it quantiles at equal distances
-    (or all values, when they are few): a sample that stands for all `num_present` values and whose
-    empirical distribution function is off by at most 1 / (2 · 2048).
+    distribution as a KLL sketch; here `data` has one level, and on it a `sample` that stands for
+    all `num_present` values.
     """
     present = np.sort(values.drop_nulls().to_numpy().astype(np.float64))
     common = {"num_present": len(present), "num_missing": values.null_count()}
@@ -42,9 +53,6 @@ def _number(values: pl.Series) -> dict[str, Any]:
         unknown = {"name": values.name, "inferred_type": "Unknown"}
         return {**unknown, "numerical_statistics": {"common": common}}
     counts, edges = np.histogram(present, bins=BUCKETS)
-    sample = present
-    if len(present) > SAMPLE:
-        sample = present[((np.arange(SAMPLE) + 0.5) / SAMPLE * len(present)).astype(int)]
     return {
         "name": values.name,
         "inferred_type": "Integral" if values.dtype.is_integer() else "Fractional",
@@ -63,7 +71,7 @@ def _number(values: pl.Series) -> dict[str, Any]:
                     ],
                     "sketch": {
                         "parameters": {"c": 0.64, "k": float(SAMPLE)},
-                        "data": [sample.tolist()],
+                        "data": [sample(present).tolist()],
                     },
                 }
             },

@@ -7,9 +7,8 @@ The day is that of the record's time, UTC. There is one file a day, so that scor
 replaces it.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,10 +16,13 @@ import polars as pl
 from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
+from usecase.predictions import reading
+from usecase.predictions.reading import Reading, Window
 from usecase.problem import PREDICTION, VALUE
 
 PREDICTIONS, REJECTED = "predictions", "rejected"
 DAY = "day"
+VERSION = "model_version"
 
 
 def columns(use_case: UseCase) -> dict[str, dict[str, type]]:
@@ -33,7 +35,7 @@ def columns(use_case: UseCase) -> dict[str, dict[str, type]]:
     identity: dict[str, type] = {data.id: str, data.time: datetime}
     features: dict[str, type] = dict.fromkeys(use_case.features.numeric, float)
     features |= dict.fromkeys(use_case.features.categorical, str)
-    known: dict[str, type] = {"model_version": int, "scored_at": datetime}
+    known: dict[str, type] = {VERSION: int, "scored_at": datetime}
     names = [DAY, *identity, *features, *target.answer, *known, "reason"]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UseCaseError(
@@ -63,43 +65,47 @@ def write(folder: Path, table: pl.DataFrame, days: Sequence[date], time: str) ->
         container.write(path, by_day.get((day,), table.clear()).write_parquet)
 
 
-def read(
-    folder: Path, use_case: UseCase, start: datetime | None = None, end: datetime | None = None
-) -> pl.DataFrame:
-    """Read the predictions of the version that MODEL_VERSION names, else of all.
+def read(folder: Path, use_case: UseCase, window: Window = reading.ALL) -> Reading:
+    """Read predictions.
 
     Args:
         folder: The files are in it or below it.
         use_case: Names the features.
-        start: Leave out records that are older; with a time zone.
-        end: Leave out records of this time and newer ones; with a time zone.
+        window: Which predictions are judged, by the time of the record; one whose time is not of
+            the day that it is filed under counts by that day.
 
     Returns:
-        A row per record, in order of time: `inference_id` (the record's id), `time` (the record's,
-        UTC), `row` (0), the features as text (null where missing), and `prediction`.
+        The predictions; `inference_id` is the record's id, and `row` is 0.
+
+    Raises:
+        UseCaseError: When a file of the version lacks a column.
     """
-    data, schema = use_case.data, _schema(columns(use_case)[PREDICTIONS])
-    parts = [own(pl.read_parquet(file)) for file in sorted(folder.rglob("*.parquet"))]
-    parts = [part for part in parts if not part.is_empty()]
-    table = pl.concat(parts, how="vertical") if parts else pl.DataFrame(schema=schema)
-    found = table.sort(data.time, data.id).select(
-        pl.col(data.id).alias("inference_id"),
-        pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
-        pl.lit(0).alias("row"),
-        pl.col(use_case.features.names).cast(pl.String),
-        pl.col(PREDICTION).cast(VALUE).alias("prediction"),
+    parts = [_part(file, use_case, window) for file in sorted(folder.rglob("*.parquet"))]
+    rows = pl.concat([_rows(nothing(columns(use_case)[PREDICTIONS]), use_case), *parts])
+    version, judged = pl.col("version"), pl.lit(window.version)
+    time, day = pl.col("time"), pl.col("day")
+    believed = pl.col("reason").fill_null("") != reading.MISTIMED
+    rows = rows.with_columns(
+        where=pl.when((judged != "") & (version != judged))
+        .then(pl.lit(reading.OTHER_VERSION))
+        .when(believed & time.is_not_null())
+        .then(window.place(time, time))
+        .otherwise(window.place(day, day + timedelta(days=1, microseconds=-1)))
+    ).sort("time", "inference_id")
+    within = rows.filter(pl.col("where").is_null())
+    dropped = within.filter(pl.col("reason").is_not_null())
+    judged_rows = within.filter(pl.col("reason").is_null())
+    others = [
+        rows.filter(pl.col("where").is_not_null()).select("inference_id", "where"),
+        dropped.select("inference_id", where=pl.lit(reading.DROPPED)),
+    ]
+    return Reading(
+        rows=judged_rows.drop("version", "day", "reason", "where"),
+        read=judged_rows.height,
+        dropped=dict(dropped["reason"].value_counts(sort=True).iter_rows()),
+        examples={},
+        others=pl.concat(others).drop_nulls(),
     )
-    if start:
-        found = found.filter(pl.col("time") >= start)
-    if end:
-        found = found.filter(pl.col("time") < end)
-    return found
-
-
-def own(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the version, if one is asked for."""
-    version = os.environ.get("MODEL_VERSION")
-    return table.filter(pl.col("model_version") == int(version)) if version else table
 
 
 def made(folder: Path, use_case: UseCase) -> pl.DataFrame:
@@ -115,6 +121,61 @@ def made(folder: Path, use_case: UseCase) -> pl.DataFrame:
     return table.select(
         pl.col(data.id).alias("inference_id"),
         pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
+    )
+
+
+def _part(file: Path, use_case: UseCase, window: Window) -> pl.DataFrame:
+    """The rows of a file, as `_rows` has them. Those of other versions may have other features.
+
+    Raises:
+        UseCaseError: When it is no Parquet file, or lacks a column that the version has.
+    """
+    where = "/".join(file.parts[-2:])
+    try:
+        table = pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UseCaseError(f"predictions: {where} is no Parquet file: {error}") from None
+    identity = [use_case.data.id, use_case.data.time, VERSION]
+    needed = identity
+    own = not window.version or VERSION not in table.columns
+    if own or window.version in table[VERSION].cast(pl.String).unique():
+        needed = [*identity, *use_case.features.names, PREDICTION]
+    if missing := [name for name in needed if name not in table.columns]:
+        raise UseCaseError(f"predictions: {where} has no column {', '.join(missing)}")
+    return _rows(table, use_case, file.parent.name.removeprefix(f"{DAY}="))
+
+
+def _rows(table: pl.DataFrame, use_case: UseCase, day: str = "") -> pl.DataFrame:
+    """Predictions as the monitors read them, with `version`, `day`, and why not to judge them.
+
+    Args:
+        table: Predictions as they are kept; a feature that is not there is empty.
+        use_case: Names the columns.
+        day: The day that they are filed under, in ISO 8601; empty when that is not known.
+    """
+    data, names = use_case.data, use_case.features.names
+    absent = [name for name in (*names, PREDICTION) if name not in table.columns]
+    time = pl.col("time")
+    filed = pl.lit(day).str.to_datetime("%Y-%m-%d", time_zone="UTC", strict=False)
+    return (
+        table.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+        .select(
+            pl.col(data.id).alias("inference_id"),
+            pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
+            pl.lit(0, pl.Int64).alias("row"),
+            pl.col(names).cast(pl.String),
+            pl.col(PREDICTION).cast(VALUE).alias("prediction"),
+            pl.col(VERSION).cast(pl.String).alias("version"),
+            filed.alias("day"),
+        )
+        .with_columns(
+            reason=pl.when(pl.col("inference_id").is_null() | time.is_null())
+            .then(pl.lit(reading.INCOMPLETE))
+            .when(time.dt.truncate("1d") != pl.col("day"))
+            .then(pl.lit(reading.MISTIMED))
+            .when(pl.col("prediction").is_null())
+            .then(pl.lit(reading.UNANSWERED))
+        )
     )
 
 

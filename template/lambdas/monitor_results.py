@@ -1,0 +1,179 @@
+"""What a monitor has found, and how much it has judged: as metrics, and for the mails of alarms."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from lambdas.objects import find_json, read_json, s3
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+
+log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)
+
+LATEST = "monitoring/latest/"
+"""Where the newest result of each monitor and version is: `<monitor>/version=<N>.json`."""
+METRICS = {
+    "Judged": "judged",
+    "Unlabelled": "unlabelled",
+    "Unmatched": "unmatched",
+    "UnseenCategories": "unseen_categories",
+}
+"""Metrics, and what they are called in coverage.json; each monitor has some of them."""
+SHOWN = 20  # so many violations and problems are in a mail; all of them are in the report
+AT_ONCE = timedelta(hours=1)  # that the results of one run's versions are apart, at the most
+
+
+@cache
+def cloudwatch() -> "CloudWatchClient":
+    """The CloudWatch client."""
+    return boto3.client("cloudwatch")
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
+    """Publish what a monitor has reported: metrics for its alarms, and its newest result.
+
+    Doing it twice changes nothing, as the alarms look at maxima, or at whether there is anything.
+
+    Args:
+        event: `monitor`; `report`, S3 URI of the folder with the report. A version whose image is
+            older than coverage.json has judged what its statistics.json counts.
+
+    Returns:
+        How many `violations` and how many `problems` there are.
+    """
+    bucket, _, folder = event["report"].removeprefix("s3://").partition("/")
+    folder = folder.rstrip("/")
+    violations = read_json(bucket, f"{folder}/constraint_violations.json")["violations"]
+    coverage = find_json(bucket, f"{folder}/coverage.json")
+    if coverage is None:
+        statistics = read_json(bucket, f"{folder}/statistics.json")
+        coverage = {"judged": statistics["dataset"]["item_count"]}
+    problems = coverage.get("problems", [])
+    # The mail of an alarm can be written as soon as there are metrics.
+    keep(event["monitor"], coverage, violations, event["report"])
+    publish(event["monitor"], coverage, len(violations), len(problems))
+    log.info("%s: %d violations, %s", event["report"], len(violations), coverage)
+    return {"violations": len(violations), "problems": len(problems)}
+
+
+def nothing(monitor: str, version: str, start: str, end: str, reason: str) -> None:
+    """Publish that a monitor had nothing to look at.
+
+    Args:
+        monitor: Its name.
+        version: The version; empty when none serves.
+        start: Begin of the window, in ISO 8601.
+        end: End of the window, in ISO 8601.
+        reason: Why, as a sentence; empty when that is as it should be.
+    """
+    coverage = {"version": version or None, "start": start, "end": end, "judged": 0}
+    problems = [reason] if reason else []
+    if version:
+        keep(monitor, coverage | {"problems": problems}, [], "")
+    publish(monitor, coverage, 0, len(problems))
+    log.info("%s of version %s: nothing to look at. %s", monitor, version or "none", reason)
+
+
+def publish(monitor: str, coverage: Mapping[str, Any], violations: int, problems: int) -> None:
+    """Put the metrics of a run.
+
+    Args:
+        monitor: The dimension of them all.
+        coverage: The content of coverage.json; what it does not have is no metric.
+        violations: How many there are.
+        problems: How many there are.
+    """
+    values = {name: coverage[key] for name, key in METRICS.items() if key in coverage}
+    if "dropped" in coverage:
+        values["Dropped"] = sum(coverage["dropped"].values())
+    values |= {"Violations": violations, "Problems": problems}
+    cloudwatch().put_metric_data(
+        Namespace=os.environ["METRIC_NAMESPACE"],
+        MetricData=[
+            {
+                "MetricName": name,
+                "Dimensions": [{"Name": "Monitor", "Value": monitor}],
+                "Value": value,
+                "Unit": "Count",
+            }
+            for name, value in values.items()
+        ],
+    )
+
+
+def keep(
+    monitor: str, coverage: Mapping[str, Any], violations: list[dict[str, str]], report: str
+) -> None:
+    """Keep a result as the newest of the monitor and the version.
+
+    Args:
+        monitor: Its name.
+        coverage: The content of coverage.json.
+        violations: The content of constraint_violations.json.
+        report: S3 URI of the folder with the report; empty when there is none.
+    """
+    version = coverage.get("version") or "unknown"
+    result = {
+        **coverage,
+        "version": version,
+        "report": report,
+        "violations": violations,
+        "published": datetime.now(UTC).isoformat(),
+    }
+    s3().put_object(
+        Bucket=os.environ["BUCKET"],
+        Key=f"{LATEST}{monitor}/version={version}.json",
+        Body=json.dumps(result, indent=1).encode(),
+    )
+
+
+def text(monitor: str) -> str:
+    """What a monitor has found in its newest run, version by version, for a mail."""
+    bucket = os.environ["BUCKET"]
+    listed = s3().get_paginator("list_objects_v2")
+    pages = listed.paginate(Bucket=bucket, Prefix=f"{LATEST}{monitor}/")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    results = [read_json(bucket, key) for key in keys]
+    times = [datetime.fromisoformat(result["published"]) for result in results]
+    return "\n".join(
+        paragraph(result)
+        for result, time in zip(results, times, strict=True)
+        if time >= max(times) - AT_ONCE
+    )
+
+
+def paragraph(result: Mapping[str, Any]) -> str:
+    """What was found of a version."""
+    window = f", {result['start']} to {result['end']}" if result.get("start") else ""
+    lines = [
+        *(f"{violation_of(entry)}" for entry in result["violations"]),
+        *result.get("problems", []),
+    ]
+    return "\n".join(
+        [
+            f"Version {result['version']}{window}: {result['judged']} predictions judged.",
+            *shortened(lines or ["Nothing was found."]),
+            *([f"  The report: {result['report']}"] if result["report"] else []),
+        ]
+    )
+
+
+def violation_of(entry: Mapping[str, str]) -> str:
+    """An entry of constraint_violations.json as a line."""
+    name = entry.get("feature_name") or entry["metric_name"]
+    return f"{name}: {entry['constraint_check_type']}: {entry['description']}"
+
+
+def shortened(lines: Iterable[str]) -> list[str]:
+    """The first lines, indented, and how many more there are."""
+    every = list(lines)
+    more = [f"  … and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
+    return [*(f"  {line}" for line in every[:SHOWN]), *more]

@@ -1,0 +1,151 @@
+"""What a monitor has found becomes metrics, and is there for the mails of alarms."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from fake_sagemaker import BUCKET
+
+from lambdas import monitor_results
+from workflows import names
+
+pytest_plugins = ["lambda_account"]
+
+MONITOR = names.MONITORS[0]
+REPORT = f"monitoring/{MONITOR}/abc123"
+VIOLATION = {
+    "feature_name": "distance",
+    "constraint_check_type": "range_check",
+    "description": "too far",
+}
+WINDOW = ("2026-01-31T00:00:00+00:00", "2026-02-01T00:00:00+00:00")
+COVERAGE = {
+    "version": "3",
+    "start": WINDOW[0],
+    "end": WINDOW[1],
+    "judged": 90,
+    "dropped": {"unreadable": 7, "mistimed": 3},
+    "unlabelled": 20,
+    "unmatched": 2,
+    "problems": ["10.0% of 100 predictions could not be read."],
+}
+
+
+def put(session: boto3.Session, **documents: Any) -> dict[str, str]:
+    """A report in the data bucket; the event that tells of it."""
+    for name, document in documents.items():
+        body = json.dumps(document).encode()
+        session.client("s3").put_object(Bucket=BUCKET, Key=f"{REPORT}/{name}.json", Body=body)
+    return {"monitor": MONITOR, "report": f"s3://{BUCKET}/{REPORT}"}
+
+
+def metrics(session: boto3.Session) -> dict[str, float]:
+    """The largest value of each metric of the monitor."""
+    cloudwatch, now = session.client("cloudwatch"), datetime.now(UTC)
+    found = {}
+    for metric in cloudwatch.list_metrics(Namespace=names.METRIC_NAMESPACE)["Metrics"]:
+        assert metric["Dimensions"] == [{"Name": "Monitor", "Value": MONITOR}]
+        (point,) = cloudwatch.get_metric_statistics(
+            Namespace=names.METRIC_NAMESPACE,
+            MetricName=metric["MetricName"],
+            Dimensions=metric["Dimensions"],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(hours=1),
+            Period=7200,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        found[metric["MetricName"]] = point["Maximum"]
+    return found
+
+
+def latest(session: boto3.Session, version: str) -> Any:
+    key = f"monitoring/latest/{MONITOR}/version={version}.json"
+    return json.loads(session.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+
+def test_a_report_becomes_metrics(session: boto3.Session) -> None:
+    event = put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    for _ in range(2):  # doing it twice changes nothing
+        assert monitor_results.handler(event, None) == {"violations": 1, "problems": 1}
+    assert metrics(session) == {
+        "Violations": 1,
+        "Problems": 1,
+        "Judged": 90,
+        "Dropped": 10,
+        "Unlabelled": 20,
+        "Unmatched": 2,
+    }
+    found = latest(session, "3")
+    assert found["violations"] == [VIOLATION]
+    assert found["report"] == event["report"]
+    assert found["problems"] == COVERAGE["problems"]
+
+
+def test_the_mail_says_which(session: boto3.Session) -> None:
+    event = put(session, constraint_violations={"violations": [VIOLATION] * 22}, coverage=COVERAGE)
+    monitor_results.handler(event, None)
+    quiet = COVERAGE | {"version": "4", "problems": [], "dropped": {}}
+    monitor_results.handler(
+        put(session, constraint_violations={"violations": []}, coverage=quiet), None
+    )
+    # What another version has had long ago is no news.
+    old = latest(session, "3") | {"version": "2", "published": "2025-01-31T00:00:00+00:00"}
+    session.client("s3").put_object(
+        Bucket=BUCKET,
+        Key=f"monitoring/latest/{MONITOR}/version=2.json",
+        Body=json.dumps(old).encode(),
+    )
+    text = monitor_results.text(MONITOR)
+    assert "Version 3, 2026-01-31T00:00:00+00:00 to 2026-02-01" in text
+    assert text.count("  distance: range_check: too far") == 20
+    assert "… and 3 more" in text
+    assert f"The report: s3://{BUCKET}/{REPORT}" in text
+    assert "Version 4" in text
+    assert "Nothing was found." in text
+    assert "Version 2" not in text
+
+
+def test_what_was_found_is_there_before_an_alarm_can_go_off(
+    session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    monkeypatch.delenv("METRIC_NAMESPACE")
+    with pytest.raises(KeyError, match="METRIC_NAMESPACE"):
+        monitor_results.handler(event, None)
+    assert "distance: range_check: too far" in monitor_results.text(MONITOR)
+
+
+def test_a_monitor_that_has_not_run_has_nothing_to_say(session: boto3.Session) -> None:
+    assert session.region_name
+    assert monitor_results.text(MONITOR) == ""
+
+
+def test_a_report_of_an_image_without_coverage(session: boto3.Session) -> None:
+    event = put(
+        session,
+        constraint_violations={"violations": []},
+        statistics={"dataset": {"item_count": 12}},
+    )
+    assert monitor_results.handler(event, None) == {"violations": 0, "problems": 0}
+    assert metrics(session) == {"Violations": 0, "Problems": 0, "Judged": 12}
+    assert latest(session, "unknown")["judged"] == 12
+
+
+def test_nothing_to_look_at_is_a_problem(session: boto3.Session) -> None:
+    reason = "There are no predictions."
+    monitor_results.nothing(MONITOR, "3", *WINDOW, reason=reason)
+    assert metrics(session) == {"Violations": 0, "Problems": 1, "Judged": 0}
+    assert reason in monitor_results.text(MONITOR)
+
+
+def test_no_version_is_no_problem_but_a_sign_of_life(session: boto3.Session) -> None:
+    monitor_results.nothing(MONITOR, "", *WINDOW, reason="No version serves.")
+    assert metrics(session) == {"Violations": 0, "Problems": 0, "Judged": 0}
+
+
+def test_no_report_is_an_error(session: boto3.Session) -> None:
+    missing = session.client("s3").exceptions.NoSuchKey
+    with pytest.raises(missing):
+        monitor_results.handler({"monitor": MONITOR, "report": f"s3://{BUCKET}/{REPORT}"}, None)
