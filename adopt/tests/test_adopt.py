@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner
+from workflows import names
 
 from adopt import __main__ as command_line
 from adopt import columns, dataset, files, table, trial
@@ -24,7 +25,6 @@ from local import sample_data, tools
 from ops import OpsError
 from usecase import config, prepare
 from usecase.config import UseCase
-from workflows import names
 
 PROJECT = Path.cwd()
 PROBLEM_TYPE = str(tools.answers()["problem_type"])

@@ -34,9 +34,10 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     if result.returncode:
         said = result.stderr.strip() or result.stdout.strip()
         if not installed(tool):
+            reason = said.splitlines()[-1].strip() if said else "no reason"
             raise tools.ToolMissingError(
                 f"the local AWS comes with the template, and cannot be installed from {origin}, "
-                f"which {tools.ANSWERS} names: {said.splitlines()[-1].strip() if said else 'no reason'}"
+                f"which {tools.ANSWERS} names: {reason}"
             )
         raise OpsError(f"local-aws {arguments[0]}: {said}")
     return result

@@ -74,7 +74,7 @@ def score(
     Raises:
         OpsError: When no version is approved, or the workflow failed.
     """
-    if not models():
+    if not deployments():
         raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
     days = {"Start": start, "End": end}
     execution = workflow.wait(

@@ -210,7 +210,7 @@ def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
     return {
         "monitor": kind.name,
         "baseline": kind.baseline,
-        # SageMaker Pipelines gives functions text and numbers, no booleans.
+        # Text and numbers are all that every orchestrator gives functions.
         "labels": int(kind.labels),
         "execution": EXECUTION,
         "version": parameter("Version"),
