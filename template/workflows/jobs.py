@@ -182,7 +182,7 @@ def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
     return {
         "monitor": kind.name,
         "baseline": kind.baseline,
-        # SageMaker Pipelines gives functions text and numbers, no booleans.
+        # 1 or 0: not every orchestrator hands booleans to functions.
         "labels": int(kind.labels),
         "execution": EXECUTION,
         "start": parameter("WindowStart"),
