@@ -251,6 +251,8 @@ version does no better, approve another one:
 
 def out_of_quota(deployment: Deployment, reason: str) -> str:
     """Tell people that a quota of the account is too low for a deployment."""
+    # It has not been tried; what is left would tell otherwise.
+    sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
     name, version = os.environ["ENDPOINT"], deployment.version
     text = f"""\
 Version {version} could not be deployed to {name}:

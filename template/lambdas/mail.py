@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
 
 SUBJECT_LENGTH = 100  # SNS takes no longer one
-# As in "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances, …"
+# As in "The account-level service limit 'ml.m5.large for training job usage' is 0 Instances, …"
 QUOTA = re.compile(r"service limit '([^']+)'")
 
 

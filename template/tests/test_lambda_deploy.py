@@ -155,6 +155,7 @@ def test_quota_that_is_too_low_is_told_with_what_to_do(
     package = approved(sagemaker, 2, NOON + timedelta(hours=1))
     for _ in range(2):
         assert handle(package) == f"not deployed, {reason}"
+    assert not [name for name in sagemaker.configs if name.startswith(f"{names.ENDPOINT}-2-")]
     ((subject, text),) = mails(session)
     assert subject == f"{names.ENDPOINT}: version 2 could not be deployed"
     for part in (

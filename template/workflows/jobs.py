@@ -210,7 +210,7 @@ def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
     return {
         "monitor": kind.name,
         "baseline": kind.baseline,
-        # Text and numbers are all that every orchestrator gives functions.
+        # 1 or 0: not every orchestrator hands booleans to functions.
         "labels": int(kind.labels),
         "execution": EXECUTION,
         "version": parameter("Version"),
