@@ -126,7 +126,7 @@ def failed(detail: dict[str, Any]) -> Mail:
 An execution of {workflow} has failed.
 
 {chr(10).join(why) or "No step failed; look at the execution itself."}
-{quota_advice(" ".join(reasons))}
+{quota_advice(" ".join(why))}
 {arn}
 """
     return Mail(f"failed {arn}", f"{workflow} failed", text)

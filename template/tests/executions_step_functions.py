@@ -81,6 +81,10 @@ def definitions(resources: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+#: What its ARN is called in its events.
+EXECUTION = "executionArn"
+
+
 def ended(workflow: str, status: str) -> dict[str, Any]:
     """The event of an execution that has ended, as in the developer guide of Step Functions.
 

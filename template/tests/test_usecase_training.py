@@ -266,7 +266,7 @@ def test_a_model_that_answers_no_number_is_not_evaluated(
     monkeypatch.setattr(model.Model, "predict", lambda *_: output)
     message = rf"test: row 3: the model answered nan, .* \(2 of {len(output)} rows\)"
     with pytest.raises(UseCaseError, match=message):
-        evaluate_model(trained / "model", prepared / "test", use_case)
+        evaluate_model(trained / "model", tables.read(prepared / "test"), use_case)
 
 
 def test_unknown_commands(tmp_path: Path) -> None:

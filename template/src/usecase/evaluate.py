@@ -152,9 +152,7 @@ def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[
     output = load_model(model).predict(tables.columns(table, use_case.features.names))
     if wrong := rows.unanswered(output):
         row, reason = next(iter(wrong.items()))
-        raise UseCaseError(
-            f"test: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)"
-        )
+        raise UseCaseError(f"test: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)")
     measured = metrics.statistics(labels.to_numpy(), target.predicted(output), target)
     return {"version": 0.0, "dataset": {"item_count": table.height}, **measured}
 
