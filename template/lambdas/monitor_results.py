@@ -75,7 +75,7 @@ def nothing(monitor: str, version: str, start: str, end: str, reason: str) -> No
         reason: Why, as a sentence; empty when that is as it should be.
     """
     coverage = {"version": version or None, "start": start, "end": end, "judged": 0}
-    problems = [reason] if reason else []
+    problems = [reason] if version and reason else []
     if version:
         keep(monitor, coverage | {"problems": problems}, [], "")
     publish(monitor, coverage, 0, len(problems))
