@@ -89,6 +89,7 @@ class Service:
         self._emit = emit
         self._clients: dict[str, Any] = {}
         self._threads: set[threading.Thread] = set()
+        self._starting = threading.Lock()
         self._closing = False
         self._wake = threading.Event()
         self._sender = threading.Thread(target=self._send_events, name="events", daemon=True)
@@ -240,8 +241,9 @@ class Service:
                 self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name=function.__name__, daemon=True)
-        self._threads.add(thread)
-        thread.start()
+        with self._starting:  # one that has not started cannot be waited for
+            self._threads.add(thread)
+            thread.start()
 
     def resume(self) -> None:
         """Take up what a former process left behind, then send the events that it did not."""
@@ -254,7 +256,9 @@ class Service:
         """End all jobs and servers and close the state."""
         for end in self.at_end:
             end(self)
-        for thread in list(self._threads):
+        with self._starting:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(timeout=30)
         self._closing = True
         self._wake.set()
