@@ -44,6 +44,12 @@ class Saver:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sweep, name="saver", daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls of `save` wait for the disk."""
+        with self._counting:
+            return self._asked - self._saved
+
     def start(self) -> None:
         """Start to save what changes outside of requests."""
         self._thread.start()
