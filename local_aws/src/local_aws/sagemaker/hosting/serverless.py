@@ -25,7 +25,8 @@ IDLE_SECONDS = 300.0
 """How long the process outlives its last request; AWS does not say how long its own do."""
 
 _STARTUP_SECONDS = 180.0
-_COLD_START_SECONDS = 60.0
+COLD_START_SECONDS = 60.0
+"""How long a request waits for a container to start."""
 _MAX_BODY = 4 * 1024**2
 
 
@@ -97,7 +98,7 @@ class ServerlessVariant(Variant):
                 raise Unavailable(400, "ThrottlingException", None)
             self._under_way += 1
         try:
-            self._warm(_COLD_START_SECONDS)
+            self._warm(COLD_START_SECONDS)
             with super().instance() as server:
                 yield server
         finally:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 70.0
 """How long requests under way are waited for: longer than a real-time request may take."""
 
-_HEALTH_CHECK_SECONDS = 240
+HEALTH_CHECK_SECONDS = 240
+"""How long a container may take until it answers, where its variant does not say."""
 
 
 class Unavailable(Exception):  # noqa: N818 - an answer to the caller, not a fault
@@ -218,4 +219,4 @@ class Variant:
 
     def _startup_seconds(self) -> float:
         given: float | None = self.config.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        return given or _HEALTH_CHECK_SECONDS
+        return given or HEALTH_CHECK_SECONDS
