@@ -60,7 +60,7 @@ class Saver:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """What runs in this context may change state; `save` is called after it."""
+        """Enter a context whose code may change state; `save` is called after it."""
         key = object()
         with self._counting:
             self._running[key] = self._generation

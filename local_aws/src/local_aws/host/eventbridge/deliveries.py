@@ -103,7 +103,7 @@ def _of_schedule(
 
 
 def _request(target: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The operation that a target stands for, by its name in Step Functions, and its request."""
+    """Return the operation that a target is, named as in Step Functions, and its request."""
     arn = target.get("Arn", "")
     if arn.startswith(schedules.SDK):
         operation = arn.removeprefix(schedules.SDK)
@@ -233,7 +233,7 @@ def next_cron(expression: str, after: datetime) -> datetime | None:
     """Return when a cron expression is due next; None is never again.
 
     Args:
-        expression: As in ScheduleExpression, ``cron(…)``.
+        expression: As in ScheduleExpression, `cron(…)`.
         after: The moment after which, in the expression's time zone.
 
     Raises:

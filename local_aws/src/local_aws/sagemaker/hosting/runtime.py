@@ -67,11 +67,11 @@ def invoke(
     Blocks until the model has answered, for a minute at most; call it in a thread.
 
     Args:
-        service: the service.
-        method: the HTTP method.
-        path: the path, with or without query.
-        headers: the request's headers, in any case.
-        body: the request's body.
+        service: The service.
+        method: The HTTP method.
+        path: The path, with or without query.
+        headers: The request's headers, in any case.
+        body: The request's body.
 
     Returns:
         Status, headers and body.
