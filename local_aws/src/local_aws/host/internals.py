@@ -1,0 +1,238 @@
+"""What this package uses of ministack's internals, in one table.
+
+ministack is no library: nothing that it names is promised to stay. `check` compares the table with
+the installed version at every start. The modules of `host` use what the table lists and nothing
+else, and get ministack's modules from `module`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+INTERNALS: Mapping[str, Mapping[str, str | None]] = {
+    "ministack.app": {
+        "app": "(scope, receive, send)",
+        "_asgi_header_list": "(headers: dict) -> list",
+        "_build_persistence_save_dict": "()",
+        "_decode_aws_chunked_body": "(body: bytes, headers: dict) -> bytes",
+        "_read_request_body": "(receive, method: str, headers: dict) -> bytes",
+        "_send_response": "(send, status, headers, body, *, head=False)",
+        "_state_map": None,
+        "load_state": "(service: str) -> dict | None",
+        "save_all": "(services: dict) -> None",
+    },
+    "ministack.core.persistence": {
+        "_json_default": None,
+        "_json_object_hook": "(obj)",
+        "load_state": "(service: str) -> dict | None",
+    },
+    "ministack.core.responses": {
+        "AccountRegionScopedDict": None,
+        "AccountScopedDict": None,
+        "error_response_json": (
+            "(code: str, message: str, status: int = 400, extra: dict | None = None, *, "
+            "message_key: str = 'message', "
+            "content_type: str = 'application/x-amz-json-1.0') -> tuple"
+        ),
+        "json_response": (
+            "(data: dict, status: int = 200, *, "
+            "content_type: str = 'application/x-amz-json-1.0') -> tuple"
+        ),
+        "get_account_id": "() -> str",
+        "get_region": "() -> str",
+        "set_request_account_id": "(access_key_id: str) -> None",
+        "set_request_region": "(region: str | None) -> None",
+    },
+    "ministack.services.athena": {
+        "_data_format": "(table_data)",
+        "_duckdb_type": "(column)",
+        "_empty_relation": "(table_data)",
+        "_executions": None,
+        "_materialize_table_files": "(location, workdirs)",
+        "_run_duckdb": "(query, database, catalog=None)",
+        "_save_query_results": "(query_id)",
+        "_start_query_execution": "(data)",
+        "_table_relation": "(table_data, files)",
+        "_workgroups": None,
+    },
+    "ministack.services.cloudformation": {"_stacks": None},
+    "ministack.services.cloudformation.provisioners": {
+        "_CUSTOM_NAME_REPLACEMENT": None,
+        "_REPLACING_PROPERTIES": None,
+        "_RESOURCE_HANDLERS": None,
+        "_STACK_TAG_PROPERTY": None,
+        "_cw_metric_alarm_record": "(name, props)",
+        "_sfn_definition": "(props)",
+    },
+    "ministack.services.cloudformation.stacks": {
+        "_add_event": (
+            "(stack_id, stack_name, logical_id, resource_type, status, reason='', "
+            "physical_id='', detailed_status='')"
+        ),
+        "_runs_on_worker_thread": "(resource_type: str) -> bool",
+    },
+    "ministack.services.cloudwatch": {
+        "_alarms": None,
+        "_calc_stats": "(points)",
+        "_cbor_metric_data_result": "(result)",
+        "_cbor_ok": "(data: dict)",
+        "_dims_from_list": "(dimensions: list[dict]) -> dict",
+        "_dims_key": "(dims: dict) -> str",
+        "_dispatch_alarm_actions": "(alarm, old_state, new_state, reason)",
+        "_error": "(code, message, status, use_json=False, use_cbor=False)",
+        "_evaluate_alarm": "(alarm)",
+        "_evaluate_parent_alarms": "(child, seen=frozenset())",
+        "_get_metric_data": "(params, cbor_data, is_cbor, is_json=False)",
+        "_json_ok": "(data: dict)",
+        "_metrics": None,
+        "_p": "(params, key, default='')",
+        "_parse_ts": "(value)",
+        "_put_metric_alarm": "(params, cbor_data, is_cbor, is_json=False)",
+        "_record_history": (
+            "(alarm_name, old_state, new_state, reason, alarm_type='MetricAlarm', reason_data=None)"
+        ),
+        "_set_alarm_state": "(params, cbor_data, is_cbor, is_json=False)",
+        "_stat_value": "(stats, stat_name, points=None)",
+        "record_metric": (
+            "(namespace: str, metric_name: str, value: float, unit: str = 'None', "
+            "dimensions: dict | None = None) -> None"
+        ),
+    },
+    "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
+    "ministack.services.eventbridge": {
+        "_dispatch_to_lambda": "(arn, payload)",
+        "_cron_next_fire": "(fields, after_dt: datetime.datetime) -> datetime.datetime | None",
+        "_invoke_target": "(target, event, rule, view=None)",
+        "_parse_cron_fields": "(expr: str)",
+        "_pattern_event_view": "(event)",
+        "_put_events": "(data, allow_aws_source=False)",
+    },
+    "ministack.services.glue": {"_partitions": None},
+    "ministack.services.lambda_svc": {
+        "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
+        "_execution_record_for_config": None,
+        "_get_func_record_for_ref": None,
+        "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
+        "_route_async_failure": (
+            "(target_arn: str, func_name: str, event: dict, result: dict) -> None"
+        ),
+        "invoke_async_with_retry": "(func: dict, event: dict) -> None",
+    },
+    "ministack.services.s3": {
+        "_atomic_write": "(fpath: str, data: bytes, *, text: bool = False)",
+        "_complete_multipart_upload": (
+            "(bucket_name: str, key: str, body: bytes, query_params: dict, "
+            "headers: dict | None = None)"
+        ),
+        "_get_object_data": (
+            "(bucket_name: str, key: str, version_id: str | None = None) -> bytes | None"
+        ),
+        "_object_disk_path": "(bucket: str, key: str, account_id: str = None) -> str | None",
+        "_read_body": "(bucket_name: str, key: str, obj: dict) -> bytes",
+        "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)",
+    },
+    "ministack.services.scheduler": {
+        "_SCHEDULE_TICK_INTERVAL": None,
+        "_create_schedule": "(name, body)",
+        "_error": "(status, code, message)",
+        "_schedules": None,
+        "_tick_schedules": "()",
+        "_update_schedule": "(name, body)",
+    },
+    "ministack.services.sns": {"_topics": None},
+    "ministack.services.sqs": {
+        "_act_send_message": "(data: dict, qurl: str) -> dict",
+        "_queue_by_arn": "(arn: str) -> dict | None",
+        "_queues": None,
+        "_queues_lock": None,
+        "_refresh_counts": "(q: dict) -> None",
+    },
+    "ministack.services.stepfunctions": {
+        "_ExecutionError": None,
+        "_add_event": "(execution, event_type, details=None)",
+        "_apply_input_path": "(state_def, data, ctx=None)",
+        "_apply_jsonata_arguments": "(state_def, raw_input, ctx=None)",
+        "_apply_jsonata_output": (
+            "(state_def, raw_input, ctx=None, result=None, error_output=None, default=None)"
+        ),
+        "_apply_output_path": "(state_def, data, ctx=None)",
+        "_apply_state_assign": "(state_def, raw_input, ctx, result=None, error_output=None)",
+        "_describe_execution": "(data)",
+        "_emit_execution_status_event": "(execution) -> None",
+        "_error_matches": "(error_equals, error)",
+        "_evaluate_jsonata": "(expression, raw_input, ctx=None, result=None, error_output=None)",
+        "_evaluate_jsonata_choice_rule": "(rule, raw_input, ctx)",
+        "_execute_choice": "(state_def, raw_input, ctx=None)",
+        "_execute_map": "(state_def, raw_input, execution, ctx)",
+        "_execute_parallel": "(state_def, raw_input, execution, ctx)",
+        "_execute_pass": "(state_def, raw_input, ctx=None)",
+        "_execute_task": "(state_def, raw_input, execution, ctx)",
+        "_execute_wait": "(state_def, raw_input, ctx=None)",
+        "_executions": None,
+        "_fail_execution": "(execution, error, cause)",
+        "_fail_state_error": "(state_def, raw_input, ctx=None)",
+        "_find_matching_retrier": "(retriers, error, retry_counts)",
+        "_invoke_resource": "(resource, input_data)",
+        "_invoke_resource_with_timeout": "(resource, input_data, timeout)",
+        "_iso_to_epoch_ms": "(iso)",
+        "_restore_state": "(data)",
+        "_validate_definition_jsonata": "(definition_str) -> str | None",
+        "_jsonata_state_field": "(state_def, field, expected, raw_input, ctx)",
+        "_resolve_state_machine_arn": "(arn)",
+        "_run_execution": "(exec_arn)",
+        "_run_map_items": "(state_def, raw_input, execution, ctx)",
+        "_run_parallel_branches": "(state_def, raw_input, execution, ctx)",
+        "_run_sub_machine": "(states, start_at, input_data, execution, ctx)",
+        "_scaled_sleep": "(seconds)",
+        "_start_execution": "(data)",
+        "_state_machines": None,
+        "_state_query_language": "(state_def, ctx=None)",
+        "_stop_execution": "(data)",
+        "now_iso": "() -> str",
+    },
+}
+"""Each name of ministack that is used, by module, with its signature where it has one."""
+
+
+class IncompatibleMinistackError(RuntimeError):
+    """The installed ministack lacks something that is used here."""
+
+
+def check(internals: Mapping[str, Mapping[str, str | None]] = INTERNALS) -> None:
+    """Check that ministack has what is used here.
+
+    Args:
+        internals: Names by module, with their signatures.
+
+    Raises:
+        IncompatibleMinistackError: Names all that is missing or has changed.
+    """
+    problems = []
+    for module_name, names in internals.items():
+        try:
+            imported = importlib.import_module(module_name)
+        except ImportError as error:
+            problems.append(f"{module_name}: {error}")
+            continue
+        for name, expected in names.items():
+            found = getattr(imported, name, None)
+            if found is None:
+                problems.append(f"{module_name}.{name} is not there")
+            elif expected is not None and str(inspect.signature(found)) != expected:
+                problems.append(f"{module_name}.{name}{inspect.signature(found)}, not {expected}")
+    if problems:
+        raise IncompatibleMinistackError(
+            "The installed ministack is not the one that local-aws was written for: "
+            + "; ".join(problems)
+        )
+
+
+def module(name: str) -> Any:  # noqa: ANN401 - ministack has no types
+    """Return a module of ministack, imported when it is first asked for.
+
+    ministack reads its settings from the environment when it is imported, so they are set before.
+    """
+    return importlib.import_module(f"ministack.{name}")
