@@ -256,6 +256,10 @@ def test_python_that_is_not_on_this_machine_is_replaced_with_a_word(
         (["build", "-t", "a", "--secret", "id=b", "."], "--secret"),
         (["build", "-t", "a", "--target", "b", "."], "--target"),
         (["build", "-t", "a", "--build-arg", "B", "."], "--build-arg B"),
+        (["build", "-t", "a", "--output", "type=tar", "."], "type=tar"),
+        (["build", "-t", "a", "--output", "type=docker,push=true", "."], "push=true"),
+        (["build", "-t", "a", "--output", "oci-mediatypes=false", "."], "type=docker"),
+        (["build", "-t", "a", "-o", "type=docker", "-o", "type=image", "."], "only one output"),
         (["build", "."], "--tag"),
         (["run", "a"], "'run'"),
         (["images", "--filter", "label=a"], "label=a"),
@@ -348,6 +352,36 @@ def test_push_tells_the_registry_and_sagemaker(
         docker.run("push", uri)
         (after,) = ecr.describe_images(repositoryName=repository, imageIds=wanted)["imageDetails"]
         assert after["imageDigest"] != found["imageDigest"]
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"),
+    [
+        ([], "oci.image.manifest.v1"),
+        (["--output=type=docker"], "oci.image.manifest.v1"),
+        (["-o", "type=docker,oci-mediatypes=true"], "oci.image.manifest.v1"),
+        # As the AWS CDK passes `outputs` of an image asset.
+        (["--output=type=docker,oci-mediatypes=false"], "docker.distribution.manifest.v2"),
+    ],
+)
+def test_the_registry_has_the_manifest_that_was_asked_for(
+    host: HostProcess, tmp_path: Path, output: list[str], kind: str
+) -> None:
+    repository = f"toy/{tmp_path.name}".lower().replace("_", "-")
+    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/{repository}:1"
+    ecr: Any = host.client("ecr")
+    docker = Docker(tmp_path / "data", AWS_ENDPOINT_URL=ecr.meta.endpoint_url)
+
+    docker.run("build", "-t", uri, *output, str(context(tmp_path, "WORKDIR /app\n")))
+    docker.run("push", uri)
+
+    (found,) = ecr.describe_images(repositoryName=repository)["imageDetails"]
+    assert found["imageManifestMediaType"] == f"application/vnd.{kind}+json"
+    wanted = [{"imageTag": "1"}]
+    (image,) = ecr.batch_get_image(repositoryName=repository, imageIds=wanted)["images"]
+    manifest = json.loads(image["imageManifest"])
+    assert manifest["mediaType"] == f"application/vnd.{kind}+json"
+    assert Images(docker.data_dir).resolve(uri).media_type == f"application/vnd.{kind}+json"
 
 
 def test_push_never_goes_to_the_real_aws(docker: Docker, tmp_path: Path) -> None:
