@@ -16,8 +16,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker import pipeline_cache
+from local_aws.sagemaker.pipeline_checks import check_lambda_argument
 from local_aws.sagemaker.pipeline_definition import Step, typed
-from local_aws.sagemaker.pipeline_expressions import EvaluationError, Evaluator, text
+from local_aws.sagemaker.pipeline_expressions import (
+    DefinitionError,
+    EvaluationError,
+    Evaluator,
+    text,
+)
 from local_aws.sagemaker.pipeline_retries import failure_of_call, failure_of_job
 from local_aws.sagemaker.protocol import ApiError, input_shape
 
@@ -139,7 +145,7 @@ def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Map
     jobs too, best first, as the SDK's `get_top_model_s3_uri` expects.
     """
     if step.type in ("Lambda", "Callback"):
-        types = {o["OutputName"]: o["OutputType"] for o in step.body.get("OutputParameters") or []}
+        types = step.output_types()
         outputs = metadata[step.type].get("OutputParameters") or []
         return {
             "OutputParameters": {o["Name"]: typed(types[o["Name"]], o["Value"]) for o in outputs}
@@ -284,6 +290,12 @@ def _fail(turn: Turn) -> dict[str, Any]:
 def _lambda(turn: Turn) -> dict[str, Any]:
     function = text(turn.evaluator.value(turn.step.body["FunctionArn"]))
     turn.report({"Lambda": {"Arn": function}})
+    arguments = turn.arguments
+    try:
+        for name, value in arguments.items():
+            check_lambda_argument(name, value)
+    except DefinitionError as error:
+        raise StepFailed(f"ClientError: {error}") from error
     settings = turn.service.settings
     credentials = settings.credentials()
     # Not the service's client: its time limit is shorter, and it would run the function again.
@@ -297,7 +309,7 @@ def _lambda(turn: Turn) -> dict[str, Any]:
         config=Config(read_timeout=_LAMBDA_SECONDS, retries={"total_max_attempts": 1}),
     )
     try:
-        response = client.invoke(FunctionName=function, Payload=json.dumps(turn.arguments))
+        response = client.invoke(FunctionName=function, Payload=json.dumps(arguments))
         payload = json.loads(response["Payload"].read() or b"null")
     except (ClientError, BotoCoreError, ValueError) as error:
         raise StepFailed(f"ClientError: Lambda function {function}: {error}") from error
