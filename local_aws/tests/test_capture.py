@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,6 +166,23 @@ def test_records_are_written_soon(bucket: tuple[Any, str]) -> None:
     until(lambda: bool(read(s3, name)), seconds=5)
     assert next(iter(read(s3, name))).startswith("e1/V1/2022/")
     writer.close()
+
+
+def test_records_can_come_late(bucket: tuple[Any, str]) -> None:
+    s3, name = bucket
+    writer = CaptureWriter(s3, interval=0.01, delay=1.0)
+    to = rule(DestinationS3Uri=f"s3://{name}")
+    captured = time.monotonic()
+    writer.capture(to, "e1", "V1", invocation(inference_id="first"))
+    until(lambda: bool(read(s3, name)))
+    assert time.monotonic() >= captured + 1.0
+    (key,) = read(s3, name)
+    assert key.startswith("e1/V1/2022/02/14/17/25-49-123-"), "the time is the invocation's"
+
+    writer.capture(to, "e1", "V1", invocation(inference_id="second"))
+    writer.close()  # which waits for nothing
+    assert len(read(s3, name)) == 2
+    assert time.monotonic() < captured + 60
 
 
 class FailingS3:

@@ -30,6 +30,7 @@ from local_aws import (
 from local_aws.ministack_internals import check, module
 from local_aws.ministack_s3 import LargeObjects
 from local_aws.ministack_stores import MinistackStores
+from local_aws.sagemaker.events import copies
 from local_aws.sagemaker.service import Service
 from local_aws.saver import Saver
 from local_aws.settings import Settings
@@ -125,7 +126,8 @@ class Ministack:
             module("services.eventbridge")._put_events({"Entries": [entry]}, allow_aws_source=True)
 
         with self.saver.request():
-            contextvars.copy_context().run(self._as_the_account, put)
+            for _ in range(copies(self._settings.duplicate_events)):
+                contextvars.copy_context().run(self._as_the_account, put)
         self.saver.save()
 
     def changes_stacks(self) -> bool:

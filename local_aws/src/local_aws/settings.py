@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,45 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 LONGEST_BAKE = "LOCAL_AWS_LONGEST_BAKE"
 """Environment variable for `Settings.longest_bake_seconds`."""
 
+CAPTURE_MINUTES = "LOCAL_AWS_CAPTURE_MINUTES"
+"""Environment variable for `Settings.capture_minutes`."""
+
+DUPLICATE_EVENTS = "LOCAL_AWS_DUPLICATE_EVENTS"
+"""Environment variable for `Settings.duplicate_events`."""
+
+SWITCHES = (LONGEST_BAKE, CAPTURE_MINUTES, DUPLICATE_EVENTS)
+"""Environment variables that the process of a local AWS reads its settings from."""
+
+
+class SettingError(ValueError):
+    """An environment variable has a value that is none of its kind."""
+
+
+def _number(name: str, default: float, most: float = math.inf) -> float:
+    """Return the number in an environment variable.
+
+    Raises:
+        SettingError: It is not a number from 0 to `most`.
+    """
+    text = os.environ.get(name, "")
+    try:
+        value = float(text or default)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        limits = "of 0 or more" if most == math.inf else f"from 0 to {most:g}"
+        raise SettingError(f"{name}={text}: set it to a number {limits}, or unset it")
+    return value
+
+
+def check_environment() -> None:
+    """Check the environment variables that `Settings` reads, without an AWS to start.
+
+    Raises:
+        SettingError: One has no value of its kind.
+    """
+    Settings(Path(), 0, "")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,6 +79,8 @@ class Settings:
         endpoints: URLs of others' services by boto3's names, where SageMaker runs alone.
         longest_bake_seconds: Upper limit of each wait of an endpoint's deployment, for those who
             watch a rehearsal; without it they are as long as requests say.
+        capture_minutes: Minutes until a captured invocation is in S3, as on AWS it is late.
+        duplicate_events: Fraction of the events that come twice, as on AWS any may.
     """
 
     data_dir: Path
@@ -48,9 +90,9 @@ class Settings:
     isolation: str = "environment"
     stop_grace_seconds: float = 120.0
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    longest_bake_seconds: float = field(
-        default_factory=lambda: float(os.environ.get(LONGEST_BAKE, "inf"))
-    )
+    longest_bake_seconds: float = field(default_factory=lambda: _number(LONGEST_BAKE, math.inf))
+    capture_minutes: float = field(default_factory=lambda: _number(CAPTURE_MINUTES, 0.0))
+    duplicate_events: float = field(default_factory=lambda: _number(DUPLICATE_EVENTS, 0.0, 1.0))
 
     @property
     def endpoint_url(self) -> str:

@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import random
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
@@ -129,6 +130,7 @@ class _Line:
     folder: str
     time: datetime
     text: bytes
+    due: float
 
 
 class PutsObjects(Protocol):
@@ -141,14 +143,17 @@ class PutsObjects(Protocol):
 class CaptureWriter:
     """Writes captured records to S3 as JSON Lines files, some time after the response."""
 
-    def __init__(self, s3: PutsObjects, interval: float = 1.0) -> None:
+    def __init__(self, s3: PutsObjects, interval: float = 1.0, delay: float = 0.0) -> None:
         """Starts the background thread.
 
         Args:
             s3: a boto3 S3 client.
-            interval: the longest time in seconds that a record waits.
+            interval: the longest time in seconds that a record waits, beyond `delay`.
+            delay: the least time in seconds that a record waits; the file and its folder have the
+                time of the invocation nevertheless.
         """
-        self._s3 = s3
+        self._s3, self._delay = s3, delay
+        self._closing = False
         self._lines = Batcher[_Line](
             "data-capture",
             self._write,
@@ -165,19 +170,23 @@ class CaptureWriter:
             return
         parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
         text = json.dumps(rule.record(invocation)) + "\n"
-        self._lines.put(
-            _Line(rule.bucket, "/".join(filter(None, parts)), invocation.time, text.encode())
-        )
+        folder, due = "/".join(filter(None, parts)), time.monotonic() + self._delay
+        self._lines.put(_Line(rule.bucket, folder, invocation.time, text.encode(), due))
 
     def close(self) -> None:
-        """Writes all that is left."""
+        """Writes all that is left, what is not yet due too."""
+        self._closing = True
         self._lines.close()
 
     def _write(self, lines: list[_Line]) -> list[_Line]:
         files = defaultdict(list)
-        for line in lines:
-            files[line.bucket, line.folder].append(line)
         kept: list[_Line] = []
+        now = time.monotonic()
+        for line in lines:
+            if line.due <= now or self._closing:
+                files[line.bucket, line.folder].append(line)
+            else:
+                kept.append(line)
         for (bucket, folder), members in files.items():
             first = members[0].time
             name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"

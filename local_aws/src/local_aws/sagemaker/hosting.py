@@ -62,7 +62,8 @@ def hosting(service: Service) -> Hosting:
     with _lock:
         if service not in _hostings:
             _hostings[service] = Hosting(
-                CaptureWriter(service.client("s3")), EndpointMetrics(service.client("cloudwatch"))
+                CaptureWriter(service.client("s3"), delay=60 * service.settings.capture_minutes),
+                EndpointMetrics(service.client("cloudwatch")),
             )
         return _hostings[service]
 
