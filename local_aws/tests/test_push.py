@@ -12,7 +12,7 @@ from conftest import REGION
 from docker_process import Docker, context
 from host_process import HostProcess
 
-from local_aws.images import Images
+from local_aws.images.images import Images
 
 
 @pytest.fixture

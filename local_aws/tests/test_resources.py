@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from conftest import IMAGE, ROLE, Aws
 
-from local_aws.images import OCI_MANIFEST
-from local_aws.sagemaker.kinds import KINDS
-from local_aws.sagemaker.protocol import input_shape, service_model
+from local_aws.images.images import OCI_MANIFEST
+from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.protocol import input_shape, service_model
 
 ACCOUNT_ARN = "arn:aws:sagemaker:eu-west-1:000000000000"
 

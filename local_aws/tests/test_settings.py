@@ -11,7 +11,7 @@ import pytest
 from cli_process import Cli
 from host_process import HostProcess, queue, receive
 
-from local_aws.sagemaker.events import copies
+from local_aws.sagemaker.core.events import copies
 from local_aws.settings import SettingError, Settings
 
 
