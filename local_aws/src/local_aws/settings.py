@@ -31,7 +31,13 @@ CAPTURE_MINUTES = "LOCAL_AWS_CAPTURE_MINUTES"
 DUPLICATE_EVENTS = "LOCAL_AWS_DUPLICATE_EVENTS"
 """Environment variable for `Settings.duplicate_events`."""
 
-SWITCHES = (LONGEST_BAKE, CAPTURE_MINUTES, DUPLICATE_EVENTS)
+IAM = "LOCAL_AWS_IAM"
+"""Environment variable for `Settings.iam`."""
+
+ENFORCE = "enforce"
+"""What `Settings.iam` is where calls are refused that the caller's role does not allow."""
+
+SWITCHES = (LONGEST_BAKE, CAPTURE_MINUTES, DUPLICATE_EVENTS, IAM)
 """Environment variables that the process of a local AWS reads its settings from."""
 
 
@@ -54,6 +60,18 @@ def _number(name: str, default: float, most: float = math.inf) -> float:
         limits = "of 0 or more" if most == math.inf else f"from 0 to {most:g}"
         raise SettingError(f"{name}={text}: set it to a number {limits}, or unset it")
     return value
+
+
+def _iam() -> str:
+    """Return what is to be done with calls that a role does not allow.
+
+    Raises:
+        SettingError: It is neither of the two.
+    """
+    text = os.environ.get(IAM) or "log"
+    if text not in ("log", ENFORCE):
+        raise SettingError(f"{IAM}={text}: set it to log or {ENFORCE}, or unset it")
+    return text
 
 
 def check_environment() -> None:
@@ -81,6 +99,8 @@ class Settings:
             watch a rehearsal; without it they are as long as requests say.
         capture_minutes: Minutes until a captured invocation is in S3, as on AWS it is late.
         duplicate_events: Fraction of the events that come twice, as on AWS any may.
+        iam: What is done with calls of a role that its policies do not allow: ``log`` or
+            ``enforce``, which refuses them.
     """
 
     data_dir: Path
@@ -93,6 +113,7 @@ class Settings:
     longest_bake_seconds: float = field(default_factory=lambda: _number(LONGEST_BAKE, math.inf))
     capture_minutes: float = field(default_factory=lambda: _number(CAPTURE_MINUTES, 0.0))
     duplicate_events: float = field(default_factory=lambda: _number(DUPLICATE_EVENTS, 0.0, 1.0))
+    iam: str = field(default_factory=_iam)
 
     @property
     def endpoint_url(self) -> str:

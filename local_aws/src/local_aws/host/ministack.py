@@ -20,6 +20,9 @@ from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
 from local_aws.host.eventbridge import deliveries
+from local_aws.host.iam import functions
+from local_aws.host.iam.gate import Gate
+from local_aws.host.iam.roles import IamRoles
 from local_aws.host.internals import check, module
 from local_aws.host.s3 import LargeObjects
 from local_aws.host.saver import Saver
@@ -81,6 +84,7 @@ class Ministack:
     Attributes:
         application: Its ASGI application.
         saver: Keeps its state on disk.
+        roles: The roles of its IAM.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -99,7 +103,8 @@ class Ministack:
         self._settings = settings
         large = LargeObjects(settings.data_dir.resolve() / "tmp" / "s3")
         large.apply()
-        self.application = large.application(module("app").app)
+        self.roles = IamRoles(settings)
+        self.application = Gate(large.application(module("app").app), settings, self.roles)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 
     def put_event(
@@ -136,6 +141,7 @@ class Ministack:
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
         patches.apply()
+        functions.apply(self.roles)
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)
         evaluation.apply(self.put_event)

@@ -68,11 +68,11 @@ class Alone(Service):
         self._events = _Lines(settings.data_dir / "events.jsonl")
         super().__init__(settings, self._tell_once_or_twice, Images(settings.data_dir))
 
-    def client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+    def client(self, name: str, role: str = "") -> Any:  # noqa: ANN401 - made at run time
         """Return the client of a service, or what stands for it."""
         if name in self._files and name not in self.settings.endpoints:
             return self._files[name]
-        return super().client(name)
+        return super().client(name, role)
 
     def _tell_once_or_twice(self, *event: Any) -> None:  # noqa: ANN401 - see `_tell`
         for _ in range(copies(self.settings.duplicate_events)):

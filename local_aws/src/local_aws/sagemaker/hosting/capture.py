@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -55,6 +55,7 @@ class CaptureRule:
         percentage: InitialSamplingPercentage, 0 to 100.
         modes: Input, Output or both.
         encodings: content type, in lower case, to CSV or JSON; all others are BASE64.
+        role: ARN of the role that writes, the model's.
     """
 
     bucket: str
@@ -62,10 +63,16 @@ class CaptureRule:
     percentage: int
     modes: frozenset[str]
     encodings: Mapping[str, str]
+    role: str = ""
 
     @classmethod
-    def read(cls, config: Mapping[str, Any] | None) -> "CaptureRule | None":
-        """The rule of an endpoint config's DataCaptureConfig; None when nothing is captured."""
+    def read(cls, config: Mapping[str, Any] | None, role: str = "") -> "CaptureRule | None":
+        """The rule of an endpoint config's DataCaptureConfig; None when nothing is captured.
+
+        Args:
+            config: the DataCaptureConfig, if there is one.
+            role: ARN of the role that writes.
+        """
         if not config or not config.get("EnableCapture"):
             return None
         destination = urlsplit(config["DestinationS3Uri"])
@@ -78,6 +85,7 @@ class CaptureRule:
             config["InitialSamplingPercentage"],
             frozenset(option["CaptureMode"] for option in config["CaptureOptions"]),
             encodings,
+            role,
         )
 
     def samples(self) -> bool:
@@ -126,6 +134,7 @@ class CaptureRule:
 
 @dataclass(frozen=True)
 class _Line:
+    role: str
     bucket: str
     folder: str
     time: datetime
@@ -143,11 +152,13 @@ class PutsObjects(Protocol):
 class CaptureWriter:
     """Writes captured records to S3 as JSON Lines files, some time after the response."""
 
-    def __init__(self, s3: PutsObjects, interval: float = 1.0, delay: float = 0.0) -> None:
+    def __init__(
+        self, s3: Callable[[str], PutsObjects], interval: float = 1.0, delay: float = 0.0
+    ) -> None:
         """Starts the background thread.
 
         Args:
-            s3: a boto3 S3 client.
+            s3: returns the boto3 S3 client of a role, by its ARN.
             interval: the longest time in seconds that a record waits, beyond `delay`.
             delay: the least time in seconds that a record waits; the file and its folder have the
                 time of the invocation nevertheless.
@@ -171,7 +182,8 @@ class CaptureWriter:
         parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
         text = json.dumps(rule.record(invocation)) + "\n"
         folder, due = "/".join(filter(None, parts)), time.monotonic() + self._delay
-        self._lines.put(_Line(rule.bucket, folder, invocation.time, text.encode(), due))
+        encoded = text.encode()
+        self._lines.put(_Line(rule.role, rule.bucket, folder, invocation.time, encoded, due))
 
     def close(self) -> None:
         """Writes all that is left, what is not yet due too."""
@@ -184,15 +196,15 @@ class CaptureWriter:
         now = time.monotonic()
         for line in lines:
             if line.due <= now or self._closing:
-                files[line.bucket, line.folder].append(line)
+                files[line.role, line.bucket, line.folder].append(line)
             else:
                 kept.append(line)
-        for (bucket, folder), members in files.items():
+        for (role, bucket, folder), members in files.items():
             first = members[0].time
             name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
             body = b"".join(line.text for line in members)
             try:
-                self._s3.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
+                self._s3(role).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
             except UNREACHABLE as error:
                 _log.warning(
                     "data capture to s3://%s/%s will be tried again: %s", bucket, folder, error

@@ -217,7 +217,7 @@ class Update:
                 raise _Abandoned
 
     def _check_alarms(self, outcome: str = "rolled back") -> None:
-        if raised := alarms_raised(self._service, self._alarms):
+        if raised := alarms_raised(self._service, self._alarms, self._green.role):
             names = ", ".join(sorted(raised))
             raise DeploymentFailed(
                 f"The deployment was {outcome} since alarms of its AutoRollbackConfiguration "
