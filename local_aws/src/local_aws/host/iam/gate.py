@@ -68,7 +68,7 @@ class Gate:
         return self._roles.refusal(session, requests.needs(self._settings, service, request), key)
 
     def _refusal_of_account(self, service: str, request: Request) -> Refusal | None:
-        """The account itself may do everything, but assume only roles that let it."""
+        """Return what refuses the account itself, which may assume only roles that let it."""
         for need in requests.needs(self._settings, service, request):
             if need.action == f"sts:{_ASSUME}":
                 (role,) = need.resources

@@ -70,7 +70,7 @@ class Policies:
 
         Args:
             arn: ARN of the role.
-            service: The service's principal, for example ``lambda.amazonaws.com``.
+            service: The service's principal, for example `lambda.amazonaws.com`.
         """
         record = self.role(arn)
         if record is None:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local_aws.host.internals import module
-from local_aws.host.stepfunctions import definition as state_definition
-from local_aws.host.stepfunctions import history
+from local_aws.host.stepfunctions import definition, history
 from local_aws.host.stepfunctions.scopes import EndedError, Scope, current, entered
 
 PutEvent = Callable[..., None]
@@ -70,6 +69,8 @@ def _fail_left_over() -> None:
     """Fail the executions that ran when a former process was killed, as others fail.
 
     Their state is restored before requests are answered; events can be sent afterwards only.
+
+    Here: an execution that a killed process ran has an end in its history, and an event of it.
     """
     states = module("services.stepfunctions")
     original = states._restore_state
@@ -233,7 +234,10 @@ def _run_until_ended() -> None:
 
 
 def _fail_only_what_runs() -> None:
-    """Leave an execution that has been stopped or has timed out as it is."""
+    """Leave an execution that has been stopped or has timed out as it is.
+
+    AWS: StopExecution and DescribeExecution: the status of an ended execution does not change.
+    """
     states = module("services.stepfunctions")
     original = states._fail_execution
 
@@ -276,8 +280,8 @@ def _refuse_what_cannot_run() -> None:
     states = module("services.stepfunctions")
     original = states._validate_definition_jsonata
 
-    def validate(definition: str) -> str | None:
-        found = state_definition.problem(definition) or original(definition)
+    def validate(text: str) -> str | None:
+        found = definition.problem(text) or original(text)
         return f"Invalid State Machine Definition: '{found}'" if found else None
 
     states._validate_definition_jsonata = validate
@@ -296,8 +300,8 @@ def _provision_as_the_api_does() -> None:
     create, update = handlers[name]["create"], handlers[name]["update"]
 
     def check(properties: Mapping[str, Any]) -> None:
-        definition = provisioners._sfn_definition(properties)
-        if problem := states._validate_definition_jsonata(definition):
+        text = provisioners._sfn_definition(properties)
+        if problem := states._validate_definition_jsonata(text):
             raise ValueError(problem)
 
     def kept(properties: Mapping[str, Any], done: tuple[str, Any]) -> tuple[str, Any]:

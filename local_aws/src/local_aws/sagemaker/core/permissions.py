@@ -72,7 +72,7 @@ def roles(operation: str, request: Mapping[str, Any]) -> list[str]:
 
 
 def _resources(service: Service, operation: str, request: Mapping[str, Any]) -> list[str]:
-    """Return the ARNs that an operation is authorized on; ``*`` where it knows none."""
+    """Return the ARNs that an operation is authorized on; `*` where it knows none."""
     if "ResourceArn" in request:  # tags
         return [request["ResourceArn"]]
     if operation == "BatchDescribeModelPackage":

@@ -34,8 +34,8 @@ class Need:
     """One permission that a call needs.
 
     Attributes:
-        action: For example ``sagemaker:CreateModel``.
-        resources: ARNs, or ``*`` for an action that knows no resources; one allowed is enough.
+        action: For example `sagemaker:CreateModel`.
+        resources: ARNs, or `*` for an action that knows no resources; one allowed is enough.
         context: Values of condition keys; None for one that the request does not have.
         doubt: What about the check is not known, if anything; then it is logged, and never refused.
     """
@@ -83,7 +83,7 @@ class Roles:
 
         Args:
             role: ARN of the role.
-            service: The service's principal, for example ``states.amazonaws.com``.
+            service: The service's principal, for example `states.amazonaws.com`.
 
         Raises:
             ApiError: The role is not there, or its trust policy does not name the service.

@@ -18,7 +18,6 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import ServiceModel
 
-from local_aws.sagemaker.core.operations import on_resume
 from local_aws.sagemaker.core.protocol import ApiError, parse_structure, shape_structure
 from local_aws.sagemaker.core.resources import require
 from local_aws.sagemaker.hosting import autoscaler
@@ -51,15 +50,15 @@ def call(service: Service, operation: str, request: Request) -> dict[str, Any]:
     """Runs one operation.
 
     Args:
-        service: the service.
-        operation: its name, for example `RegisterScalableTarget`.
-        request: its members, as JSON values.
+        service: The service.
+        operation: Its name, for example `RegisterScalableTarget`.
+        request: Its members, as JSON values.
 
     Returns:
         The response members, timestamps as epoch seconds.
 
     Raises:
-        ApiError: what AWS would answer with an error.
+        ApiError: What AWS would answer with an error.
     """
     return _answer(service, operation, json.dumps(request).encode())
 
@@ -68,9 +67,9 @@ def handle(service: Service, target: str, body: bytes) -> tuple[int, bytes]:
     """Answers one request.
 
     Args:
-        service: the service.
-        target: the X-Amz-Target header.
-        body: the request's body.
+        service: The service.
+        target: The X-Amz-Target header.
+        body: The request's body.
 
     Returns:
         HTTP status and JSON body.
@@ -104,7 +103,6 @@ def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
     return shape_structure(shapes.output_shape, OPERATIONS[operation](service, request))
 
 
-@on_resume
 def resume(service: Service) -> None:
     """Goes on scaling what a former process scaled."""
     if service.store.list(autoscaler.TARGET_KIND):

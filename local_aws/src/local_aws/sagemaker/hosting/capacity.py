@@ -24,11 +24,11 @@ def in_force(
     endpoint: Mapping[str, Any],
     kinds: Iterable[str] = ("DesiredInstanceCount", "DesiredWeight"),
 ) -> dict[str, dict[str, Any]]:
-    """What an endpoint's variants have that may not be in its config.
+    """Return what an endpoint's variants have that may not be in its config.
 
     Args:
-        endpoint: the endpoint's stored body.
-        kinds: which variant properties.
+        endpoint: The endpoint's stored body.
+        kinds: Which variant properties.
 
     Returns:
         By variant, members of ProductionVariant.
@@ -48,7 +48,7 @@ def in_force(
 
 
 def check(endpoint: Mapping[str, Any], fleet: Fleet, changes: Changes) -> None:
-    """Checks an UpdateEndpointWeightsAndCapacities request.
+    """Check an UpdateEndpointWeightsAndCapacities request.
 
     Raises:
         ApiError: ValidationException, naming the variant.
@@ -72,7 +72,7 @@ def check(endpoint: Mapping[str, Any], fleet: Fleet, changes: Changes) -> None:
 
 
 def desired(fleet: Fleet, changes: Changes) -> list[dict[str, Any]]:
-    """The ProductionVariantSummary of each variant while a change is under way."""
+    """Return the ProductionVariantSummary of each variant while a change is under way."""
     by_name = {change_["VariantName"]: change_ for change_ in changes}
     summaries = fleet.summary()
     for summary in summaries:

@@ -50,11 +50,11 @@ class CaptureRule:
     """A DataCaptureConfig, read for use.
 
     Attributes:
-        bucket: of DestinationS3Uri.
-        prefix: the key prefix of DestinationS3Uri, without a trailing slash.
+        bucket: Of DestinationS3Uri.
+        prefix: The key prefix of DestinationS3Uri, without a trailing slash.
         percentage: InitialSamplingPercentage, 0 to 100.
         modes: Input, Output or both.
-        encodings: content type, in lower case, to CSV or JSON; all others are BASE64.
+        encodings: Content type, in lower case, to CSV or JSON; all others are BASE64.
         role: ARN of the role that writes, the model's.
     """
 
@@ -67,10 +67,10 @@ class CaptureRule:
 
     @classmethod
     def read(cls, config: Mapping[str, Any] | None, role: str = "") -> "CaptureRule | None":
-        """The rule of an endpoint config's DataCaptureConfig; None when nothing is captured.
+        """Return the rule of an endpoint config's DataCaptureConfig; None captures nothing.
 
         Args:
-            config: the DataCaptureConfig, if there is one.
+            config: The DataCaptureConfig, if there is one.
             role: ARN of the role that writes.
         """
         if not config or not config.get("EnableCapture"):
@@ -93,7 +93,7 @@ class CaptureRule:
         return random.random() * 100 < self.percentage  # noqa: S311 - a sample, not a secret
 
     def record(self, invocation: Invocation) -> dict[str, Any]:
-        """The captured record, one line of the file."""
+        """Return the captured record, one line of the file."""
         captured = {}
         if "Input" in self.modes:
             captured["endpointInput"] = self._side("INPUT", invocation.request)
@@ -117,7 +117,7 @@ class CaptureRule:
         }
 
     def encode(self, payload: Payload) -> tuple[str, str]:
-        """Returns data and encoding; a content type that is not listed becomes BASE64.
+        """Return data and encoding; a content type that is not listed becomes BASE64.
 
         So does a body that is not UTF-8 whatever its header says: a JSON line cannot hold it.
         """
@@ -146,7 +146,7 @@ class PutsObjects(Protocol):
     """What is used of a boto3 S3 client."""
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> object:  # noqa: N803 - boto3's
-        """Writes one object."""
+        """Write one object."""
 
 
 class CaptureWriter:
@@ -155,12 +155,12 @@ class CaptureWriter:
     def __init__(
         self, s3: Callable[[str], PutsObjects], interval: float = 1.0, delay: float = 0.0
     ) -> None:
-        """Starts the background thread.
+        """Start the background thread.
 
         Args:
-            s3: returns the boto3 S3 client of a role, by its ARN.
-            interval: the longest time in seconds that a record waits, beyond `delay`.
-            delay: the least time in seconds that a record waits; the file and its folder have the
+            s3: Returns the boto3 S3 client of a role, by its ARN.
+            interval: The longest time in seconds that a record waits, beyond `delay`.
+            delay: The least time in seconds that a record waits; the file and its folder have the
                 time of the invocation nevertheless.
         """
         self._s3, self._delay = s3, delay
@@ -176,7 +176,7 @@ class CaptureWriter:
     def capture(
         self, rule: CaptureRule, endpoint: str, variant: str, invocation: Invocation
     ) -> None:
-        """Takes one invocation; the sampling percentage may pass over it."""
+        """Take one invocation; the sampling percentage may pass over it."""
         if not rule.samples():
             return
         parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
@@ -186,7 +186,7 @@ class CaptureWriter:
         self._lines.put(_Line(rule.role, rule.bucket, folder, invocation.time, encoded, due))
 
     def close(self) -> None:
-        """Writes all that is left, what is not yet due too."""
+        """Write all that is left, what is not yet due too."""
         self._closing = True
         self._lines.close()
 

@@ -45,7 +45,8 @@ __all__ = ["MAX_BODY", "OPERATIONS", "Response", "invoke"]
 MAX_BODY = 6_291_456
 """Bytes of a real-time request (runtime model, shape BodyBlob)."""
 
-_TIMEOUT_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+"""How long a model may take to answer."""
 _PATH = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/(?P<operation>[^/]+)")
 _FORWARDED = (
     CUSTOM_ATTRIBUTES,
@@ -69,11 +70,11 @@ def invoke(
     Blocks until the model has answered, for a minute at most; call it in a thread.
 
     Args:
-        service: the service.
-        method: the HTTP method.
-        path: the path, with or without query.
-        headers: the request's headers, in any case.
-        body: the request's body.
+        service: The service.
+        method: The HTTP method.
+        path: The path, with or without query.
+        headers: The request's headers, in any case.
+        body: The request's body.
 
     Returns:
         Status, headers and body.
@@ -99,9 +100,9 @@ def refusal(service: Service, path: str, session: Session | None) -> Response | 
     """The answer to a session that may not invoke an endpoint; None where it may.
 
     Args:
-        service: the service.
-        path: the path, with or without query.
-        session: who calls; None for the account itself.
+        service: The service.
+        path: The path, with or without query.
+        session: Who calls; None for the account itself.
     """
     match = _PATH.fullmatch(urlsplit(path).path)
     action = _ACTIONS.get(match["operation"]) if match else None
@@ -193,7 +194,7 @@ def _call(
     try:
         with variant.instance() as server:
             start = time.perf_counter()
-            response = server.invoke(request.body, sent, _TIMEOUT_SECONDS)
+            response = server.invoke(request.body, sent, ANSWER_SECONDS)
     except Unavailable as error:
         raise RuntimeFault(error.status, error.code, error.text) from error
     except ServingError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws.images import containers
+from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.storage import StorageError
@@ -41,7 +42,7 @@ class ContainerRun(Run):
 
     Attributes:
         hosts: The hosts, the first one first.
-        exceeded: The limit of time that has ended the job, if one has: ``MaxRuntimeExceeded``.
+        exceeded: The limit of time that has ended the job, if one has: `MaxRuntimeExceeded`.
     """
 
     log_group: ClassVar[str]
@@ -65,7 +66,7 @@ class ContainerRun(Run):
 
     @abstractmethod
     def prepare(self, host: Host) -> None:
-        """Lay out a host's ``/opt/ml`` and bring the inputs in."""
+        """Lay out a host's `/opt/ml` and bring the inputs in."""
 
     @abstractmethod
     def command(self, image: Image) -> list[str]:
@@ -77,7 +78,10 @@ class ContainerRun(Run):
 
     @abstractmethod
     def finish(self, exit_code: int) -> dict[str, Any]:
-        """Take the outputs out of each ``/opt/ml``; return members for the job's body."""
+        """Take the outputs out of each `/opt/ml`; return members for the job's body."""
+
+    def containers_start(self) -> None:
+        """Do what has to be done just before the containers start."""
 
     def see_line(self, line: str) -> None:
         """Take note of a line of any host's output."""
@@ -109,7 +113,7 @@ class ContainerRun(Run):
     def start_over(self) -> None:
         """Leave nothing of the containers' files; new hosts have nothing of the old ones'.
 
-        Only the logs are kept: ``log.txt`` as ``log-1.txt`` and so on.
+        Only the logs are kept: `log.txt` as `log-1.txt` and so on.
         """
         for host in self.hosts:
             if host.log.exists():
@@ -127,19 +131,19 @@ class ContainerRun(Run):
         containers.stop_all(processes, grace_seconds)
 
     def write_json(self, host: Host, path: str, value: object) -> None:
-        """Write a configuration file of the container contract; the path is below ``/opt/ml``."""
+        """Write a configuration file of the container contract; the path is below `/opt/ml`."""
         target = host.ml / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(value))
 
     def share(self, source: Mapping[str, Any], host: Host) -> tuple[int, int]:
-        """Return a host's share of an S3 source, as ``Storage.download`` takes it."""
+        """Return a host's share of an S3 source, as `Storage.download` takes it."""
         if source.get("S3DataDistributionType") == "ShardedByS3Key":
             return host.index, len(self.hosts)
         return 0, 1
 
     def _run_containers(self) -> None:
-        image = jobs.resolve_image(self.service, self.image_uri())
+        image = images.resolve(self.service, self.image_uri())
         hosts.assign_addresses(self, len(self.hosts))
         limit, seconds = min(self.time_limits().items(), key=lambda item: item[1])
         timer = threading.Timer(max(seconds, 0), self._time_out, [limit])
@@ -167,6 +171,7 @@ class ContainerRun(Run):
         names = [host.name for host in self.hosts]
         addresses = dict(zip(names, self.addresses, strict=True))
         own, argv = self.environment(), self.command(image)
+        self.containers_start()
         try:
             for host in self.hosts:
                 host.home.mkdir(exist_ok=True)

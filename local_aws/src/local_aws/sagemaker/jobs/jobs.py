@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws.images import containers
-from local_aws.images.images import UnknownImage
-from local_aws.sagemaker.core import aws_images, resources
-from local_aws.sagemaker.core.operations import on_close, on_resume
+from local_aws.sagemaker.core import resources
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import Storage, StorageError
 
@@ -113,7 +111,7 @@ class Run(ABC):
         self.service.submit(self.end_processes, self.service.settings.stop_grace_seconds)
 
     def abort(self, reason: str) -> None:
-        """End the job as failed, in the background; ``done`` tells when its state is written."""
+        """End the job as failed, in the background; `done` tells when its state is written."""
         self._abort_reason = reason
         self._stop.set()
         self.service.submit(self.end_processes, _CLOSE_GRACE_SECONDS)
@@ -171,20 +169,6 @@ class Run(ABC):
                     shutil.rmtree(path, ignore_errors=True)
                 elif path.suffix != ".txt":  # all but the logs
                     path.unlink(missing_ok=True)
-
-
-def resolve_image(service: Service, uri: str) -> Image:
-    """Return what stands for an image.
-
-    Raises:
-        ApiError: No such image was pushed (ValidationException).
-    """
-    try:
-        return service.images.resolve(uri)
-    except UnknownImage as error:
-        if image := aws_images.stand_in(uri):
-            return image
-        raise ApiError("ValidationException", str(error)) from None
 
 
 def command_line(image: Image, entrypoint: list[str], arguments: list[str]) -> list[str]:
@@ -255,7 +239,7 @@ def delete_job(service: Service, kind: str, name: str) -> None:
 
 
 def job_folder(service: Service, kind: str, name: str) -> Path:
-    """Return the folder of a job: ``ml``, its ``/opt/ml``, and ``log.txt``."""
+    """Return the folder of a job: `ml`, its `/opt/ml`, and `log.txt`."""
     prefix = kind.removesuffix("Job").lower()
     return service.settings.data_dir / "jobs" / f"{prefix}-{name}"
 
@@ -307,14 +291,13 @@ def fail_left_over(
             )
 
 
-@on_resume
-def _end_lost(service: Service) -> None:
-    """Before any job starts: every other module with jobs imports this one."""
+def end_lost(service: Service) -> None:
+    """End what a former local AWS left running; before any job starts."""
     containers.kill_lost(service.settings.data_dir / "jobs")
 
 
-@on_close
-def _abort_all(service: Service) -> None:
+def abort_all(service: Service) -> None:
+    """Fail the jobs that run, and wait until their state is written."""
     runs = list(service.runs.values())
     for run in runs:
         run.abort("The local AWS was stopped while the job ran.")

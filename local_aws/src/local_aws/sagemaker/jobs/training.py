@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core import events, kinds, resources
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.jobs import jobs, training_checks
 from local_aws.sagemaker.jobs.checkpoints import Checkpoints
 from local_aws.sagemaker.jobs.container_job import MAX_RUNTIME, ContainerRun, read_text
@@ -154,18 +154,21 @@ class TrainingRun(ContainerRun):
             self.storage.download(source["S3Uri"], folder, source["S3DataType"], share=share)
 
     def command(self, image: Image) -> list[str]:
-        """Return the container's program and arguments; an image is run with ``train``."""
+        """Return the container's program and arguments; an image is run with `train`."""
         return jobs.command_line(
             image,
             self._algorithm.get("ContainerEntrypoint", []),
             self._algorithm.get("ContainerArguments", ["train"]),
         )
 
-    def environment(self) -> dict[str, str]:
-        """Return the job's own environment."""
+    def containers_start(self) -> None:
+        """Begin to keep checkpoints in S3."""
         self._phase("Training")
         if self._checkpoints:
             self._checkpoints.start()
+
+    def environment(self) -> dict[str, str]:
+        """Return the job's own environment."""
         return {
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
@@ -177,11 +180,11 @@ class TrainingRun(ContainerRun):
         self.metrics.see_line(line)
 
     def failure_text(self, host: Host) -> str:
-        """Return what the container wrote to ``/opt/ml/output/failure``."""
+        """Return what the container wrote to `/opt/ml/output/failure`."""
         return read_text(host.ml / "output" / "failure")
 
     def finish(self, exit_code: int) -> dict[str, Any]:
-        """Upload ``output.tar.gz``, checkpoints and, unless the job failed, ``model.tar.gz``.
+        """Upload `output.tar.gz`, checkpoints and, unless the job failed, `model.tar.gz`.
 
         What several hosts wrote to the same folder is put into one archive
         ("Amazon SageMaker AI Training Storage Folders", Tips and considerations).
@@ -351,8 +354,8 @@ def _delete(service: Service, request: dict[str, Any]) -> None:
     jobs.delete_job(service, _KIND, request["TrainingJobName"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Fail what ran when a former process was killed, or start it over where a job may."""
     jobs.fail_left_over(
         service,
         _KIND,

@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core import events, kinds, resources
+from local_aws.sagemaker.core import events, images, kinds, resources
 from local_aws.sagemaker.core.logs import LogShipper
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import S3Object, StorageError, split_uri
 from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError, container_definition
@@ -169,7 +169,7 @@ class TransformRun(jobs.Run):
 
 
 def _environment(job: Mapping[str, Any]) -> dict[str, str]:
-    """The container's environment: the last three only if the caller set them."""
+    """Return the container's environment: the last three only if the caller set them."""
     environment = {**job.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
     if job.get("MaxPayloadInMB"):
         environment["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job["MaxPayloadInMB"])
@@ -181,7 +181,7 @@ def _environment(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _limits(job: Mapping[str, Any], server: Server) -> Limits:
-    """What the caller asked for, else what the container answers, else AWS's defaults.
+    """Return what the caller asked for, else what the container answers, else AWS's defaults.
 
     Raises:
         ServingError: The container's answer to GET /execution-parameters has no meaning.
@@ -248,7 +248,7 @@ def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     Records.read(request)
     with service.store.transaction():
         model = resources.require(service, "Model", request["ModelName"])
-        jobs.resolve_image(service, container_definition(service, model)["Image"])
+        images.resolve(service, container_definition(service, model)["Image"])
         body = resources.create(service, _KIND, request, TransformJobStatus="InProgress")
     TransformRun(service, body).start()
     return body
@@ -276,7 +276,7 @@ def _stop(service: Service, request: dict[str, Any]) -> None:
     jobs.stop_job(service, _KIND, request["TransformJobName"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Fail what ran when a former process was killed."""
     # Its server is ended with those of the endpoints.
     jobs.fail_left_over(service, _KIND, TransformEndTime=time.time())

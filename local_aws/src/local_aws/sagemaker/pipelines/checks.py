@@ -32,10 +32,10 @@ OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 
 
 def check_step(body: Mapping[str, Any]) -> None:
-    """Checks what a step holds beside its name and its references.
+    """Check what a step holds beside its name and its references.
 
     Raises:
-        DefinitionError: a member is missing, unknown, or of another form.
+        DefinitionError: A member is missing, unknown, or of another form.
     """
     CHECKS[body["Type"]](body)
     check_cache_config(body)
@@ -86,12 +86,12 @@ def _check_lambda(body: Mapping[str, Any]) -> None:
 
 
 def check_lambda_argument(name: str, value: object) -> None:
-    """Checks an argument of a Lambda step, or the value that its expression has.
+    """Check an argument of a Lambda step, or the value that its expression has.
 
     The types are those that "Lambda step" of the developer guide names.
 
     Raises:
-        DefinitionError: it is no string, integer or float.
+        DefinitionError: It is no string, integer or float.
     """
     if expression(value) is None and (
         isinstance(value, bool) or not isinstance(value, str | int | float)

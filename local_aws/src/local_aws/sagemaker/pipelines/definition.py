@@ -40,10 +40,10 @@ class Parameter:
     allowed: tuple[Value, ...] = ()
 
     def read(self, raw: object) -> Value:
-        """Returns `raw`, text or already typed, as this parameter's type.
+        """Return `raw`, text or already typed, as this parameter's type.
 
         Raises:
-            DefinitionError: it is not of that type, or not one of EnumValues.
+            DefinitionError: It is not of that type, or not one of EnumValues.
         """
         value = typed(self.type, raw)
         if value is None:
@@ -86,14 +86,14 @@ class Step:
         return [self.arguments, self.body.get("FunctionArn"), self.body.get("SqsQueueUrl")]
 
     def property_file(self, name: str) -> dict[str, Any] | None:
-        """The entry of PropertyFiles of that name: its OutputName and FilePath."""
+        """Return the entry of PropertyFiles of that name: its OutputName and FilePath."""
         if self.type != "Processing":
             return None
         entries: list[dict[str, Any]] = self.body.get("PropertyFiles") or []
         return next((entry for entry in entries if entry["PropertyFileName"] == name), None)
 
     def output_types(self) -> dict[str, str]:
-        """The declared outputs of a Lambda or Callback step, each with its type."""
+        """Return the declared outputs of a Lambda or Callback step, each with its type."""
         if self.type not in ("Lambda", "Callback"):
             return {}
         entries: list[dict[str, str]] = self.body.get("OutputParameters") or []
@@ -108,10 +108,10 @@ class Definition:
     steps: dict[str, Step]
 
     def bind(self, given: Sequence[dict[str, str]]) -> dict[str, Value]:
-        """Returns the value of every parameter, from `given` ({Name, Value}) or its default.
+        """Return the value of every parameter, from `given` ({Name, Value}) or its default.
 
         Raises:
-            DefinitionError: a name that the definition does not have, a value of another type,
+            DefinitionError: A name that the definition does not have, a value of another type,
                 or no value at all.
         """
         values = {item["Name"]: item["Value"] for item in given}
@@ -133,10 +133,10 @@ class Definition:
 
 
 def parse(text: str) -> Definition:
-    """Reads and checks a definition.
+    """Read and check a definition.
 
     Raises:
-        DefinitionError: it is not JSON, of another schema version, or refers to what is not there;
+        DefinitionError: It is not JSON, of another schema version, or refers to what is not there;
             the message names the step.
     """
     if len(text) > MAX_LENGTH:
@@ -209,7 +209,7 @@ def _parameter(entry: dict[str, Any]) -> Parameter:
 def _steps(
     entries: object, where: str, condition: str | None, branch: bool | None
 ) -> Iterator[Step]:
-    """The steps of a list, each followed by those in its branches."""
+    """Yield the steps of a list, each followed by those in its branches."""
     for entry in sequence(entries, where):
         body = mapping(entry, f"An entry of {where}")
         name, kind = body.get("Name"), body.get("Type")
@@ -270,7 +270,7 @@ def _check_references(step: Step, definition: Definition) -> None:
 
 
 def _check_argument_type(path: str, definition: Definition) -> None:
-    """An argument of a Lambda step may not be a Boolean parameter, nor a Boolean output."""
+    """Refuse a Boolean parameter, or a Boolean output, as an argument of a Lambda step."""
     root, _, rest = path.partition(".")
     kind = None
     if root == "Parameters":
@@ -300,7 +300,7 @@ def _check_order(definition: Definition) -> None:
 
 @contextmanager
 def _naming(step: str) -> Iterator[None]:
-    """Puts the step's name in front of a DefinitionError from the block."""
+    """Put the step's name in front of a DefinitionError from the block."""
     try:
         yield
     except DefinitionError as error:

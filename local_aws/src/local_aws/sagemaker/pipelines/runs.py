@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core.events import pipeline_execution_change
 from local_aws.sagemaker.core.kinds import Kind
-from local_aws.sagemaker.core.operations import on_close, on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import create, declare, list_resources, page, require
 from local_aws.sagemaker.core.store import Store
+from local_aws.sagemaker.core.texts import text
 from local_aws.sagemaker.pipelines import callback
-from local_aws.sagemaker.pipelines import execution as pipeline_execution
 from local_aws.sagemaker.pipelines.definition import Definition, parse
 from local_aws.sagemaker.pipelines.execution import EXECUTION, RUNNING, STEP, Execution, steps_of
-from local_aws.sagemaker.pipelines.expressions import DefinitionError, text
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 from local_aws.sagemaker.pipelines.selection import check_branches, reused_steps, selected_steps
 from local_aws.sagemaker.pipelines.versions import VERSION, require_version, version_key
 
@@ -32,9 +32,6 @@ _PIPELINE = "Pipeline"
 _ID_LENGTH = 12
 _ALL_STEPS = 100
 _log = logging.getLogger(__name__)
-
-on_resume(pipeline_execution.fail_interrupted)
-on_close(pipeline_execution.close)
 
 declare(
     Kind(
@@ -234,7 +231,7 @@ def _run(service: Service, arn: str) -> None:
 
 
 def forget_execution(store: Store, execution: str) -> None:
-    """Removes an execution of a pipeline that is deleted."""
+    """Remove an execution of a pipeline that is deleted."""
     for step in store.list_under(STEP, execution):
         store.delete(STEP, f"{execution}/{step['StepName']}")
     callback.forget(store, execution)
@@ -253,7 +250,7 @@ def _reused(
     definition: Definition,
     config: Mapping[str, Any] | None,
 ) -> dict[str, dict[str, Any]]:
-    """The steps of the source execution on which the selected ones build, for a new execution."""
+    """Return the steps of the source execution on which the selected ones build."""
     if config is None:
         return {}
     selected = selected_steps(definition, config)

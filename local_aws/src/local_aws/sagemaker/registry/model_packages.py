@@ -1,6 +1,6 @@
 """The model registry: model package groups, their versions, and approval.
 
-Packages are ``Completed`` at once: AWS's validation jobs are for its Marketplace.
+Packages are `Completed` at once: AWS's validation jobs are for its Marketplace.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _described = events.described(
 def _change(
     kind: Kind, body: Mapping[str, Any], previous_status: str | None, tags: Mapping[str, str]
 ) -> events.Event:
-    """The event of a package, which says of an update what it gave.
+    """Return the event of a package, which says of an update what it gave.
 
     The developer guide has UpdatedModelPackageFields in its example, with the values of `_TOLD_AS`
     and no more ("SageMaker model package state change"). That a version which is approved sends
