@@ -35,6 +35,7 @@ def test_the_environment_sets_what_is_not_given(monkeypatch: pytest.MonkeyPatch)
         ("LOCAL_AWS_CAPTURE_MINUTES", "-1", "a number of 0 or more"),
         ("LOCAL_AWS_CAPTURE_MINUTES", "nan", "a number of 0 or more"),
         ("LOCAL_AWS_DUPLICATE_EVENTS", "2", "a number from 0 to 1"),
+        ("LOCAL_AWS_IAM", "strict", "log or enforce"),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_fix(
@@ -48,6 +49,13 @@ def test_a_wrong_setting_is_named_with_the_fix(
 def test_nothing_starts_with_a_wrong_setting(tmp_path: Path) -> None:
     cli = Cli(tmp_path, LOCAL_AWS_DUPLICATE_EVENTS="often")
     assert "LOCAL_AWS_DUPLICATE_EVENTS=often" in cli.run("start", status=1).stderr
+    assert not cli.status(status=3)["running"]
+
+
+def test_sagemaker_alone_cannot_enforce_permissions(tmp_path: Path) -> None:
+    cli = Cli(tmp_path, LOCAL_AWS_IAM="enforce")
+    error = cli.run("start", "--endpoint=s3=http://127.0.0.1:9", status=1).stderr
+    assert "LOCAL_AWS_IAM=enforce: SageMaker alone has no IAM" in error
     assert not cli.status(status=3)["running"]
 
 

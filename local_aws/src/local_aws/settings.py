@@ -74,13 +74,17 @@ def _iam() -> str:
     return text
 
 
-def check_environment() -> None:
+def check_environment(*, alone: bool) -> None:
     """Check the environment variables that `Settings` reads, without an AWS to start.
 
+    Args:
+        alone: Whether SageMaker is to run alone, where nobody knows the policies of roles.
+
     Raises:
-        SettingError: One has no value of its kind.
+        SettingError: One has no value of its kind, or none that can be kept.
     """
-    Settings(Path(), 0, "")
+    if Settings(Path(), 0, "").iam == ENFORCE and alone:
+        raise SettingError(f"{IAM}={ENFORCE}: SageMaker alone has no IAM; unset it")
 
 
 @dataclass(frozen=True)

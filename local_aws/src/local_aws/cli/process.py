@@ -163,7 +163,7 @@ class LocalAws:
         self, lock: int, port: int, region: str, isolation: str, endpoints: Mapping[str, str]
     ) -> Record:
         try:
-            check_environment()
+            check_environment(alone=bool(endpoints))
         except SettingError as error:
             raise ProcessError(str(error)) from error
         if isolation == "auto":

@@ -34,7 +34,7 @@ declare(
     ),
 )
 def _create_model(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Stores a model of containers that each have an image or a model package."""
+    """Stores a model of containers, of an image or a model package each, with Docker manifests."""
     if ("PrimaryContainer" in request) == ("Containers" in request):
         raise ApiError(
             "ValidationException", "Give one of PrimaryContainer and Containers, and only one"
