@@ -289,6 +289,20 @@ def test_without_enforcement_all_is_logged_and_nothing_refused(
         host.end()
 
 
+def test_a_log_that_cannot_be_written_holds_nobody_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "not-there"
+    log, session = CallLog(folder), Session(f"arn:aws:iam::{ACCOUNT}:role/jobs")
+    for _ in range(2):
+        log.write(session, "s3:GetObject", Decision(True, "*"))
+    assert len(caplog.records) == 1
+    assert "cannot be written" in caplog.text
+    folder.mkdir()
+    log.write(session, "s3:GetObject", Decision(True, "*"))
+    assert len(list(read(folder))) == 1
+
+
 def test_the_log_is_shown_by_the_command(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.data_dir.mkdir()

@@ -8,6 +8,7 @@ where a decision rests on it, `unknown` names what was not evaluated.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from local_aws.sagemaker.core.roles import Session
 _NAME = "calls.jsonl"
 _FORMER = "calls.1.jsonl"
 _MAX_BYTES = 64 * 1024**2
+_log = logging.getLogger(__name__)
 
 
 class Decision(NamedTuple):
@@ -44,9 +46,10 @@ class CallLog:
         """Name the folder; the file is made with the first call."""
         self._path = data_dir / _NAME
         self._lock = threading.Lock()
+        self._broken = False
 
     def write(self, session: Session, action: str, decision: Decision) -> None:
-        """Write one call down."""
+        """Write one call down; a full disk is told of once, and holds no call up."""
         entry: dict[str, object] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "role": session.role,
@@ -57,12 +60,22 @@ class CallLog:
         }
         if decision.unknown:
             entry["unknown"] = list(decision.unknown)
-        with self._lock:
-            with self._path.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
-                size = file.tell()
-            if size > _MAX_BYTES:
-                self._path.replace(self._path.with_name(_FORMER))
+        try:
+            with self._lock:
+                self._append(json.dumps(entry) + "\n")
+        except OSError as error:
+            if not self._broken:
+                _log.error("calls of roles cannot be written down: %s", error)
+            self._broken = True
+        else:
+            self._broken = False
+
+    def _append(self, line: str) -> None:
+        with self._path.open("a") as file:
+            file.write(line)
+            size = file.tell()
+        if size > _MAX_BYTES:
+            self._path.replace(self._path.with_name(_FORMER))
 
 
 def read(data_dir: Path) -> Iterator[dict[str, Any]]:
