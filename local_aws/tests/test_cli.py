@@ -25,7 +25,7 @@ from conftest import processing_request, until
 from local_aws.images.containers import kill_orphan, start_time
 from local_aws.images.images import Image, Images
 
-COMMANDS = ("start", "stop", "status", "reset", "logs", "interrupt", "operations")
+COMMANDS = ("start", "stop", "status", "reset", "logs", "interrupt", "calls", "operations")
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ def leaves(schema: dict[str, Any], key: str) -> set[str]:
 
 
 def check_properties(properties: Properties, schema: dict[str, Any]) -> None:
-    read_only = leaves(schema, "readOnlyProperties")
+    # CodeArtifact's schemas list what may be given at creation as read-only too.
+    read_only = leaves(schema, "readOnlyProperties") - leaves(schema, "createOnlyProperties")
     assert properties.names == set(schema["properties"]) - read_only
     assert properties.required == set(schema.get("required") or [])
     replacing = {name for name in leaves(schema, "createOnlyProperties") if "/" not in name}

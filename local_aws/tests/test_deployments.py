@@ -182,7 +182,9 @@ def test_an_alarm_brings_all_traffic_back(hosted: Hosted, alarm: Alarm, after: s
     until(lambda: len(running(hosted.aws)) == 1)
     # While it is raised, no deployment begins.
     update(hosted, {**policy("ALL_AT_ONCE", 0), **watched})
-    assert alarm.name in hosted.wait("e1")["FailureReason"]
+    reason = hosted.wait("e1")["FailureReason"]
+    assert "terminated before it began" in reason
+    assert alarm.name in reason
     alarm.set("OK")
     update(hosted, {**policy("ALL_AT_ONCE", 0), **watched})
     described = hosted.wait("e1")

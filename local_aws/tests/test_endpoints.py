@@ -43,6 +43,8 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
         hosted.invoke("e1")
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         client.update_endpoint(EndpointName="e1", EndpointConfigName="c1")
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        client.delete_endpoint(EndpointName="e1")
     with pytest.raises(ClientError, match="Cannot create already existing endpoint"):
         client.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
 

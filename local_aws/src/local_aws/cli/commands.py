@@ -150,6 +150,24 @@ def _logs(given: argparse.Namespace) -> int:
     os.execvp("tail", ["tail", "-n", "+1", *follow, *found])  # noqa: S606 - no shell is wanted
 
 
+def _calls(given: argparse.Namespace) -> int:
+    # Imported here only: the other commands are not to wait for botocore.
+    log = importlib.import_module("local_aws.host.iam.calls")
+    data_dir = _local_aws(given).data_dir
+    if given.json:
+        for call in log.read(data_dir):
+            print(json.dumps(call))
+        return 0
+    rows = [row for row in log.table(data_dir) if row[3] != "yes" or not given.denied]
+    header = ("role", "action", "resource", "allowed", "calls")
+    shown = [header, *((*row[:4], str(row[4])) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for line in shown:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
 def _operations(given: argparse.Namespace) -> int:
     # Imported here only: the other commands are not to wait for botocore.
     catalogue = importlib.import_module("local_aws.cli.catalogue")
@@ -257,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
         commands, "interrupt", _interrupt, "take the instances of a spot training job away"
     )
     interrupt.add_argument("name", metavar="NAME", help="name of a training job that runs")
+    calls = _command(commands, "calls", _calls, "list what each role has called, and what it may")
+    calls.add_argument("--denied", action="store_true", help="only what is not allowed for sure")
+    calls.add_argument("--json", action="store_true", help="each call, one JSON object a line")
     told = "list SageMaker's operations, and what of each is not as on AWS"
     operations = commands.add_parser("operations", help=told, description=f"L{told[1:]}.")
     operations.set_defaults(run=_operations)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from local_aws.cli.background import HOST, RECORD, Record
 from local_aws.images import containers
-from local_aws.settings import CREDENTIALS, LONGEST_BAKE
+from local_aws.settings import CREDENTIALS, SWITCHES, SettingError, check_environment
 
 LOG = "local-aws.log"
 
@@ -87,7 +87,7 @@ class LocalAws:
 
         Raises:
             ProcessError: The port is taken, the isolation does not work here, the folder holds
-                something else, or the process ended.
+                something else, a setting in the environment is wrong, or the process ended.
         """
         self._check_folder()
         with self._lock() as lock:
@@ -162,6 +162,10 @@ class LocalAws:
     def _launch(
         self, lock: int, port: int, region: str, isolation: str, endpoints: Mapping[str, str]
     ) -> Record:
+        try:
+            check_environment(alone=bool(endpoints))
+        except SettingError as error:
+            raise ProcessError(str(error)) from error
         if isolation == "auto":
             isolation = containers.detect_isolation()
         elif isolation != "environment" and not containers.works(isolation):
@@ -273,7 +277,7 @@ def _environment(*, alone: bool) -> dict[str, str]:
     settings for the clients of the process itself; but SageMaker alone needs the user's credentials
     for the services of others.
     """
-    kept = ["HOME", "LD_LIBRARY_PATH", "PATH", LONGEST_BAKE]
+    kept = ["HOME", "LD_LIBRARY_PATH", "PATH", *SWITCHES]
     if alone:
         kept += CREDENTIALS
     return {

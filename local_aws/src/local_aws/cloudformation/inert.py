@@ -13,7 +13,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from local_aws.cloudformation.inert_types import InertType
+from local_aws.cloudformation.inert_rows import InertType
 from local_aws.cloudformation.properties import Given, Handlers, Provisioned
 from local_aws.sagemaker.core.store import AlreadyExists
 
@@ -40,6 +40,7 @@ def handlers(service: Service, entry: InertType) -> Handlers:
             lambda: generated,
             {
                 "AwsAccountId": settings.account,
+                "DomainOwner": settings.account,
                 **properties,
                 "name": generated,
                 "id": digest[:12],

@@ -7,33 +7,9 @@ readOnlyProperties, required, createOnlyProperties).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from local_aws.cloudformation.properties import Properties
-
-
-@dataclass(frozen=True)
-class InertType:
-    """A resource type of which nothing runs.
-
-    Attributes:
-        name: Its name.
-        properties: What it takes.
-        ref: What `Ref` returns. In braces stand properties (a generated name if they are not
-            given), `name`, `id` and `octet`, which are generated, `host` of the property Url,
-            `region`, `account` and `now`.
-        attributes: What `Fn::GetAtt` returns, in the same notation, with `ref` too.
-    """
-
-    name: str
-    properties: Properties
-    ref: str
-    attributes: Mapping[str, str]
-
-
-def _row(name: str, properties: str, ref: str, **attributes: str) -> InertType:
-    return InertType(f"AWS::{name}", Properties(properties), ref, attributes)
-
+from local_aws.cloudformation import inert_tooling
+from local_aws.cloudformation.inert_rows import InertType, row
 
 _SAGEMAKER = "arn:aws:sagemaker:{region}:{account}"
 _QUICKSIGHT = "arn:aws:quicksight:{region}:{account}"
@@ -42,7 +18,7 @@ _TIMES = {"CreatedTime": "{now}", "LastUpdatedTime": "{now}"}
 
 _ROWS = (
     # SageMaker: Studio and what belongs to it
-    _row(
+    row(
         "SageMaker::Domain",
         "AuthMode+= DomainName+= DefaultUserSettings+ KmsKeyId= AppNetworkAccessType "
         "AppSecurityGroupManagement DefaultSpaceSettings DomainSettings HomeEfsFileSystemCreation "
@@ -56,14 +32,14 @@ _ROWS = (
         SingleSignOnManagedApplicationInstanceId="ins-{id}",
         Url="https://d-{id}.studio.{region}.sagemaker.aws",
     ),
-    _row(
+    row(
         "SageMaker::UserProfile",
         "DomainId+= UserProfileName+= SingleSignOnUserIdentifier= SingleSignOnUserValue= Tags "
         "UserSettings",
         "{UserProfileName}|{DomainId}",
         UserProfileArn=f"{_SAGEMAKER}:user-profile/{{DomainId}}/{{UserProfileName}}",
     ),
-    _row(
+    row(
         "SageMaker::Space",
         "DomainId+= SpaceName+= OwnershipSettings= SpaceSharingSettings= SpaceDisplayName "
         "SpaceSettings Tags",
@@ -71,27 +47,27 @@ _ROWS = (
         SpaceArn=f"{_SAGEMAKER}:space/{{DomainId}}/{{SpaceName}}",
         Url="https://{DomainId}.studio.{region}.sagemaker.aws/spaces/{SpaceName}",
     ),
-    _row(
+    row(
         "SageMaker::App",
         "AppName+= AppType+= DomainId+= UserProfileName+= ResourceSpec= RecoveryMode Tags",
         "{AppName}|{AppType}|{DomainId}|{UserProfileName}",
         AppArn=f"{_SAGEMAKER}:app/{{DomainId}}/{{UserProfileName}}/{{AppType}}/{{AppName}}",
         BuiltInLifecycleConfigArn="",
     ),
-    _row(
+    row(
         "SageMaker::AppImageConfig",
         "AppImageConfigName+= CodeEditorAppImageConfig JupyterLabAppImageConfig "
         "KernelGatewayImageConfig Tags",
         "{AppImageConfigName}",
         AppImageConfigArn=f"{_SAGEMAKER}:app-image-config/{{AppImageConfigName}}",
     ),
-    _row(
+    row(
         "SageMaker::Image",
         "ImageName+= ImageRoleArn+ ImageDescription ImageDisplayName Tags",
         f"{_SAGEMAKER}:image/{{ImageName}}",
         ImageArn="{ref}",
     ),
-    _row(
+    row(
         "SageMaker::ImageVersion",
         "BaseImage+= ImageName+= Alias Aliases Horovod JobType MLFramework Processor "
         "ProgrammingLang ReleaseNotes VendorGuidance",
@@ -101,14 +77,14 @@ _ROWS = (
         ImageVersionArn="{ref}",
         Version="1",
     ),
-    _row(
+    row(
         "SageMaker::StudioLifecycleConfig",
         "StudioLifecycleConfigAppType+= StudioLifecycleConfigContent+= "
         "StudioLifecycleConfigName+= Tags=",
         "{StudioLifecycleConfigName}",
         StudioLifecycleConfigArn=f"{_SAGEMAKER}:studio-lifecycle-config/{{ref}}",
     ),
-    _row(
+    row(
         "SageMaker::MlflowApp",
         "Name+= RoleArn+= ArtifactStoreUri+ ModelRegistrationMode Tags "
         "WeeklyMaintenanceWindowStart",
@@ -120,21 +96,21 @@ _ROWS = (
         MlflowVersion="3.4",
         Status="Created",
     ),
-    _row(
+    row(
         "SageMaker::MlflowTrackingServer",
         "TrackingServerName+= ArtifactStoreUri+ RoleArn+ AutomaticModelRegistration MlflowVersion "
         "Tags TrackingServerSize WeeklyMaintenanceWindowStart",
         "{TrackingServerName}",
         TrackingServerArn=f"{_SAGEMAKER}:mlflow-tracking-server/{{TrackingServerName}}",
     ),
-    _row(
+    row(
         "SageMaker::CodeRepository",
         "GitConfig+ CodeRepositoryName= Tags",
         f"{_SAGEMAKER}:code-repository/{{CodeRepositoryName}}",
         CodeRepositoryArn="{ref}",
         CodeRepositoryName="{CodeRepositoryName}",
     ),
-    _row(
+    row(
         "SageMaker::NotebookInstance",
         "InstanceType+ RoleArn+ DirectInternetAccess= KmsKeyId= NotebookInstanceName= "
         "PlatformIdentifier= SecurityGroupIds= SubnetId= AcceleratorTypes "
@@ -144,7 +120,7 @@ _ROWS = (
         NotebookInstanceArn="{ref}",
         NotebookInstanceName="{NotebookInstanceName}",
     ),
-    _row(
+    row(
         "SageMaker::NotebookInstanceLifecycleConfig",
         "NotebookInstanceLifecycleConfigName= OnCreate OnStart Tags",
         f"{_SAGEMAKER}:notebook-instance-lifecycle-config/{{NotebookInstanceLifecycleConfigName}}",
@@ -152,7 +128,7 @@ _ROWS = (
         NotebookInstanceLifecycleConfigName="{NotebookInstanceLifecycleConfigName}",
     ),
     # QuickSight
-    _row(
+    row(
         "QuickSight::DataSource",
         "Type+= Name+ AwsAccountId= DataSourceId= AlternateDataSourceParameters Credentials "
         "DataSourceParameters ErrorInfo FolderArns Permissions SslProperties Tags "
@@ -162,7 +138,7 @@ _ROWS = (
         Status="CREATION_SUCCESSFUL",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::DataSet",
         "AwsAccountId= DataSetId= ColumnGroups ColumnLevelPermissionRules DataPrepConfiguration "
         "DataSetRefreshProperties DataSetUsageConfiguration DatasetParameters FieldFolders "
@@ -175,7 +151,7 @@ _ROWS = (
         OutputColumns="",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Analysis",
         "AnalysisId+= AwsAccountId+= Name+ Definition Errors FolderArns Parameters Permissions "
         "Sheets SourceEntity Status Tags ThemeArn ValidationStrategy",
@@ -184,7 +160,7 @@ _ROWS = (
         DataSetArns="",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Template",
         "AwsAccountId+= TemplateId+= Definition Name Permissions SourceEntity Tags "
         "ValidationStrategy VersionDescription",
@@ -193,7 +169,7 @@ _ROWS = (
         Version="1",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Dashboard",
         "AwsAccountId+= DashboardId+= Name+ DashboardPublishOptions Definition FolderArns "
         "LinkEntities LinkSharingConfiguration Parameters Permissions SourceEntity Tags ThemeArn "
@@ -204,7 +180,7 @@ _ROWS = (
         Version="1",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Theme",
         "AwsAccountId+= ThemeId+= BaseThemeId+ Configuration+ Name+ Permissions Tags "
         "VersionDescription",
@@ -214,34 +190,34 @@ _ROWS = (
         Version="1",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Folder",
         "AwsAccountId= FolderId= FolderType= ParentFolderArn= SharingModel= Name Permissions Tags",
         "{AwsAccountId}|{FolderId}",
         Arn=f"{_QUICKSIGHT}:folder/{{FolderId}}",
         **_TIMES,
     ),
-    _row(
+    row(
         "QuickSight::Group",
         "GroupName+= Namespace+= Description",
         f"{_QUICKSIGHT}:group/{{Namespace}}/{{GroupName}}",
         Arn="{ref}",
         PrincipalId="group/{id}",
     ),
-    _row(
+    row(
         "QuickSight::RefreshSchedule",
         "AwsAccountId= DataSetId= Schedule",
         "{AwsAccountId}|{DataSetId}|{Schedule[ScheduleId]}",
         Arn=f"{_QUICKSIGHT}:dataset/{{DataSetId}}/refresh-schedule/{{Schedule[ScheduleId]}}",
     ),
-    _row(
+    row(
         "QuickSight::Topic",
         "AwsAccountId= FolderArns= Tags= TopicId= ConfigOptions CustomInstructions DataSets "
         "Description Name UserExperienceVersion",
         "{AwsAccountId}|{TopicId}",
         Arn=f"{_QUICKSIGHT}:topic/{{TopicId}}",
     ),
-    _row(
+    row(
         "QuickSight::VPCConnection",
         "AwsAccountId= VPCConnectionId= AvailabilityStatus DnsResolvers Name RoleArn "
         "SecurityGroupIds SubnetIds Tags",
@@ -253,7 +229,7 @@ _ROWS = (
         **_TIMES,
     ),
     # Airflow
-    _row(
+    row(
         "MWAA::Environment",
         "Name+= EndpointManagement= KmsKey= AirflowConfigurationOptions AirflowVersion DagS3Path "
         "EnvironmentClass ExecutionRoleArn LoggingConfiguration MaxWebservers MaxWorkers "
@@ -268,7 +244,7 @@ _ROWS = (
         WebserverUrl="{id}.{region}.airflow.amazonaws.com",
         WebserverVpcEndpointService="com.amazonaws.vpce.{region}.vpce-svc-{id}",
     ),
-    _row(
+    row(
         "MWAAServerless::Workflow",
         "DefinitionS3Location+ RoleArn+ EncryptionConfiguration= Name= Code Description "
         "LoggingConfiguration NetworkConfiguration Tags TriggerMode",
@@ -282,7 +258,7 @@ _ROWS = (
         WorkflowVersion="{id}",
     ),
     # Networks and containers
-    _row(
+    row(
         "EC2::EIP",
         "Address= IpamPoolId= NetworkBorderGroup= TransferAddress= Domain InstanceId "
         "PublicIpv4Pool Tags",
@@ -290,7 +266,7 @@ _ROWS = (
         AllocationId="eipalloc-{id}",
         PublicIp="192.0.2.{octet}",
     ),
-    _row(
+    row(
         "EC2::NatGateway",
         "AllocationId= AvailabilityMode= ConnectivityType= PrivateIpAddress= SubnetId= VpcId= "
         "AvailabilityZoneAddresses MaxDrainDurationSeconds SecondaryAllocationIds "
@@ -302,7 +278,7 @@ _ROWS = (
         NatGatewayId="nat-{id}",
         RouteTableId="rtb-{id}",
     ),
-    _row(
+    row(
         "EC2::FlowLog",
         "ResourceId+= ResourceType+= DeliverCrossAccountRole= DeliverLogsPermissionArn= "
         "DestinationOptions= LogDestination= LogDestinationType= LogFormat= LogGroupName= "
@@ -310,7 +286,7 @@ _ROWS = (
         "fl-{id}",
         Id="fl-{id}",
     ),
-    _row(
+    row(
         "EC2::SecurityGroupIngress",
         "IpProtocol+= CidrIp= CidrIpv6= FromPort= GroupId= GroupName= SourcePrefixListId= "
         "SourceSecurityGroupId= SourceSecurityGroupName= SourceSecurityGroupOwnerId= ToPort= "
@@ -318,25 +294,25 @@ _ROWS = (
         "sgr-{id}",
         Id="sgr-{id}",
     ),
-    _row(
+    row(
         "EC2::SecurityGroupEgress",
         "GroupId+= IpProtocol+= CidrIp= CidrIpv6= DestinationPrefixListId= "
         "DestinationSecurityGroupId= FromPort= ToPort= Description",
         "sgr-{id}",
         Id="sgr-{id}",
     ),
-    _row(
+    row(
         "ECS::ClusterCapacityProviderAssociations",
         "Cluster+= DefaultCapacityProviderStrategy+ CapacityProviders",
         "{Cluster}",
     ),
-    _row(
+    row(
         "WAFv2::WebACLAssociation",
         "ResourceArn+= WebACLArn+=",
         "{ResourceArn}|{WebACLArn}",
     ),
     # Permissions on data, which are not evaluated, and what watches over an account
-    _row(
+    row(
         "LakeFormation::DataLakeSettings",
         "Admins AllowExternalDataFiltering AllowFullTableExternalDataAccess "
         "AuthorizedSessionTagValueList CreateDatabaseDefaultPermissions "
@@ -345,37 +321,37 @@ _ROWS = (
         "{name}",
         Id="{name}",
     ),
-    _row(
+    row(
         "LakeFormation::PrincipalPermissions",
         "Permissions+= PermissionsWithGrantOption+= Principal+= Resource+= Catalog=",
         "{name}|{id}",
         PrincipalIdentifier="{name}",
         ResourceIdentifier="{id}",
     ),
-    _row(
+    row(
         "LakeFormation::Resource",
         "ResourceArn+= UseServiceLinkedRole+ HybridAccessEnabled RoleArn WithFederation",
         "{ResourceArn}",
         Id="{ResourceArn}",
     ),
-    _row(
+    row(
         "IAM::OIDCProvider",
         "Url= ClientIdList Tags ThumbprintList",
         "arn:aws:iam::{account}:oidc-provider/{host}",
         Arn="{ref}",
     ),
-    _row(
+    row(
         "Budgets::Budget",
         "Budget+ NotificationsWithSubscribers= ResourceTags",
         "{name}",
         Id="{name}",
     ),
-    _row(
+    row(
         "Glue::SecurityConfiguration",
         "Name+= EncryptionConfiguration+",
         "{Name}",
     ),
 )
 
-TYPES: Mapping[str, InertType] = {entry.name: entry for entry in _ROWS}
+TYPES: Mapping[str, InertType] = {entry.name: entry for entry in (*_ROWS, *inert_tooling.ROWS)}
 """The resource types there are, by name."""

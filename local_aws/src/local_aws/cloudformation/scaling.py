@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from local_aws.cloudformation import inert
-from local_aws.cloudformation.inert_types import InertType
+from local_aws.cloudformation.inert_rows import InertType
 from local_aws.cloudformation.properties import Given, Handlers, Properties, Provisioned, typed
 
 if TYPE_CHECKING:

@@ -24,10 +24,73 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "load_state": "(service: str) -> dict | None",
         "save_all": "(services: dict) -> None",
     },
+    "ministack.core.iam_actions": {
+        "access_denied_response": (
+            "(service: str, action: str, principal_arn: str, request_id: str, *, "
+            "error_code: str = '', message: str = '', headers: dict | None = None, "
+            "resource_arn: str = '*', explicit_deny: bool = False, "
+            "resource_policy_arn: str = '') -> tuple"
+        ),
+        "extract_iam_action": (
+            "(service: str, method: str, path: str, headers: dict, body: bytes, "
+            "query_params: dict) -> str | None"
+        ),
+        "extract_resource_arn": (
+            "(service: str, method: str, path: str, headers: dict, body: bytes, "
+            "query_params: dict, region: str, account_id: str) -> str"
+        ),
+        "s3_additional_checks": (
+            "(method: str, path: str, headers: dict, body: bytes, query_params: dict) "
+            "-> list[tuple[str, str]]"
+        ),
+        "s3_service_context": (
+            "(iam_action: str, query_params: dict | None, path: str = '', "
+            "headers: dict | None = None) -> dict"
+        ),
+    },
+    "ministack.core.iam_evaluator": {
+        "AuthError": None,
+        "EvalContext": None,
+        "PrincipalInfo": None,
+        "_resource_policy": "(service: str, resource_arn: str) -> tuple | None",
+        "combine_resource_policy": (
+            "(identity: ministack.core.iam_evaluator.EvalResult, "
+            "ctx: ministack.core.iam_evaluator.EvalContext, policy: str | dict | None, "
+            "owner_account: str | None, required: bool = False, limits: tuple = ()) "
+            "-> ministack.core.iam_evaluator.EvalResult"
+        ),
+        "evaluate": (
+            "(ctx: ministack.core.iam_evaluator.EvalContext, "
+            "policies: list[list[ministack.core.iam_evaluator.ParsedStatement]], "
+            "*limits: list[list[ministack.core.iam_evaluator.ParsedStatement]]) "
+            "-> ministack.core.iam_evaluator.EvalResult"
+        ),
+        "evaluate_resource_policy": (
+            "(doc: str | dict | None, ctx: ministack.core.iam_evaluator.EvalContext, "
+            "service: str | None = None, named_only: bool = False, direct_only: bool = False) "
+            "-> ministack.core.iam_evaluator.EvalResult"
+        ),
+        "parse_policy_document": (
+            "(doc: str | dict) -> list[ministack.core.iam_evaluator.ParsedStatement]"
+        ),
+        "resolve_principal": (
+            "(access_key_id: str, account_id: str, "
+            "credential: ministack.core.iam_evaluator.ResolvedCredential | None = None) "
+            "-> ministack.core.iam_evaluator.PrincipalInfo "
+            "| ministack.core.iam_evaluator.AuthError"
+        ),
+    },
+    "ministack.core.lambda_runtime": {
+        "execution_credentials": "(config: dict) -> dict[str, str]",
+    },
     "ministack.core.persistence": {
         "_json_default": None,
         "_json_object_hook": "(obj)",
         "load_state": "(service: str) -> dict | None",
+    },
+    "ministack.core.router": {
+        "detect_service": "(method: str, path: str, headers: dict, query_params: dict) -> str",
+        "extract_access_key_id": "(headers: dict, query_params=None) -> str",
     },
     "ministack.core.responses": {
         "AccountRegionScopedDict": None,
@@ -111,10 +174,15 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_put_events": "(data, allow_aws_source=False)",
     },
     "ministack.services.glue": {"_partitions": None},
+    "ministack.services.iam": {
+        "_roles": None,
+        "policy_known": "(arn: str, account_id: str | None = None) -> bool",
+    },
     "ministack.services.lambda_svc": {
         "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
         "_execution_record_for_config": None,
         "_get_func_record_for_ref": None,
+        "execution_credentials": "(config: dict) -> dict[str, str]",
         "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
         "_route_async_failure": (
             "(target_arn: str, func_name: str, event: dict, result: dict) -> None"
@@ -149,6 +217,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_queues": None,
         "_queues_lock": None,
         "_refresh_counts": "(q: dict) -> None",
+    },
+    "ministack.services.sts": {
+        "_sessions": None,
+        "register_session": "(access_key: str, session: dict) -> None",
     },
     "ministack.services.stepfunctions": {
         "_ExecutionError": None,

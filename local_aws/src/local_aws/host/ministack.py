@@ -20,12 +20,16 @@ from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
 from local_aws.host.eventbridge import deliveries
+from local_aws.host.iam import functions
+from local_aws.host.iam.gate import Gate
+from local_aws.host.iam.roles import IamRoles
 from local_aws.host.internals import check, module
 from local_aws.host.s3 import LargeObjects
 from local_aws.host.saver import Saver
 from local_aws.host.stepfunctions import executions, history, states, tasks
 from local_aws.host.stepfunctions.logs import StateLogs
 from local_aws.host.stores import MinistackStores
+from local_aws.sagemaker.core.events import copies
 from local_aws.sagemaker.core.service import Service
 from local_aws.settings import Settings
 
@@ -77,6 +81,7 @@ class Ministack:
     Attributes:
         application: Its ASGI application.
         saver: Keeps its state on disk.
+        roles: The roles of its IAM.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -96,7 +101,8 @@ class Ministack:
         self._settings = settings
         large = LargeObjects(settings.data_dir.resolve() / "tmp" / "s3")
         large.apply()
-        self.application = large.application(module("app").app)
+        self.roles = IamRoles(settings)
+        self.application = Gate(large.application(module("app").app), settings, self.roles)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 
     def put_event(
@@ -118,7 +124,8 @@ class Ministack:
             module("services.eventbridge")._put_events({"Entries": [entry]}, allow_aws_source=True)
 
         with self.saver.request():
-            contextvars.copy_context().run(self._as_the_account, put)
+            for _ in range(copies(self._settings.duplicate_events)):
+                contextvars.copy_context().run(self._as_the_account, put)
         self.saver.save()
 
     def changes_stacks(self) -> bool:
@@ -132,6 +139,7 @@ class Ministack:
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
         lambda_functions.apply()
+        functions.apply(self.roles)
         ecr.apply()
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)

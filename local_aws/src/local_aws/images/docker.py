@@ -14,14 +14,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 
 from local_aws.images.build import BuildError, build
 from local_aws.images.dockerfile import DockerfileError
-from local_aws.images.images import Image, Images, UnknownImage
+from local_aws.images.images import DOCKER_MANIFEST, OCI_MANIFEST, Image, Images, UnknownImage
 from local_aws.images.recipe import read
 
 _FORMAT = "{{.Repository}}:{{.Tag}}"
@@ -65,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("-f", "--file", help="the Dockerfile, by default the one in CONTEXT")
     add.add_argument("--platform", help="accepted; the image is for this machine")
     add.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    add.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="type=docker[,oci-mediatypes=false]",
+        help="what the manifest is like; without it, or without oci-mediatypes=false, OCI's",
+    )
     add.add_argument("--no-cache", action="store_true", help="do every step again")
     add.add_argument("context", metavar="CONTEXT", type=Path)
     add.set_defaults(action=_build)
@@ -103,15 +111,45 @@ def _build(arguments: argparse.Namespace) -> int:
         if not equals:
             raise UsageError(f"--build-arg {pair}: needs NAME=VALUE")
         values[name] = value
+    media_type = _media_type(arguments.output)
     context: Path = arguments.context
     data_dir = _data_dir(os.environ)
     # As the AWS CDK and docker do: the Dockerfile's name is relative to where the command runs.
     dockerfile = Path(arguments.file) if arguments.file else context / "Dockerfile"
     recipe = read(context, dockerfile, values, outside=data_dir)
-    image = build(recipe, data_dir, fresh=arguments.no_cache)
+    image = replace(build(recipe, data_dir, fresh=arguments.no_cache), media_type=media_type)
     _local(data_dir).register(arguments.tag, image)
     print(f"{arguments.tag}: built in {time.monotonic() - started:.1f} s")
     return 0
+
+
+def _media_type(outputs: Sequence[str]) -> str:
+    """Return the media type of the manifest that BuildKit would make.
+
+    The exporters `docker` and `image` and their parameter `oci-mediatypes` are those of
+    https://docs.docker.com/build/exporters/. Since version 0.31 BuildKit takes OCI's media types
+    unless it is told otherwise (https://github.com/moby/buildkit/pull/6844).
+
+    Raises:
+        UsageError: An exporter or a parameter of it is not played here.
+    """
+    if len(outputs) > 1:
+        raise UsageError(f"--output {outputs[1]}: only one output is supported")
+    oci = True
+    for pair in outputs[0].split(",") if outputs else []:
+        match pair.partition("="):
+            case ("type", "=", "docker" | "image"):
+                pass
+            case ("oci-mediatypes", "=", "true" | "false" as value):
+                oci = value == "true"
+            case _:
+                raise UsageError(
+                    f"--output {outputs[0]}: {pair or 'an empty parameter'} is not supported; "
+                    "use type=docker and oci-mediatypes=true or false"
+                )
+    if outputs and "type=" not in outputs[0]:
+        raise UsageError(f"--output {outputs[0]}: needs type=docker")
+    return OCI_MANIFEST if oci else DOCKER_MANIFEST
 
 
 def _images(arguments: argparse.Namespace) -> int:
@@ -150,7 +188,7 @@ def _push(arguments: argparse.Namespace) -> int:
     from local_aws.images import ecr  # noqa: PLC0415 - a build is not to wait for botocore
 
     try:
-        ecr.put_image(arguments.name, _configuration(image), os.environ)
+        ecr.put_image(arguments.name, _configuration(image), image.media_type, os.environ)
     except ecr.PushError as error:
         return _fail(str(error), 1)
     print(f"{arguments.name}: pushed")

@@ -12,28 +12,35 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_aws.images.images import DOCKER_MANIFEST, OCI_MANIFEST
+
 _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
     r"/(?P<repository>[a-z0-9._/-]+)(?::(?P<tag>[\w.-]+))?"
 )
-_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_CONFIGURATION = "application/vnd.docker.container.image.v1+json"
+# The media types of manifests, and those of the configurations that they name.
+_CONFIGURATIONS = {
+    DOCKER_MANIFEST: "application/vnd.docker.container.image.v1+json",
+    OCI_MANIFEST: "application/vnd.oci.image.config.v1+json",
+}
 
 
 class PushError(Exception):
     """The registry did not take the image."""
 
 
-def put_image(uri: str, configuration: Mapping[str, object], env: Mapping[str, str]) -> None:
+def put_image(
+    uri: str, configuration: Mapping[str, object], media_type: str, env: Mapping[str, str]
+) -> None:
     """Record an image, so that whoever asks the registry for it learns that it is there.
 
-    The manifest is of https://distribution.github.io/distribution/spec/manifest-v2-2/ and has no
-    layers, for the image's files stay where they are. A URI that is not one of ECR has no registry
-    here, and nothing is done.
+    The manifest has no layers, for the image's files stay where they are. A URI that is not one of
+    ECR has no registry here, and nothing is done.
 
     Args:
         uri: Name of the image with its registry.
         configuration: What the image consists of; the same makes the same digest.
+        media_type: The manifest's: `DOCKER_MANIFEST` or `OCI_MANIFEST`.
         env: Where AWS_ENDPOINT_URL and credentials are, as AWS's tools take them.
 
     Raises:
@@ -50,8 +57,8 @@ def put_image(uri: str, configuration: Mapping[str, object], env: Mapping[str, s
     request = {
         "registryId": match["account"],
         "repositoryName": match["repository"],
-        "imageManifest": _manifest(configuration),
-        "imageManifestMediaType": _MANIFEST,
+        "imageManifest": _manifest(configuration, media_type),
+        "imageManifestMediaType": media_type,
         "imageTag": match["tag"] or "latest",
     }
     try:
@@ -92,12 +99,12 @@ class _Registry:
                 raise
 
 
-def _manifest(configuration: Mapping[str, object]) -> str:
+def _manifest(configuration: Mapping[str, object], media_type: str) -> str:
     content = json.dumps(configuration, sort_keys=True).encode()
     config = {
-        "mediaType": _CONFIGURATION,
+        "mediaType": _CONFIGURATIONS[media_type],
         "size": len(content),
         "digest": "sha256:" + hashlib.sha256(content).hexdigest(),
     }
-    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": []}
+    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": []}
     return json.dumps(manifest, sort_keys=True)

@@ -11,6 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+"""Media type of the manifests of https://distribution.github.io/distribution/spec/manifest-v2-2/."""
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+"""Media type of the manifests of the OCI image specification, BuildKit's default."""
+
 
 class UnknownImage(KeyError):  # noqa: N818 - part of the package's contract under this name
     """No image has been pushed under this URI."""
@@ -37,6 +43,7 @@ class Image:
         env: The environment that the image sets.
         entrypoint: ENTRYPOINT in exec form.
         command: CMD in exec form.
+        media_type: Media type of the manifest that registries have of it.
     """
 
     root: Path
@@ -44,6 +51,7 @@ class Image:
     env: dict[str, str] = field(default_factory=dict)
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
+    media_type: str = DOCKER_MANIFEST
 
 
 class Images:

@@ -28,7 +28,7 @@ from local_aws.sagemaker.application import (
     respond,
 )
 from local_aws.sagemaker.assembly import SageMaker
-from local_aws.sagemaker.core.events import iso
+from local_aws.sagemaker.core.events import copies, iso
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.server.listener import listen, until_it_listens
 from local_aws.settings import Settings
@@ -66,13 +66,17 @@ class Alone(SageMaker):
             "logs": NoLogs(),
         }
         self._events = _Lines(settings.data_dir / "events.jsonl")
-        super().__init__(settings, self._tell, Images(settings.data_dir))
+        super().__init__(settings, self._tell_once_or_twice, Images(settings.data_dir))
 
-    def client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+    def client(self, name: str, role: str = "") -> Any:  # noqa: ANN401 - made at run time
         """Return the client of a service, or what stands for it."""
         if name in self._files and name not in self.settings.endpoints:
             return self._files[name]
-        return super().client(name)
+        return super().client(name, role)
+
+    def _tell_once_or_twice(self, *event: Any) -> None:  # noqa: ANN401 - see `_tell`
+        for _ in range(copies(self.settings.duplicate_events)):
+            self._tell(*event)
 
     def _tell(self, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
         """Write an event down in EventBridge's form, and pass it on to an EventBridge if given."""

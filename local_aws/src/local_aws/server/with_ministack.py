@@ -46,7 +46,8 @@ class _Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ministack = Ministack(settings)
-        self.service = SageMaker(settings, self.ministack.put_event, Images(settings.data_dir))
+        images = Images(settings.data_dir)
+        self.service = SageMaker(settings, self.ministack.put_event, images, self.ministack.roles)
         self.ministack.connect(self.service)
         self.sagemaker = Application(self.service)
         self.saves = ThreadPoolExecutor(64, thread_name_prefix="save")

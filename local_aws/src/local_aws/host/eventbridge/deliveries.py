@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_aws.host.eventbridge import schedules
+from local_aws.host.iam.targets import of_target, of_task
 from local_aws.host.internals import module
 from local_aws.host.stepfunctions.scopes import entered
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.service import Service
 
 _STATES_SDK = "arn:aws:states:::aws-sdk:"
@@ -59,6 +62,11 @@ def _deliver(service: Service) -> None:
         if event.get("Source") == "aws.scheduler":
             target = _of_schedule(target, event, rule)
         request = _request(target)
+        try:
+            _check_role(service, target, event, request)
+        except ApiError as error:
+            _dead_letter(_Delivery(target, event, rule), _UndeliveredError(error.code, str(error)))
+            return
         if request is not None:
             # In a copy: ministack keeps account and region in context variables.
             context = contextvars.copy_context()
@@ -72,6 +80,26 @@ def _deliver(service: Service) -> None:
             original(target, event, rule, view)
 
     eventbridge._invoke_target = invoke
+
+
+def _check_role(
+    service: Service,
+    target: Mapping[str, Any],
+    event: Mapping[str, Any],
+    request: tuple[str, dict[str, Any]] | None,
+) -> None:
+    """Refuse a delivery that the target's role may not make; without a role the target decides.
+
+    Raises:
+        ApiError: The role may not.
+    """
+    role = target.get("RoleArn")
+    if not role:
+        return
+    caller = "scheduler" if event.get("Source") == "aws.scheduler" else "events"
+    service.roles.check_trust(role, f"{caller}.amazonaws.com")
+    needs = of_target(target["Arn"]) if request is None else of_task(service, *request)
+    service.roles.authorize(Session(role, caller), needs)
 
 
 class _Delivery:

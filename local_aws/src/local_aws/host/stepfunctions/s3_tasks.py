@@ -24,13 +24,14 @@ RESOURCES = frozenset(_METHODS)
 """The Resource of the states that `run` runs."""
 
 
-def run(service: Service, resource: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def run(service: Service, resource: str, arguments: Mapping[str, Any], role: str) -> dict[str, Any]:
     """Run a Task state that reads or writes an object.
 
     Args:
         service: Has the client of S3.
         resource: The state's Resource, of `RESOURCES`.
         arguments: The request; a Body that is no text is written as JSON.
+        role: ARN of the role to call S3 with; empty for the account itself.
 
     Returns:
         The task's result; Body is text, times are ISO 8601.
@@ -38,7 +39,7 @@ def run(service: Service, resource: str, arguments: Mapping[str, Any]) -> dict[s
     Raises:
         TaskError: The state fails.
     """
-    client = service.client("s3")
+    client = service.client("s3", role)
     request = dict(arguments)
     if "Body" in request and not isinstance(request["Body"], str):
         request["Body"] = json.dumps(request["Body"])

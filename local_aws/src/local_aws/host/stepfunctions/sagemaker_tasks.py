@@ -23,6 +23,7 @@ from typing import Any
 
 from local_aws.sagemaker.core import events, resources
 from local_aws.sagemaker.core.protocol import ApiError, input_shape, output_shape, service_model
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.service import Service
 
 OPTIMIZED = "arn:aws:states:::sagemaker:"
@@ -57,11 +58,13 @@ class Caller:
 
     Attributes:
         execution: Its ARN.
+        session: The role that its state machine works with, if that is known.
         ended: Tells whether nobody waits for the task any more.
         submitted: Takes what the call that started a job answered.
     """
 
     execution: str
+    session: Session | None
     ended: Callable[[], bool]
     submitted: Callable[[Mapping[str, Any]], None]
 
@@ -87,10 +90,10 @@ def run(
         raise TaskError("States.Runtime", wrong)
     operation, sync = _parts(resource)
     if resource.startswith(SDK):
-        answer = _call(service, operation, arguments, _sdk_error)
+        answer = _call(service, operation, arguments, _sdk_error, caller.session)
         return events.times(output_shape(operation), answer, _iso)
     request = _tagged(operation, arguments, caller.execution)
-    answer = _call(service, operation, request, _optimized_error)
+    answer = _call(service, operation, request, _optimized_error, caller.session)
     if not sync:
         return answer
     caller.submitted(answer)
@@ -127,6 +130,7 @@ def _call(
     operation: str,
     request: Mapping[str, Any],
     named: Callable[[ApiError], TaskError],
+    session: Session | None,
 ) -> dict[str, Any]:
     # A misspelt member is an error of the state machine; SageMaker itself would not look at it.
     if unknown := sorted(request.keys() - input_shape(operation).members.keys()):
@@ -139,7 +143,7 @@ def _call(
             f"The Parameters '{given}' could not be used to start the Task: [{fields}]",
         )
     try:
-        return service.call(operation, request)
+        return service.call(operation, request, session)
     except ApiError as error:
         raise named(error) from None
 
@@ -159,14 +163,17 @@ def _job_end(
     service: Service, kind: str, request: Mapping[str, Any], caller: Caller
 ) -> dict[str, Any] | None:
     """Wait for a job's end and return what there is to tell of it."""
-    name = request[f"{kind}Name"]
+    name, session = request[f"{kind}Name"], caller.session
     while True:
-        described = _call(service, f"Describe{kind}", {f"{kind}Name": name}, _optimized_error)
+        described = _call(
+            service, f"Describe{kind}", {f"{kind}Name": name}, _optimized_error, session
+        )
+        session = None  # it has described the job now; on AWS it waits for events
         status = described[f"{kind}Status"]
         if status not in ("InProgress", "Stopping"):
             break
         if caller.ended():
-            _stop(service, kind, name)
+            _stop(service, kind, name, caller.session)
             return None
         time.sleep(_POLL_SECONDS)
     result = events.times(output_shape(f"Describe{kind}"), described, _milliseconds)
@@ -176,9 +183,9 @@ def _job_end(
     return result
 
 
-def _stop(service: Service, kind: str, name: str) -> None:
+def _stop(service: Service, kind: str, name: str, session: Session | None) -> None:
     try:
-        service.call(f"Stop{kind}", {f"{kind}Name": name})
+        service.call(f"Stop{kind}", {f"{kind}Name": name}, session)
     except ApiError:
         return  # it has ended meanwhile
 

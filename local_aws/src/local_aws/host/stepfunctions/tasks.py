@@ -13,9 +13,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from local_aws.host.iam.targets import STEP_FUNCTIONS, of_task
 from local_aws.host.internals import module
 from local_aws.host.stepfunctions import history, s3_tasks, sagemaker_tasks
 from local_aws.host.stepfunctions.scopes import EndedError, Scope, current, entered, sleep
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.service import Service
 
 MAX_PAYLOAD = 262_144
@@ -52,7 +55,7 @@ def _call_sagemaker_and_s3(service: Service) -> None:
     states = module("services.stepfunctions")
     original = states._invoke_resource
 
-    def sagemaker(resource: str, arguments: Mapping[str, Any]) -> object:
+    def sagemaker(resource: str, arguments: Mapping[str, Any], session: Session | None) -> object:
         scope = current()
 
         def submitted(answer: Mapping[str, Any]) -> None:
@@ -61,6 +64,7 @@ def _call_sagemaker_and_s3(service: Service) -> None:
 
         caller = sagemaker_tasks.Caller(
             execution=scope.execution["executionArn"] if scope else "",
+            session=session,
             ended=lambda: scope is not None and scope.ended,
             submitted=submitted,
         )
@@ -72,17 +76,25 @@ def _call_sagemaker_and_s3(service: Service) -> None:
     def invoke(resource: str, arguments: Any) -> object:  # noqa: ANN401 - any JSON value
         if scope := current():
             history.task_started(scope.execution, resource, arguments)
+        session = _session(scope)
         try:
+            if session:
+                service.roles.check_trust(session.role, STEP_FUNCTIONS)
             if resource.startswith((sagemaker_tasks.OPTIMIZED, sagemaker_tasks.SDK)):
-                result = sagemaker(resource, arguments)
+                result = sagemaker(resource, arguments, session)
             elif resource in s3_tasks.RESOURCES:
-                result = s3_tasks.run(service, resource, arguments)
+                role = session.role if session else ""
+                result = s3_tasks.run(service, resource, arguments, role)
             else:
+                if session:
+                    service.roles.authorize(session, of_task(service, resource, arguments))
                 result = original(resource, arguments)
                 if resource == _LAMBDA_INVOKE:
                     result = {"ExecutedVersion": "$LATEST", **result}
         except sagemaker_tasks.TaskError as error:
             raise failed(error.error, error.cause) from None
+        except ApiError as error:  # the role may not do this
+            raise failed(f"{_error_prefix(resource)}.{error.code}", error.message) from None
         text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) > MAX_PAYLOAD:
             raise failed(
@@ -93,6 +105,22 @@ def _call_sagemaker_and_s3(service: Service) -> None:
         return result
 
     states._invoke_resource = invoke
+
+
+def _session(scope: Scope | None) -> Session | None:
+    """Return the role that an execution's state machine works with, if there is an execution."""
+    if scope is None:
+        return None
+    arn = scope.execution["stateMachineArn"]
+    machine = module("services.stepfunctions")._state_machines.get(arn)
+    return Session(machine["roleArn"], "StepFunctions") if machine else None
+
+
+def _error_prefix(resource: str) -> str:
+    """Return the service's name in the names of a task's errors."""
+    names = resource.removeprefix("arn:aws:states:::").removeprefix("aws-sdk:")
+    name = "lambda" if ":function:" in resource else names.partition(":")[0]
+    return name.upper() if name in ("sns", "sqs") else name[:1].upper() + name[1:]
 
 
 def _keep_to_time_limits() -> None:

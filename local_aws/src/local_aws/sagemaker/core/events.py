@@ -7,6 +7,7 @@ The shapes, with their uneven spelling of times and states, are those of the exa
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,18 @@ class Event(NamedTuple):
     detail_type: str
     detail: dict[str, Any]
     resources: list[str]
+
+
+def copies(duplicated: float) -> int:
+    """Return how often to send an event: now and then twice.
+
+    "SageMaker AI may send multiple events to EventBridge for each state change", and EventBridge
+    delivers each at least once.
+
+    Args:
+        duplicated: Fraction of the events that are sent twice.
+    """
+    return 2 if random.random() < duplicated else 1  # noqa: S311 - a sample, not a secret
 
 
 def milliseconds(moment: float) -> int:

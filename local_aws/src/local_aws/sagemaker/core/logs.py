@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from local_aws.sagemaker.core.service import Service
+    from local_aws.sagemaker.core.service import Acting, Service
 
 _INTERVAL_SECONDS = 0.5
 _CHUNK = 1 << 19
@@ -37,7 +37,7 @@ class LogShipper:
 
     def __init__(
         self,
-        service: Service,
+        service: Service | Acting,
         group: str,
         stream: str,
         path: Path,

@@ -7,16 +7,17 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import boto3
 from botocore.config import Config
 
 from local_aws.images import containers
-from local_aws.sagemaker.core import events, resources
+from local_aws.sagemaker.core import events, permissions, resources
 from local_aws.sagemaker.core.kinds import KINDS
 from local_aws.sagemaker.core.operations import OPERATIONS
 from local_aws.sagemaker.core.protocol import ApiError, operation_model, parse, serialize
+from local_aws.sagemaker.core.roles import PRINCIPAL, Roles, Session
 from local_aws.sagemaker.core.store import Store
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ _log = logging.getLogger(__name__)
 def _session() -> Any:  # noqa: ANN401 - typed by service names, which are not known here
     """Return the one session of this process: it keeps the service models that it has read."""
     return boto3.session.Session()
+
+
+class Acting(NamedTuple):
+    """The service with a role: what it calls, it calls with that.
+
+    Attributes:
+        service: The service.
+        role: ARN of the role.
+    """
+
+    service: Service
+    role: str
+
+    def client(self, name: str) -> Any:  # noqa: ANN401 - made at run time
+        """Return the boto3 client of a service, by boto3's name."""
+        return self.service.client(name, self.role)
 
 
 class Run(Protocol):
@@ -67,13 +84,16 @@ class Service:
         settings: What the local AWS was started with.
         store: All resources.
         images: What stands for each container image.
+        roles: Who acts, and what is allowed.
         runs: The jobs that run now, by ARN.
     """
 
     at_start: ClassVar[tuple[Hook, ...]] = ()
     at_end: ClassVar[tuple[Hook, ...]] = ()
 
-    def __init__(self, settings: Settings, emit: Emit, images: Images) -> None:
+    def __init__(
+        self, settings: Settings, emit: Emit, images: Images, roles: Roles | None = None
+    ) -> None:
         """Open the state; nothing runs before `resume`.
 
         Args:
@@ -81,13 +101,15 @@ class Service:
             emit: Takes detail type, detail and resources of an event of source `aws.sagemaker`.
                 Called from one thread, in the order of the changes.
             images: What stands for each container image.
+            roles: Who acts and what is allowed; without it everything is.
         """
         self.settings = settings
         self.images = images
+        self.roles = roles or Roles(settings)
         self.store = Store(settings.data_dir / "sagemaker.sqlite")
         self.runs: dict[str, Run] = {}
         self._emit = emit
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._threads: set[threading.Thread] = set()
         self._starting = threading.Lock()
         self._closing = False
@@ -97,12 +119,15 @@ class Service:
 
     # Requests
 
-    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    def call(
+        self, operation: str, request: Mapping[str, Any], session: Session | None = None
+    ) -> dict[str, Any]:
         """Run one operation.
 
         Args:
             operation: Operation name, for example `CreateModel`.
             request: Its request members, as JSON values.
+            session: Who calls; None for the account itself.
 
         Returns:
             The response members, timestamps as epoch seconds.
@@ -110,20 +135,22 @@ class Service:
         Raises:
             ApiError: What AWS would answer with an error.
         """
-        return self._answer(operation, json.dumps(request).encode())
+        return self._answer(operation, json.dumps(request).encode(), session)
 
-    def handle(self, target: str, body: bytes) -> tuple[int, bytes]:
+    def handle(self, target: str, body: bytes, session: Session | None = None) -> tuple[int, bytes]:
         """Answer one request of the JSON protocol.
 
         Args:
             target: The X-Amz-Target header, `SageMaker.<operation>`.
             body: Request body.
+            session: Who calls; None for the account itself.
 
         Returns:
             HTTP status and JSON body.
         """
         try:
-            return 200, json.dumps(self._answer(target.removeprefix("SageMaker."), body)).encode()
+            answer = self._answer(target.removeprefix("SageMaker."), body, session)
+            return 200, json.dumps(answer).encode()
         except ApiError as error:
             code, message, status = error.code, error.message, error.status
         except Exception:
@@ -131,14 +158,19 @@ class Service:
             code, message, status = "InternalFailure", f"{target} failed; see the log", 500
         return status, json.dumps({"__type": code, "message": message}).encode()
 
-    def _answer(self, operation: str, body: bytes) -> dict[str, Any]:
+    def _answer(self, operation: str, body: bytes, session: Session | None) -> dict[str, Any]:
         operation_model(operation)
         function = OPERATIONS.get(operation)
         if function is None:
             raise ApiError(
                 "NotImplemented", f"The local AWS does not know SageMaker's {operation}", 501
             )
-        return serialize(operation, function(self, parse(operation, body)) or {})
+        request = parse(operation, body)
+        if session is not None:
+            self.roles.authorize(session, permissions.needs(self, operation, request))
+        for role in permissions.roles(operation, request):
+            self.roles.check_trust(role, PRINCIPAL)
+        return serialize(operation, function(self, request) or {})
 
     # State
 
@@ -204,12 +236,18 @@ class Service:
 
     # Machinery
 
-    def client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
-        """Return the boto3 client of a service that SageMaker uses, made once."""
+    def client(self, name: str, role: str = "") -> Any:  # noqa: ANN401 - made at run time
+        """Return the boto3 client of a service that SageMaker uses, made once for each role.
+
+        Args:
+            name: boto3's name of the service.
+            role: ARN of the role with which SageMaker calls it; empty for what it does by itself.
+        """
+        credentials = self.roles.credentials(Session(role) if role else None)
+        key = (name, credentials["AWS_ACCESS_KEY_ID"])
         with _CLIENTS_LOCK:
-            if name not in self._clients:
-                credentials = self.settings.credentials()
-                self._clients[name] = _session().client(
+            if key not in self._clients:
+                self._clients[key] = _session().client(
                     name,
                     region_name=self.settings.region,
                     endpoint_url=self.settings.endpoint_of(name),
@@ -224,7 +262,11 @@ class Service:
                         response_checksum_validation="when_required",
                     ),
                 )
-            return self._clients[name]
+            return self._clients[key]
+
+    def acting_as(self, role: str) -> Acting:
+        """Return the service with a role, by its ARN."""
+        return Acting(self, role)
 
     def submit(self, function: Callable[..., None], *args: object) -> None:
         """Run a function in a thread of its own; what it raises is logged.

@@ -53,7 +53,7 @@ class Storage:
 
     Attributes:
         service: The service; its region and S3 client are used.
-        role_arn: The job's role, for error messages.
+        role_arn: The job's role, with which S3 is called.
     """
 
     def __init__(self, service: Service, role_arn: str) -> None:
@@ -126,7 +126,9 @@ class Storage:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            body = self.service.client("s3").get_object(Bucket=item.bucket, Key=item.key)["Body"]
+            body = self.service.client("s3", self.role_arn).get_object(
+                Bucket=item.bucket, Key=item.key
+            )["Body"]
             with path.open("wb") as file:
                 shutil.copyfileobj(body, file, _CHUNK)
         except (ClientError, BotoCoreError, OSError) as error:
@@ -176,7 +178,9 @@ class Storage:
             StorageError: S3 refused.
         """
         try:
-            self.service.client("s3").upload_file(str(path), bucket, key, Config=_TRANSFER)
+            self.service.client("s3", self.role_arn).upload_file(
+                str(path), bucket, key, Config=_TRANSFER
+            )
         except (Boto3Error, ClientError, BotoCoreError, OSError) as error:
             raise StorageError(
                 f"ClientError: Failed to upload to s3://{bucket}/{key}: {error}"
@@ -189,7 +193,7 @@ class Storage:
         one object, matches as S3 does, and the names are then kept from the last "/" on.
         """
         parent = prefix.rpartition("/")[0]
-        paginator = self.service.client("s3").get_paginator("list_objects_v2")
+        paginator = self.service.client("s3", self.role_arn).get_paginator("list_objects_v2")
         for found in paginator.paginate(Bucket=bucket, Prefix=prefix):
             for item in found.get("Contents", []):
                 key = item["Key"]
@@ -200,7 +204,11 @@ class Storage:
                 yield S3Object(bucket, key, name.lstrip("/"))
 
     def _manifest(self, uri: str, bucket: str, key: str) -> Iterator[S3Object]:
-        text = self.service.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        text = (
+            self.service.client("s3", self.role_arn)
+            .get_object(Bucket=bucket, Key=key)["Body"]
+            .read()
+        )
         try:
             manifest = json.loads(text)
             prefix = manifest[0]["prefix"]

@@ -74,7 +74,7 @@ class Invocation:
         """
         self._service, self._metrics, self._variant, self._body = service, metrics, variant, body
         self._output: Mapping[str, Any] = fleet.config["AsyncInferenceConfig"]["OutputConfig"]
-        self._folder = fleet.folder
+        self._folder, self._role = fleet.folder, fleet.role
 
     def run(self) -> None:
         """Carries the request out, stores its outcome and sends the notification.
@@ -146,7 +146,7 @@ class Invocation:
         start = time.perf_counter()
         try:
             bucket, key = split_uri(uri)
-            found = self._service.client("s3").get_object(Bucket=bucket, Key=key)
+            found = self._service.client("s3", self._role).get_object(Bucket=bucket, Key=key)
             if found["ContentLength"] > _MAX_INPUT:
                 raise _Failed(f"ClientError: {uri} is larger than {_MAX_INPUT} bytes.")
             with target.open("wb") as file:
@@ -199,7 +199,7 @@ class Invocation:
         start = time.perf_counter()
         try:
             bucket, key = split_uri(uri)
-            self._service.client("s3").put_object(
+            self._service.client("s3", self._role).put_object(
                 Bucket=bucket, Key=key, Body=content, ContentType=content_type
             )
         except (StorageError, ClientError, BotoCoreError, OSError) as error:
@@ -233,7 +233,9 @@ class Invocation:
         if including in config.get("IncludeInferenceResponseIn", []):
             message |= _included(response)
         try:
-            self._service.client("sns").publish(TopicArn=topic, Message=json.dumps(message))
+            self._service.client("sns", self._role).publish(
+                TopicArn=topic, Message=json.dumps(message)
+            )
         except (ClientError, BotoCoreError) as error:
             self._count("NotificationFailures", 1, "Count")
             _log.warning("endpoint %s: %s: %s", self._body["EndpointName"], topic, error)

@@ -8,9 +8,10 @@ import base64
 import json
 import logging
 import random
+import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -54,6 +55,7 @@ class CaptureRule:
         percentage: InitialSamplingPercentage, 0 to 100.
         modes: Input, Output or both.
         encodings: Content type, in lower case, to CSV or JSON; all others are BASE64.
+        role: ARN of the role that writes, the model's.
     """
 
     bucket: str
@@ -61,10 +63,16 @@ class CaptureRule:
     percentage: int
     modes: frozenset[str]
     encodings: Mapping[str, str]
+    role: str = ""
 
     @classmethod
-    def read(cls, config: Mapping[str, Any] | None) -> "CaptureRule | None":
-        """Return the rule of an endpoint config's DataCaptureConfig; None captures nothing."""
+    def read(cls, config: Mapping[str, Any] | None, role: str = "") -> "CaptureRule | None":
+        """Return the rule of an endpoint config's DataCaptureConfig; None captures nothing.
+
+        Args:
+            config: The DataCaptureConfig, if there is one.
+            role: ARN of the role that writes.
+        """
         if not config or not config.get("EnableCapture"):
             return None
         destination = urlsplit(config["DestinationS3Uri"])
@@ -77,6 +85,7 @@ class CaptureRule:
             config["InitialSamplingPercentage"],
             frozenset(option["CaptureMode"] for option in config["CaptureOptions"]),
             encodings,
+            role,
         )
 
     def samples(self) -> bool:
@@ -125,10 +134,12 @@ class CaptureRule:
 
 @dataclass(frozen=True)
 class _Line:
+    role: str
     bucket: str
     folder: str
     time: datetime
     text: bytes
+    due: float
 
 
 class PutsObjects(Protocol):
@@ -141,14 +152,19 @@ class PutsObjects(Protocol):
 class CaptureWriter:
     """Writes captured records to S3 as JSON Lines files, some time after the response."""
 
-    def __init__(self, s3: PutsObjects, interval: float = 1.0) -> None:
+    def __init__(
+        self, s3: Callable[[str], PutsObjects], interval: float = 1.0, delay: float = 0.0
+    ) -> None:
         """Start the background thread.
 
         Args:
-            s3: A boto3 S3 client.
-            interval: The longest time in seconds that a record waits.
+            s3: Returns the boto3 S3 client of a role, by its ARN.
+            interval: The longest time in seconds that a record waits, beyond `delay`.
+            delay: The least time in seconds that a record waits; the file and its folder have the
+                time of the invocation nevertheless.
         """
-        self._s3 = s3
+        self._s3, self._delay = s3, delay
+        self._closing = False
         self._lines = Batcher[_Line](
             "data-capture",
             self._write,
@@ -165,25 +181,30 @@ class CaptureWriter:
             return
         parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
         text = json.dumps(rule.record(invocation)) + "\n"
-        self._lines.put(
-            _Line(rule.bucket, "/".join(filter(None, parts)), invocation.time, text.encode())
-        )
+        folder, due = "/".join(filter(None, parts)), time.monotonic() + self._delay
+        encoded = text.encode()
+        self._lines.put(_Line(rule.role, rule.bucket, folder, invocation.time, encoded, due))
 
     def close(self) -> None:
-        """Write all that is left."""
+        """Write all that is left, what is not yet due too."""
+        self._closing = True
         self._lines.close()
 
     def _write(self, lines: list[_Line]) -> list[_Line]:
         files = defaultdict(list)
-        for line in lines:
-            files[line.bucket, line.folder].append(line)
         kept: list[_Line] = []
-        for (bucket, folder), members in files.items():
+        now = time.monotonic()
+        for line in lines:
+            if line.due <= now or self._closing:
+                files[line.role, line.bucket, line.folder].append(line)
+            else:
+                kept.append(line)
+        for (role, bucket, folder), members in files.items():
             first = members[0].time
             name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
             body = b"".join(line.text for line in members)
             try:
-                self._s3.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
+                self._s3(role).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
             except UNREACHABLE as error:
                 _log.warning(
                     "data capture to s3://%s/%s will be tried again: %s", bucket, folder, error

@@ -176,7 +176,7 @@ class Update:
             self._end(self._blue)
 
     def _deploy(self) -> None:
-        self._check_alarms()
+        self._check_alarms("terminated before it began")
         if not self._rolling:
             self._report("Creating", f"Launching {self._green.count} instance(s).")
             _start(self._service, self._name, self._green)
@@ -216,11 +216,11 @@ class Update:
             if self._present.closing.wait(min(rest, _ALARM_SECONDS)):
                 raise _Abandoned
 
-    def _check_alarms(self) -> None:
-        if raised := alarms_raised(self._service, self._alarms):
+    def _check_alarms(self, outcome: str = "rolled back") -> None:
+        if raised := alarms_raised(self._service, self._alarms, self._green.role):
             names = ", ".join(sorted(raised))
             raise DeploymentFailed(
-                f"The deployment was rolled back since alarms of its AutoRollbackConfiguration "
+                f"The deployment was {outcome} since alarms of its AutoRollbackConfiguration "
                 f"are in the state ALARM, or were deleted: {names}."
             )
         if time.monotonic() > self._deadline:

@@ -200,22 +200,27 @@ def alarm_names(deployment: Mapping[str, Any]) -> set[str]:
     return {alarm["AlarmName"] for alarm in alarms}
 
 
-def alarms_raised(service: Service, names: set[str]) -> set[str]:
+def alarms_raised(service: Service, names: set[str], role: str) -> set[str]:
     """Those of the alarms that are in the state ALARM, or are not there any more.
+
+    Args:
+        service: The service.
+        names: The alarms' names.
+        role: ARN of the model's role, with which SageMaker looks at them.
 
     Raises:
         ApiError: CloudWatch does not answer.
     """
-    states = _alarms(service, names)
+    states = _alarms(service, names, role)
     return {name for name in names if states.get(name, "ALARM") == "ALARM"}
 
 
-def _alarms(service: Service, names: set[str]) -> dict[str, str]:
+def _alarms(service: Service, names: set[str], role: str = "") -> dict[str, str]:
     """Return the states of alarms by name."""
     if not names:
         return {}
     try:
-        found = service.client("cloudwatch").describe_alarms(
+        found = service.client("cloudwatch", role).describe_alarms(
             AlarmNames=sorted(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
         )
     except (ClientError, BotoCoreError) as error:

@@ -24,6 +24,7 @@ class Fleet:
     Attributes:
         config: The endpoint config.
         folder: Where its instances' folders are.
+        role: ARN of the role of its first model; empty for a model without one.
         capture: What is captured of its requests.
         variants: Its variants by name.
     """
@@ -51,7 +52,9 @@ class Fleet:
         """
         self.config = config
         self.folder = endpoint_folder(service, endpoint) / uuid.uuid4().hex[:17]
-        self.capture = CaptureRule.read(capture)
+        model = service.store.get("Model", config["ProductionVariants"][0].get("ModelName", ""))
+        self.role: str = (model or {}).get("ExecutionRoleArn", "")
+        self.capture = CaptureRule.read(capture, self.role)
         self.variants: dict[str, Variant] = {}
         for variant in config["ProductionVariants"]:
             name = variant["VariantName"]

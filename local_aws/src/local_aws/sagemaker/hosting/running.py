@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -62,7 +63,10 @@ def hosting(service: Service) -> Hosting:
     with _lock:
         if service not in _hostings:
             _hostings[service] = Hosting(
-                CaptureWriter(service.client("s3")), EndpointMetrics(service.client("cloudwatch"))
+                CaptureWriter(
+                    partial(service.client, "s3"), delay=60 * service.settings.capture_minutes
+                ),
+                EndpointMetrics(service.client("cloudwatch")),
             )
         return _hostings[service]
 

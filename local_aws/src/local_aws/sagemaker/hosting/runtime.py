@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.core.roles import Need
 from local_aws.sagemaker.hosting import async_inference
 from local_aws.sagemaker.hosting.capture import Invocation, Payload
 from local_aws.sagemaker.hosting.fleet import Fleet
@@ -35,6 +37,7 @@ from local_aws.sagemaker.hosting.serving import ServingError
 from local_aws.sagemaker.hosting.variant import Unavailable, Variant
 
 if TYPE_CHECKING:
+    from local_aws.sagemaker.core.roles import Session
     from local_aws.sagemaker.core.service import Service
 
 __all__ = ["MAX_BODY", "OPERATIONS", "Response", "invoke"]
@@ -93,6 +96,26 @@ def invoke(
         return error.response
 
 
+def refusal(service: Service, path: str, session: Session | None) -> Response | None:
+    """The answer to a session that may not invoke an endpoint; None where it may.
+
+    Args:
+        service: The service.
+        path: The path, with or without query.
+        session: Who calls; None for the account itself.
+    """
+    match = _PATH.fullmatch(urlsplit(path).path)
+    action = _ACTIONS.get(match["operation"]) if match else None
+    if match is None or action is None:
+        return None
+    arn = service.arn("Endpoint", unquote(match["endpoint"]))
+    try:
+        service.roles.authorize(session, [Need(action, (arn,))])
+    except ApiError as error:
+        return RuntimeFault(403, error.code, error.message).response
+    return None
+
+
 def _invoke(request: Request) -> Response:
     """Answers with what the model server answers, within a minute; both sides may be captured."""
     check_headers("InvokeEndpoint", request.headers)
@@ -127,6 +150,11 @@ def _invoke(request: Request) -> Response:
 
 OPERATIONS = {"invocations": _invoke, "async-invocations": async_inference.accept}
 """What answers, by the last part of the path."""
+
+_ACTIONS = {
+    "invocations": "sagemaker:InvokeEndpoint",
+    "async-invocations": "sagemaker:InvokeEndpointAsync",
+}
 
 
 def _choose(request: Request, fleet: Fleet) -> Variant:

@@ -29,6 +29,7 @@ from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import require
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.storage import Storage, split_uri
 
 if TYPE_CHECKING:
@@ -116,8 +117,15 @@ class Server:
         model.mkdir(parents=True)
         self._fetch_model(model)
         group, stream = self._hosted.log_group, self._hosted.log_stream
-        self._logs = LogShipper(self._service, group, stream, self._folder / "log.txt")
+        log = self._folder / "log.txt"
+        self._logs = LogShipper(self._service.acting_as(self.role), group, stream, log)
         self._service.submit(self._keep_running, self._launch())
+
+    @property
+    def role(self) -> str:
+        """ARN of the model's role; empty for a model without one."""
+        role: str = self._model.get("ExecutionRoleArn", "")
+        return role
 
     @property
     def exit_status(self) -> int | None:
@@ -239,6 +247,7 @@ class Server:
             argv=[*image.entrypoint, "serve"],
             env={
                 **containers.base_environment(self._service.settings, self._folder),
+                **self._service.roles.credentials(Session(self.role)),
                 **self._definition.get("Environment", {}),
                 **self._hosted.environment,
                 "SAGEMAKER_BIND_TO_HOST": "127.0.0.1",
@@ -286,13 +295,13 @@ class Server:
         if not uri:
             return
         if source.get("CompressionType") == "None":
-            role = self._model.get("ExecutionRoleArn", "")
-            Storage(self._service, role).download(uri, folder)
+            Storage(self._service, self.role).download(uri, folder)
             return
         archive = self._folder / "model.tar.gz"
         bucket, key = split_uri(uri)
         try:
-            body = self._service.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+            s3 = self._service.client("s3", self.role)
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
             with archive.open("wb") as file:
                 shutil.copyfileobj(body, file, _CHUNK)
             with tarfile.open(archive) as packed:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from local_aws.images import containers
 from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.logs import LogShipper
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.storage import StorageError
 from local_aws.sagemaker.jobs import hosts, jobs
 from local_aws.sagemaker.jobs.hosts import Host
@@ -174,7 +175,9 @@ class ContainerRun(Run):
         try:
             for host in self.hosts:
                 host.home.mkdir(exist_ok=True)
-                env = {**containers.base_environment(settings, host.home), **own}
+                role = Session(self.storage.role_arn)
+                credentials = self.service.roles.credentials(role)
+                env = {**containers.base_environment(settings, host.home), **credentials, **own}
                 container = containers.Container(image, argv, env, host.ml, host.log, addresses)
                 with self._lock:
                     if self.stopping:
@@ -191,7 +194,8 @@ class ContainerRun(Run):
     def _shipper(self, host: Host) -> LogShipper:
         stream = f"{self.name}/{host.name}-{round(time.time())}"
         see = partial(self._see, host)
-        return LogShipper(self.service, self.log_group, stream, host.log, see)
+        service = self.service.acting_as(self.storage.role_arn)
+        return LogShipper(service, self.log_group, stream, host.log, see)
 
     def _see(self, host: Host, line: str) -> None:
         if line.strip():

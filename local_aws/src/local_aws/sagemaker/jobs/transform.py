@@ -77,7 +77,12 @@ class TransformRun(jobs.Run):
         source = self.body["TransformInput"]["DataSource"]["S3DataSource"]
         objects = self.storage.objects(source["S3Uri"], source["S3DataType"])
         data_log = self.folder / "data-log.txt"
-        shipper = LogShipper(self.service, _LOG_GROUP, f"{self._stream}/data-log", data_log)
+        shipper = LogShipper(
+            self.service.acting_as(self.storage.role_arn),
+            _LOG_GROUP,
+            f"{self._stream}/data-log",
+            data_log,
+        )
         try:
             self._server.start()
             with data_log.open("a", buffering=1) as log:

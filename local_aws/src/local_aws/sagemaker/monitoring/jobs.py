@@ -52,7 +52,7 @@ class MonitoringRun(ProcessingRun):
             lines = [line for file in files for line in file.read_text().splitlines()]
             data = [json.loads(line) for line in lines if line.strip()]
             for start in range(0, len(data), _DATA_PER_CALL):
-                self.service.client("cloudwatch").put_metric_data(
+                self.service.client("cloudwatch", self.storage.role_arn).put_metric_data(
                     Namespace=self.namespace, MetricData=data[start : start + _DATA_PER_CALL]
                 )
         except (ValueError, ClientError, BotoCoreError) as error:

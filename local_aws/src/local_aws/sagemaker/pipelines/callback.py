@@ -58,12 +58,12 @@ def _callback(turn: Turn) -> dict[str, Any]:
         "arguments": turn.arguments,
         "status": "Executing",
     }
-    _send(turn.service, queue, message)
+    _send(turn, queue, message)
     told = False
     while (answer := _answer(turn.service.store, token)) is None:
         if turn.stopping() and not told:
             # The guide writes Status, the handlers in AWS's examples read status.
-            _send(turn.service, queue, {**message, "status": "Stopping", "Status": "Stopping"})
+            _send(turn, queue, {**message, "status": "Stopping", "Status": "Stopping"})
             turn.report(metadata, "Stopping")
             told = True
         time.sleep(_POLL_SECONDS)
@@ -86,9 +86,10 @@ def _answer(store: Store, token: str) -> dict[str, Any] | None:
     return row if "Answered" in row else None
 
 
-def _send(service: Service, queue: str, message: dict[str, Any]) -> None:
+def _send(turn: Turn, queue: str, message: dict[str, Any]) -> None:
+    sqs = turn.service.client("sqs", turn.role)
     try:
-        service.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(message))
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(message))
     except (ClientError, BotoCoreError) as error:
         raise StepFailed(f"ClientError: queue {queue}: {error}") from error
 

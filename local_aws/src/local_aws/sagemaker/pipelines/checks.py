@@ -80,7 +80,26 @@ def _check_lambda(body: Mapping[str, Any]) -> None:
     function = body.get("FunctionArn")
     if not (isinstance(function, str) and function) and expression(function) is None:
         raise DefinitionError("A Lambda step needs FunctionArn.")
+    for name, value in _arguments(body).items():
+        check_lambda_argument(name, value)
     _check_outputs(body)
+
+
+def check_lambda_argument(name: str, value: object) -> None:
+    """Check an argument of a Lambda step, or the value that its expression has.
+
+    The types are those that "Lambda step" of the developer guide names.
+
+    Raises:
+        DefinitionError: It is no string, integer or float.
+    """
+    if expression(value) is None and (
+        isinstance(value, bool) or not isinstance(value, str | int | float)
+    ):
+        raise DefinitionError(
+            f"Argument '{name}' of a Lambda step must be a string, an integer or a float, not "
+            f"{value!r:.80}."
+        )
 
 
 def _check_callback(body: Mapping[str, Any]) -> None:

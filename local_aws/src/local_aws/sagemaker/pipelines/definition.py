@@ -92,6 +92,13 @@ class Step:
         entries: list[dict[str, Any]] = self.body.get("PropertyFiles") or []
         return next((entry for entry in entries if entry["PropertyFileName"] == name), None)
 
+    def output_types(self) -> dict[str, str]:
+        """Return the declared outputs of a Lambda or Callback step, each with its type."""
+        if self.type not in ("Lambda", "Callback"):
+            return {}
+        entries: list[dict[str, str]] = self.body.get("OutputParameters") or []
+        return {entry["OutputName"]: entry["OutputType"] for entry in entries}
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -214,6 +221,11 @@ def _steps(
                     f"type {kind!r:.80} does not run here; the types that do are "
                     f"{', '.join(CHECKS)}."
                 )
+            if kind == "Condition" and condition is not None:
+                raise DefinitionError(
+                    f"A condition step must not stand in a branch of another, '{condition}': "
+                    "nested condition steps are not supported."
+                )
             check_step(body)
             step = Step(name, kind, body, condition, branch, frozenset(), frozenset())
             step = replace(step, reads=_reads(step))
@@ -244,6 +256,8 @@ def _check_references(step: Step, definition: Definition) -> None:
         root, _, rest = path.partition(".")
         if root == "Parameters" and rest not in definition.parameters:
             raise DefinitionError(f"it refers to parameter '{rest}', which is not defined.")
+        if step.type == "Lambda" and {"Get": path} in step.arguments.values():
+            _check_argument_type(path, definition)
         if root == "Execution" and rest not in EXECUTION_VARIABLES:
             raise DefinitionError(f"there is no execution variable '{rest}'.")
         if root not in ("Parameters", "Execution", "Steps"):
@@ -253,6 +267,26 @@ def _check_references(step: Step, definition: Definition) -> None:
             name = rest.removeprefix(".PropertyFiles.")
             if name != rest and definition.steps[source].property_file(name) is None:
                 raise DefinitionError(f"step '{source}' declares no property file '{name}'.")
+
+
+def _check_argument_type(path: str, definition: Definition) -> None:
+    """Refuse a Boolean parameter, or a Boolean output, as an argument of a Lambda step."""
+    root, _, rest = path.partition(".")
+    kind = None
+    if root == "Parameters":
+        kind = definition.parameters[rest].type
+    elif root == "Steps":
+        source, rest = split_step_path(path)
+        kind = (
+            definition.steps[source]
+            .output_types()
+            .get(rest.removeprefix(".OutputParameters['").removesuffix("']"))
+        )
+    if kind == "Boolean":
+        raise DefinitionError(
+            f"'{path}' is a Boolean; an argument of a Lambda step must be a string, an integer or "
+            "a float."
+        )
 
 
 def _check_order(definition: Definition) -> None:

@@ -103,6 +103,7 @@ class Execution:
         stored = require(service, EXECUTION, arn)
         version = require_version(service, stored, stored["PipelineVersionId"])
         self._service, self._arn, self._stored = service, arn, stored
+        self._role: str = version["RoleArn"]
         self._definition: Definition = parse(version["PipelineDefinition"])
         self._evaluator = Evaluator(
             stored["Parameters"], self._variables, self._properties, self._property_file, self._read
@@ -212,7 +213,9 @@ class Execution:
         def report(metadata: dict[str, Any], status: str = "Executing") -> None:
             record(self._service, body, status, Metadata=metadata)
 
-        turn = Turn(self._service, step, self._arn, self._evaluator, self._must_stop, report)
+        turn = Turn(
+            self._service, step, self._arn, self._role, self._evaluator, self._must_stop, report
+        )
         retries = Retries(step.body.get("RetryPolicies") or [])
         while True:
             try:
@@ -286,7 +289,7 @@ class Execution:
     def _read(self, uri: str) -> bytes:
         place = urlsplit(uri)
         try:
-            response = self._service.client("s3").get_object(
+            response = self._service.client("s3", self._role).get_object(
                 Bucket=place.netloc, Key=place.path.lstrip("/")
             )
             content: bytes = response["Body"].read()

@@ -16,10 +16,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core.protocol import ApiError, input_shape
+from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.texts import text
 from local_aws.sagemaker.pipelines import cache
+from local_aws.sagemaker.pipelines.checks import check_lambda_argument
 from local_aws.sagemaker.pipelines.definition import Step, typed
-from local_aws.sagemaker.pipelines.expressions import EvaluationError, Evaluator
+from local_aws.sagemaker.pipelines.expressions import (
+    DefinitionError,
+    EvaluationError,
+    Evaluator,
+)
 from local_aws.sagemaker.pipelines.retries import failure_of_call, failure_of_job
 
 if TYPE_CHECKING:
@@ -62,6 +68,7 @@ class Turn:
         service: The service.
         step: The step.
         execution: The execution's ARN.
+        role: ARN of the pipeline's role.
         evaluator: Gives the step's expressions their values.
         stopping: Tells whether the execution is to stop.
         report: Stores the step's Metadata while it runs, and marks it Executing or Stopping.
@@ -70,6 +77,7 @@ class Turn:
     service: Service
     step: Step
     execution: str
+    role: str
     evaluator: Evaluator
     stopping: Callable[[], bool]
     report: Report
@@ -79,6 +87,14 @@ class Turn:
         """The step's Arguments with their values; evaluated at each use."""
         value: dict[str, Any] = self.evaluator.value(self.step.arguments)
         return value
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Call an operation with the pipeline's role.
+
+        Raises:
+            ApiError: What SageMaker answers with an error.
+        """
+        return self.service.call(operation, request, Session(self.role))
 
     def generated_name(self, given: object, length: int) -> str:
         """Return a name for the resource that the step makes, at most `length` characters.
@@ -140,7 +156,7 @@ def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Map
     jobs too, best first, as the SDK's `get_top_model_s3_uri` expects.
     """
     if step.type in ("Lambda", "Callback"):
-        types = {o["OutputName"]: o["OutputType"] for o in step.body.get("OutputParameters") or []}
+        types = step.output_types()
         outputs = metadata[step.type].get("OutputParameters") or []
         return {
             "OutputParameters": {o["Name"]: typed(types[o["Name"]], o["Value"]) for o in outputs}
@@ -199,9 +215,11 @@ def _named(turn: Turn, kind: str) -> tuple[str, dict[str, Any]]:
 def _job(turn: Turn) -> dict[str, Any]:
     kind, member = _MADE[turn.step.type]
     name, request = _named(turn, kind)
-    created = turn.service.call(f"Create{kind}", request)
+    created = turn.call(f"Create{kind}", request)
     metadata = {member: {"Arn": created[f"{kind}Arn"]}}
     turn.report(metadata)
+    # How it waits for the job's end; the rest of it needs no request here.
+    turn.call(f"Describe{kind}", {f"{kind}Name": name})
     stop_asked = False
     while (job := turn.service.store.get(kind, name)) is not None:
         status = job[f"{kind}Status"]
@@ -213,7 +231,7 @@ def _job(turn: Turn) -> dict[str, Any]:
             stop_asked = True
             turn.report(metadata, "Stopping")
             with suppress(ApiError):  # the job ended by itself in this moment
-                turn.service.call(f"Stop{kind}", {f"{kind}Name": name})
+                turn.call(f"Stop{kind}", {f"{kind}Name": name})
         time.sleep(_POLL_SECONDS)
     if stop_asked and job is not None and job[f"{kind}Status"] == "Stopped":
         raise StepStopped
@@ -226,14 +244,14 @@ def _register(turn: Turn) -> dict[str, Any]:
     group = arguments.get("ModelPackageGroupName")
     if isinstance(group, str) and turn.service.store.get("ModelPackageGroup", group) is None:
         # Pipelines makes the group of a RegisterModel step when it is not there.
-        turn.service.call("CreateModelPackageGroup", {"ModelPackageGroupName": group})
-    created = turn.service.call("CreateModelPackage", arguments)
+        turn.call("CreateModelPackageGroup", {"ModelPackageGroupName": group})
+    created = turn.call("CreateModelPackage", arguments)
     return {"RegisterModel": {"Arn": created["ModelPackageArn"]}}
 
 
 def _model(turn: Turn) -> dict[str, Any]:
     _name, request = _named(turn, "Model")
-    return {"Model": {"Arn": turn.service.call("CreateModel", request)["ModelArn"]}}
+    return {"Model": {"Arn": turn.call("CreateModel", request)["ModelArn"]}}
 
 
 def _endpoint_config(turn: Turn) -> dict[str, Any]:
@@ -241,7 +259,7 @@ def _endpoint_config(turn: Turn) -> dict[str, Any]:
     arguments = turn.arguments
     if "EndpointConfigName" not in arguments:
         _name, arguments = _named(turn, "EndpointConfig")
-    created = turn.service.call("CreateEndpointConfig", arguments)
+    created = turn.call("CreateEndpointConfig", arguments)
     return {"EndpointConfig": {"Arn": created["EndpointConfigArn"]}}
 
 
@@ -285,8 +303,14 @@ def _fail(turn: Turn) -> dict[str, Any]:
 def _lambda(turn: Turn) -> dict[str, Any]:
     function = text(turn.evaluator.value(turn.step.body["FunctionArn"]))
     turn.report({"Lambda": {"Arn": function}})
+    arguments = turn.arguments
+    try:
+        for name, value in arguments.items():
+            check_lambda_argument(name, value)
+    except DefinitionError as error:
+        raise StepFailed(f"ClientError: {error}") from error
     settings = turn.service.settings
-    credentials = settings.credentials()
+    credentials = turn.service.roles.credentials(Session(turn.role))
     # Not the service's client: its time limit is shorter, and it would run the function again.
     client = boto3.session.Session().client(
         "lambda",
@@ -298,7 +322,7 @@ def _lambda(turn: Turn) -> dict[str, Any]:
         config=Config(read_timeout=_LAMBDA_SECONDS, retries={"total_max_attempts": 1}),
     )
     try:
-        response = client.invoke(FunctionName=function, Payload=json.dumps(turn.arguments))
+        response = client.invoke(FunctionName=function, Payload=json.dumps(arguments))
         payload = json.loads(response["Payload"].read() or b"null")
     except (ClientError, BotoCoreError, ValueError) as error:
         raise StepFailed(f"ClientError: Lambda function {function}: {error}") from error

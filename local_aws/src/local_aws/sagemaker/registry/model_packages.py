@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GROUP = "ModelPackageGroup"
 _PACKAGE = "ModelPackage"
 _MAX_METADATA = 50
-_UPDATED = "_Updated"
+_UPDATED = "UpdatedModelPackageFields"
 
 # What an update replaces as a whole.
 _REPLACED = (
@@ -31,6 +31,20 @@ _REPLACED = (
     "ModelLifeCycle",
     "ModelPackageRegistrationType",
 )
+# What UpdatedModelPackageFields of an event calls the members of an update.
+_TOLD_AS = {
+    "ModelApprovalStatus": "ModelApprovalStatus",
+    "ApprovalDescription": "ApprovalDescription",
+    "InferenceSpecification": "InferenceSpecification",
+    "SourceUri": "sourceUri",
+    "ModelLifeCycle": "ModelLifeCycle",
+    "CustomerMetadataProperties": "CustomerMetadataProperties",
+    "CustomerMetadataPropertiesToRemove": "CustomerMetadataProperties",
+    # These the guide does not list.
+    "ModelCard": "ModelCard",
+    "ModelPackageRegistrationType": "ModelPackageRegistrationType",
+    "AdditionalInferenceSpecificationsToAdd": "AdditionalInferenceSpecifications",
+}
 
 resources.declare(
     Kind(
@@ -52,14 +66,18 @@ _described = events.described(
 def _change(
     kind: Kind, body: Mapping[str, Any], previous_status: str | None, tags: Mapping[str, str]
 ) -> events.Event:
-    """Return the event of a package, which says of an update what it changed.
+    """Return the event of a package, which says of an update what it gave.
 
-    The member is not in the developer guide's example, but handlers of such events rely on it: a
-    version that is approved already sends events for every change of its metadata too.
+    The developer guide has UpdatedModelPackageFields in its example, with the values of `_TOLD_AS`
+    and no more ("SageMaker model package state change"). That a version which is approved sends
+    events for changes of its metadata too is in AWS's own handlers of such events. Not documented:
+    what fields a creation has (here it has none), what the members that the guide does not list are
+    called (here, as in the request), and whether a member that is given with the value that it has
+    is among them (here it is: who approves a version again means it).
     """
     event = _described(kind, body, previous_status, tags)
     if _UPDATED in body:
-        event.detail["UpdatedModelPackageFields"] = body[_UPDATED]
+        event.detail[_UPDATED] = body[_UPDATED]
     return event
 
 
@@ -174,9 +192,8 @@ def _update_package(service: Service, request: dict[str, Any]) -> dict[str, Any]
             CustomerMetadataProperties=metadata or None,
             AdditionalInferenceSpecifications=specifications or None,
         )
-        members = (*_REPLACED, "CustomerMetadataProperties", "AdditionalInferenceSpecifications")
-        changed = [member for member in members if body.get(member) != updated.get(member)]
-        service.publish(_PACKAGE, {**updated, _UPDATED: changed})
+        told = dict.fromkeys(_TOLD_AS[member] for member in request if member in _TOLD_AS)
+        service.publish(_PACKAGE, {**updated, _UPDATED: list(told)})
     return updated
 
 
