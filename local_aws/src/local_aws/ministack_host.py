@@ -23,6 +23,7 @@ from local_aws import (
     ministack_executions,
     ministack_history,
     ministack_interrupted,
+    ministack_objects,
     ministack_patches,
     ministack_states,
     ministack_tasks,
@@ -56,7 +57,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "MINISTACK_REGION": settings.region,
         "PERSIST_STATE": "1",
         "S3_DATA_DIR": str(folder / "s3"),
-        "S3_PERSIST": "1",
+        "S3_PERSIST": "0",  # `ministack_objects` begins it
         "SFTP_ENABLED": "0",
         "STATE_DIR": str(folder / "state"),
         "TMPDIR": str(temporary),
@@ -103,6 +104,7 @@ class Ministack:
         self._settings = settings
         large = LargeObjects(settings.data_dir.resolve() / "tmp" / "s3")
         large.apply()
+        ministack_objects.apply(os.environ["S3_DATA_DIR"])
         self.application = large.application(module("app").app)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 

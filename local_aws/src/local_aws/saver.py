@@ -45,7 +45,7 @@ class Saver:
         self._thread = threading.Thread(target=self._sweep, name="saver", daemon=True)
 
     def start(self) -> None:
-        """Start to save what changes outside of requests."""
+        """Start to save what changes outside of requests, once the state on disk was read."""
         self._thread.start()
 
     def changed(self) -> None:
@@ -89,10 +89,11 @@ class Saver:
             self._saved = covers
 
     def stop(self) -> None:
-        """Save everything a last time and end."""
+        """Save everything a last time and end; what was never started has nothing to save."""
         self._stopping.set()
-        self._thread.join()
-        self.save(everything=True)
+        if self._thread.ident is not None:
+            self._thread.join()
+            self.save(everything=True)
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
