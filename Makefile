@@ -65,7 +65,7 @@ questions: $(UV) ## Write cookiecutter.json, the questions of copier.yml for Coo
 	uv run --quiet python -m tools.cookiecutter
 
 operations: $(UV) ## Write the tables of operations and resource types into local_aws/README.md
-	cd local_aws && uv run --quiet python -m local_aws.catalogue README.md
+	cd local_aws && uv run --quiet python -m local_aws.cli.catalogue README.md
 
 pins: $(UV) ## Move the pins of every pyproject.toml to the newest versions
 	uv run --quiet python -m tools.pins

@@ -23,9 +23,9 @@ import boto3
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from local_aws.containers import detect_isolation
-from local_aws.images import Image, Images
-from local_aws.sagemaker.service import Service
+from local_aws.images.containers import detect_isolation
+from local_aws.images.images import Image, Images
+from local_aws.sagemaker.core.service import Service
 from local_aws.settings import Settings
 
 # A run in the background has SIGINT ignored, and what it starts would inherit that.

@@ -17,9 +17,9 @@ from typing import Any
 from botocore.config import Config
 from conftest import REGION, ROLE, Aws, aws_client, until
 
-from local_aws.images import Image
-from local_aws.sagemaker import runtime
-from local_aws.sagemaker.serving import PROCESS
+from local_aws.images.images import Image
+from local_aws.sagemaker.hosting import runtime
+from local_aws.sagemaker.hosting.serving import PROCESS
 
 SERVER = """
 import http.server, json, os, sys, time

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, HostProcess, queue, receive
 
-from local_aws import alarms, metric_math
+from local_aws.host.cloudwatch import alarms, metric_math
 
 # Amazon CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data": data points
 # (0 within the threshold, X beyond it, - missing) and the state by TreatMissingData: missing,

@@ -18,16 +18,16 @@ from conftest import REGION, ROLE, free_port, training_request, until
 from model_server import SERVER, SERVER_IMAGE
 from others_tools import environment, tool
 
-from local_aws import ecr
-from local_aws.alone import MetricsFile
-from local_aws.images import Image, Images
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.images import ecr
+from local_aws.images.images import Image, Images
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.server.alone import MetricsFile
 
 SERVE = """
 import sys
 sys.modules["ministack"] = None  # whoever imports it fails
 from pathlib import Path
-from local_aws.alone import serve
+from local_aws.server.alone import serve
 from local_aws.settings import Settings
 folder, port, region, s3 = sys.argv[1:]
 serve(Settings(Path(folder), int(port), region, endpoints={"s3": s3}))

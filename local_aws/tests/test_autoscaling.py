@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, make_service, until
 from model_server import SERVER_IMAGE, Hosted, host, running
 
-from local_aws.sagemaker import async_queue, autoscaler, autoscaling
+from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 

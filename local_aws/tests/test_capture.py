@@ -14,9 +14,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from conftest import REGION, aws_client, until
 
-from local_aws.sagemaker.batching import Batcher
-from local_aws.sagemaker.capture import CaptureRule, CaptureWriter, Invocation, Payload
-from local_aws.sagemaker.metrics import EndpointMetrics, Observation, metric_data
+from local_aws.sagemaker.core.batching import Batcher
+from local_aws.sagemaker.hosting.capture import CaptureRule, CaptureWriter, Invocation, Payload
+from local_aws.sagemaker.hosting.metrics import EndpointMetrics, Observation, metric_data
 
 CONFIG: dict[str, Any] = {
     "EnableCapture": True,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import free_port, until
 
-from local_aws import containers
-from local_aws.containers import Container
-from local_aws.images import Image
+from local_aws.images import containers
+from local_aws.images.containers import Container
+from local_aws.images.images import Image
 from local_aws.settings import Settings
 
 PYTHON = Path(sys.executable).parent
@@ -254,8 +254,8 @@ def test_an_opt_ml_that_the_host_has_is_covered(tmp_path: Path) -> None:
     (tmp_path / "nested.py").write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from local_aws import containers\n"
-        "from local_aws.images import Image\n"
+        "from local_aws.images import containers\n"
+        "from local_aws.images.images import Image\n"
         "assert Path('/opt/ml').is_dir()\n"
         "folder = Path(sys.argv[1])\n"
         "image = Image(root=folder, path='', env={}, entrypoint=[], command=[])\n"

@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, make_service, until
 from model_server import SERVER_IMAGE, Hosted, Load, host, running
 
-from local_aws.containers import start_time
-from local_aws.sagemaker import runtime
-from local_aws.sagemaker.deployment import Step, Update, steps
-from local_aws.sagemaker.fleet import Fleet
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.hosting import runtime
+from local_aws.sagemaker.hosting.deployment import Step, Update, steps
+from local_aws.sagemaker.hosting.fleet import Fleet
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from docker_process import VERSION, Docker, context, run_image, write
 from host_process import HostProcess
 from uv import find_uv_bin
 
-from local_aws.images import Images, UnknownImage
+from local_aws.images.images import Images, UnknownImage
 
 DOCKERFILE = f"""\
 # syntax=docker/dockerfile:1

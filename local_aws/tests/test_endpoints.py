@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from conftest import REGION, ROLE, Aws, make_service, until
 from model_server import SERVER_IMAGE, Hosted, Load, host, running
 
-from local_aws.containers import start_time
-from local_aws.sagemaker import runtime, variant
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.hosting import runtime, variant
 
 
 @pytest.fixture

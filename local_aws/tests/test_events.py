@@ -7,9 +7,9 @@ from typing import Any
 
 from conftest import IMAGE, Aws, make_service, processing_request, until
 
-from local_aws.sagemaker import events
-from local_aws.sagemaker.protocol import input_shape
-from local_aws.sagemaker.store import Store
+from local_aws.sagemaker.core import events
+from local_aws.sagemaker.core.protocol import input_shape
+from local_aws.sagemaker.core.store import Store
 
 GOLDEN = Path(__file__).parent / "golden" / "events"
 

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from conftest import REGION, aws_client, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
 
-from local_aws.saver import Saver
+from local_aws.host.saver import Saver
 
 #: A client that tries again goes on for a minute after the kill: DynamoDB's ten times.
 ONCE = Config(retries={"total_max_attempts": 1})

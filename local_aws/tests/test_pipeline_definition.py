@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_aws.sagemaker.pipeline_definition import parse
-from local_aws.sagemaker.pipeline_expressions import DefinitionError
+from local_aws.sagemaker.pipelines.definition import parse
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 
 # What the SageMaker SDK 3.27 writes for a Lambda step, a condition and a Fail step.
 SDK_DEFINITION: dict[str, Any] = {

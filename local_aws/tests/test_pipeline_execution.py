@@ -30,8 +30,8 @@ from toy_pipelines import (
     wait,
 )
 
-from local_aws.containers import start_time
-from local_aws.sagemaker.pipeline_execution import shorten
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.pipelines.execution import shorten
 
 
 @pytest.fixture

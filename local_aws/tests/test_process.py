@@ -24,9 +24,9 @@ from cli_process import (
 )
 from conftest import free_port, until
 
-from local_aws import process
-from local_aws.images import Image, Images
-from local_aws.process import LocalAws
+from local_aws.cli import process
+from local_aws.cli.process import LocalAws
+from local_aws.images.images import Image, Images
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from conftest import IMAGE, ROLE, Aws
 
-from local_aws.sagemaker.kinds import KINDS
-from local_aws.sagemaker.protocol import input_shape, service_model
+from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.protocol import input_shape, service_model
 
 ACCOUNT_ARN = "arn:aws:sagemaker:eu-west-1:000000000000"
 

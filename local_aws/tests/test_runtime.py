@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, until
 from model_server import Hosted, host
 
-from local_aws.sagemaker import runtime
-from local_aws.sagemaker.hosting import hosting
+from local_aws.sagemaker.hosting import runtime
+from local_aws.sagemaker.hosting.running import hosting
 
 
 @pytest.fixture

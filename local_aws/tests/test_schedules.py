@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, ROLE, HostProcess, queue, receive
 
-from local_aws import ministack_deliveries, schedules
-from local_aws.ministack_deliveries import _next_cron
+from local_aws.host.eventbridge import deliveries, schedules
+from local_aws.host.eventbridge.deliveries import _next_cron
 
 BERLIN = "Europe/Berlin"
 
@@ -281,11 +281,11 @@ def test_only_what_may_pass_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, states: Refusing, attempts: int, calls: int, dead: bool
 ) -> None:
     letters: list[Any] = []
-    monkeypatch.setattr(ministack_deliveries, "module", lambda _: states)
-    monkeypatch.setattr(ministack_deliveries, "_dead_letter", lambda *one: letters.append(one))
+    monkeypatch.setattr(deliveries, "module", lambda _: states)
+    monkeypatch.setattr(deliveries, "_dead_letter", lambda *one: letters.append(one))
     monkeypatch.setattr(schedules, "backoff", lambda _: 0.01)
     target = {"Arn": "x", "RetryPolicy": {"MaximumRetryAttempts": attempts}}
-    ministack_deliveries._call(("x", {}), ministack_deliveries._Delivery(target, {}, {}))
+    deliveries._call(("x", {}), deliveries._Delivery(target, {}, {}))
     until(lambda: states.calls == calls and len(letters) == dead)
     time.sleep(0.05)
     assert states.calls == calls

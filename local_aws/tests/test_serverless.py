@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from conftest import ROLE, Aws, until
 from model_server import SERVER_IMAGE, Hosted, host, running
 
-from local_aws.sagemaker import serverless
+from local_aws.sagemaker.hosting import serverless
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import autoscaling, runtime
+from local_aws.sagemaker.hosting import autoscaling, runtime
 
 if TYPE_CHECKING:
-    from local_aws.sagemaker.service import Service
+    from local_aws.sagemaker.core.service import Service
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -1,0 +1,244 @@
+"""The SageMaker service: dispatch, state changes and their events, threads, start and stop."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import pkgutil
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+import local_aws.sagemaker
+from local_aws.images import containers
+from local_aws.sagemaker.core import events, resources
+from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.operations import CLOSE_HOOKS, OPERATIONS, RESUME_HOOKS
+from local_aws.sagemaker.core.protocol import ApiError, operation_model, parse, serialize
+from local_aws.sagemaker.core.store import Store
+
+if TYPE_CHECKING:
+    from local_aws.images.images import Images
+    from local_aws.sagemaker.jobs.jobs import Run
+    from local_aws.settings import Settings
+
+Emit = Callable[[str, dict[str, Any], list[str]], None]
+
+# Clients may be used by several threads at once, but not made.
+_CLIENTS_LOCK = threading.Lock()
+
+_log = logging.getLogger(__name__)
+
+for _module in pkgutil.walk_packages(local_aws.sagemaker.__path__, "local_aws.sagemaker."):
+    if _module.name != __name__:
+        importlib.import_module(_module.name)
+
+
+@cache
+def _session() -> Any:  # noqa: ANN401 - typed by service names, which are not known here
+    """Return the one session of this process: it keeps the service models that it has read."""
+    return boto3.session.Session()
+
+
+class Service:
+    """Amazon SageMaker on this machine.
+
+    Attributes:
+        settings: What the local AWS was started with.
+        store: All resources.
+        images: What stands for each container image.
+        runs: The jobs that run now, by ARN.
+    """
+
+    def __init__(self, settings: Settings, emit: Emit, images: Images) -> None:
+        """Open the state; nothing runs before ``resume``.
+
+        Args:
+            settings: What the local AWS was started with.
+            emit: Takes detail type, detail and resources of an event of source ``aws.sagemaker``.
+                Called from one thread, in the order of the changes.
+            images: What stands for each container image.
+        """
+        self.settings = settings
+        self.images = images
+        self.store = Store(settings.data_dir / "sagemaker.sqlite")
+        self.runs: dict[str, Run] = {}
+        self._emit = emit
+        self._clients: dict[str, Any] = {}
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+        self._wake = threading.Event()
+        self._sender = threading.Thread(target=self._send_events, name="events", daemon=True)
+        self._sender.start()
+
+    # Requests
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one operation.
+
+        Args:
+            operation: Operation name, for example ``CreateModel``.
+            request: Its request members, as JSON values.
+
+        Returns:
+            The response members, timestamps as epoch seconds.
+
+        Raises:
+            ApiError: What AWS would answer with an error.
+        """
+        return self._answer(operation, json.dumps(request).encode())
+
+    def handle(self, target: str, body: bytes) -> tuple[int, bytes]:
+        """Answer one request of the JSON protocol.
+
+        Args:
+            target: The X-Amz-Target header, ``SageMaker.<operation>``.
+            body: Request body.
+
+        Returns:
+            HTTP status and JSON body.
+        """
+        try:
+            return 200, json.dumps(self._answer(target.removeprefix("SageMaker."), body)).encode()
+        except ApiError as error:
+            code, message, status = error.code, error.message, error.status
+        except Exception:
+            _log.exception("%s failed", target)
+            code, message, status = "InternalFailure", f"{target} failed; see the log", 500
+        return status, json.dumps({"__type": code, "message": message}).encode()
+
+    def _answer(self, operation: str, body: bytes) -> dict[str, Any]:
+        operation_model(operation)
+        function = OPERATIONS.get(operation)
+        if function is None:
+            raise ApiError(
+                "NotImplemented", f"The local AWS does not know SageMaker's {operation}", 501
+            )
+        return serialize(operation, function(self, parse(operation, body)) or {})
+
+    # State
+
+    def arn(self, kind: str, name: str) -> str:
+        """Return the ARN of a resource by its kind and name."""
+        path = KINDS[kind].arn_path
+        return f"arn:aws:sagemaker:{self.settings.region}:{self.settings.account}:{path}/{name}"
+
+    def set_status(
+        self, kind: str, name: str, status: str | None, **fields: object
+    ) -> dict[str, Any]:
+        """Update a resource and, if its status changes, send its event.
+
+        Args:
+            kind: Kind of the resource.
+            name: Its name or ARN.
+            status: New status, or None to leave it.
+            **fields: Members to replace; None removes one.
+
+        Returns:
+            The new body.
+
+        Raises:
+            KeyError: There is no such resource.
+        """
+        member = KINDS[kind].status_member
+        with self.store.transaction():
+            before = (self.store.get(kind, name) or {}).get(member or "")
+            if status is not None and member:
+                fields[member] = status
+            body = self.store.update(kind, name, **fields)
+            if status is not None and status != before:
+                self.publish(kind, body, before)
+        return body
+
+    def publish(self, kind: str, body: dict[str, Any], previous_status: str | None = None) -> None:
+        """Send the event of a resource's change; kinds without events send none."""
+        tags = resources.tags_of(self, body[KINDS[kind].arn_member])
+        event = events.state_change(kind, body, previous_status, tags)
+        if event:
+            self.send(event)
+
+    def send(self, event: events.Event) -> None:
+        """Send an event to EventBridge.
+
+        It is written with the change that it tells of and delivered by a thread of its own, so that
+        neither a slow receiver holds the change up nor the end of the process loses the event. As
+        with AWS it may arrive more than once.
+        """
+        self.store.queue_event(*event)
+        self._wake.set()
+
+    def _send_events(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            while not self._closing and (event := self.store.next_event()):
+                try:
+                    self._emit(*event[1:])
+                except Exception:
+                    _log.exception("EventBridge refused an event: %s", event[1])
+                self.store.event_sent(event[0])
+
+    # Machinery
+
+    def client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+        """Return the boto3 client of a service that SageMaker uses, made once."""
+        with _CLIENTS_LOCK:
+            if name not in self._clients:
+                credentials = self.settings.credentials()
+                self._clients[name] = _session().client(
+                    name,
+                    region_name=self.settings.region,
+                    endpoint_url=self.settings.endpoint_of(name),
+                    aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+                    aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
+                    config=Config(
+                        max_pool_connections=50,
+                        retries={"mode": "standard"},
+                        # Nothing leaves this machine: they would only cost time.
+                        request_checksum_calculation="when_required",
+                        response_checksum_validation="when_required",
+                    ),
+                )
+            return self._clients[name]
+
+    def submit(self, function: Callable[..., None], *args: object) -> None:
+        """Run a function in a thread of its own; what it raises is logged.
+
+        A thread each, not a pool: pipelines wait in theirs for jobs that need one too.
+        """
+
+        def run() -> None:
+            try:
+                function(*args)
+            except Exception:
+                _log.exception("%s%r failed", function.__qualname__, args)
+            finally:
+                self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name=function.__name__, daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def resume(self) -> None:
+        """Take up what a former process left behind, then send the events that it did not."""
+        containers.kill_lost(self.settings.data_dir / "endpoints")
+        for hook in RESUME_HOOKS:
+            hook(self)
+        self._wake.set()
+
+    def close(self) -> None:
+        """End all jobs and servers and close the state."""
+        for hook in CLOSE_HOOKS:
+            hook(self)
+        for thread in list(self._threads):
+            thread.join(timeout=30)
+        self._closing = True
+        self._wake.set()
+        self._sender.join(timeout=30)
+        self.store.close()

@@ -1,0 +1,179 @@
+"""The queues of asynchronous endpoints, kept in the store.
+
+A request stays stored until its outcome is in S3 and its notification sent, so the end of this
+process at any instant loses none; one that ran then runs again, as with AWS, whose queue delivers
+at least once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from local_aws.sagemaker.hosting.async_invocation import EXPIRED, Invocation, Requeue
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker.core.service import Service
+    from local_aws.sagemaker.hosting.running import Hosting
+
+METRICS_SECONDS = 10.0
+"""How often the metrics of the backlog are sent; AWS's come every minute."""
+
+_KIND = "AsyncInvocation"
+_DEFAULT_CONCURRENCY = 4
+_POLL_SECONDS = 0.25
+_EXPIRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class AsyncQueue:
+    """The queue of one endpoint, and the thread that sends its requests to the instances."""
+
+    def __init__(self, service: Service, present: Hosting, endpoint: str) -> None:
+        """Takes up what is stored, and starts.
+
+        Args:
+            service: the service.
+            present: where the endpoint's fleets and metrics are.
+            endpoint: the endpoint's name.
+        """
+        self._service, self._present, self._endpoint = service, present, endpoint
+        self._changed = threading.Condition()
+        self._closed = False
+        self._running: dict[str, float] = {}
+        stored = reversed(service.store.list(_KIND, EndpointName=endpoint))
+        # Key, time received and time of expiry of each; the oldest first.
+        self._waiting: deque[tuple[str, float, float]] = deque(
+            (body["Key"], body["ReceivedTime"], _expiry(body)) for body in stored
+        )
+        service.submit(self._run)
+
+    def put(self, body: dict[str, Any]) -> None:
+        """Stores a request, and returns once it cannot be lost.
+
+        Args:
+            body: Its members, see `async_inference`; those without value are None.
+        """
+        key = uuid.uuid4().hex
+        given = {name: value for name, value in body.items() if value is not None}
+        self._service.store.insert(_KIND, key, key, {"Key": key, **given})
+        with self._changed:
+            self._waiting.append((key, body["ReceivedTime"], _expiry(body)))
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Looks at the number of instances anew."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Starts no further request; what is stored stays."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    # The thread
+
+    def _run(self) -> None:
+        next_metrics = next_expiry = 0.0
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                if not self._closed and now < next_metrics and not self._ready():
+                    wait = _POLL_SECONDS if self._waiting else next_metrics - now
+                    self._changed.wait(min(wait, next_metrics - now))
+                if self._closed:
+                    return
+                taken = [self._take() for _ in range(self._ready())]
+                if now >= next_expiry:  # all are looked at: not with each change
+                    taken += self._take_expired()
+                    next_expiry = now + _EXPIRY_SECONDS
+            for key in taken:
+                self._service.submit(self._process, key)
+            if time.monotonic() >= next_metrics:
+                self._send_metrics()
+                next_metrics = time.monotonic() + METRICS_SECONDS
+
+    def _ready(self) -> int:
+        """How many requests can be sent now."""
+        fleet = self._present.host.fleet(self._endpoint)
+        if fleet is None:
+            return 0
+        client = fleet.config["AsyncInferenceConfig"].get("ClientConfig", {})
+        each: int = client.get("MaxConcurrentInvocationsPerInstance", _DEFAULT_CONCURRENCY)
+        return max(0, min(len(self._waiting), each * fleet.instances - len(self._running)))
+
+    def _take(self) -> str:
+        key, received, _expires = self._waiting.popleft()
+        self._running[key] = received
+        return key
+
+    def _take_expired(self) -> list[str]:
+        expired = [entry for entry in self._waiting if entry[2] < time.time()]
+        for entry in expired:
+            self._waiting.remove(entry)
+            self._running[entry[0]] = entry[1]
+        return [key for key, _received, _expires in expired]
+
+    def _process(self, key: str) -> None:
+        body = self._service.store.get(_KIND, key)
+        again = False
+        try:
+            if body is not None:  # else the endpoint is being deleted
+                self._invoke(body)
+        except Requeue:
+            again = True
+        except Exception:
+            again = self._closed
+            _log.exception("asynchronous request %s of endpoint %s", key, self._endpoint)
+        finally:
+            if not again:
+                self._service.store.delete(_KIND, key)
+            with self._changed:
+                received = self._running.pop(key)
+                if again and body is not None:
+                    self._waiting.appendleft((key, received, _expiry(body)))
+                self._changed.notify_all()
+
+    def _invoke(self, body: dict[str, Any]) -> None:
+        with self._present.host.request(self._endpoint) as fleet:
+            variant = None if fleet is None else fleet.choose(None)
+            if fleet is None or variant is None:
+                raise Requeue
+            invocation = Invocation(self._service, self._present.metrics, fleet, variant, body)
+            if _expiry(body) < time.time():
+                invocation.fail(EXPIRED)
+            else:
+                invocation.run()
+
+    def _send_metrics(self) -> None:
+        fleet = self._present.host.fleet(self._endpoint)
+        if fleet is None:
+            return
+        instances = fleet.instances
+        with self._changed:
+            size = len(self._waiting) + len(self._running)
+            ages = [entry[1] for entry in self._waiting] + list(self._running.values())
+        now = time.time()
+        for name, value, unit in (
+            ("ApproximateBacklogSize", size, "Count"),
+            ("ApproximateBacklogSizePerInstance", size / max(1, instances), "Count"),
+            ("ApproximateAgeOfOldestRequest", now - min(ages, default=now), "Seconds"),
+            ("HasBacklogWithoutCapacity", float(size > 0 and instances == 0), "Count"),
+        ):
+            self._present.metrics.put(name, value, unit, EndpointName=self._endpoint)
+
+
+def clear(service: Service, endpoint: str) -> None:
+    """Forgets the requests of an endpoint."""
+    for body in service.store.list(_KIND, EndpointName=endpoint):
+        service.store.delete(_KIND, body["Key"])
+
+
+def _expiry(body: dict[str, Any]) -> float:
+    received: float = body["ReceivedTime"]
+    return received + float(body["RequestTTLSeconds"])

@@ -1,0 +1,119 @@
+"""Weights and numbers of instances of an endpoint in service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.hosting.deployment import ENDPOINT, DeploymentFailed, reasons
+from local_aws.sagemaker.hosting.endpoint_checks import check_concurrency
+from local_aws.sagemaker.hosting.fleet import Fleet
+from local_aws.sagemaker.hosting.running import hosting
+from local_aws.sagemaker.hosting.serverless import ServerlessVariant
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker.core.service import Service
+
+Changes = Iterable[Mapping[str, Any]]
+"""A list of DesiredWeightAndCapacity."""
+
+
+def in_force(
+    endpoint: Mapping[str, Any],
+    kinds: Iterable[str] = ("DesiredInstanceCount", "DesiredWeight"),
+) -> dict[str, dict[str, Any]]:
+    """What an endpoint's variants have that may not be in its config.
+
+    Args:
+        endpoint: the endpoint's stored body.
+        kinds: which variant properties.
+
+    Returns:
+        By variant, members of ProductionVariant.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for summary in endpoint.get("ProductionVariants", []):
+        found[summary["VariantName"]] = properties = {}
+        if "DesiredWeight" in kinds:
+            properties["InitialVariantWeight"] = summary["CurrentWeight"]
+        if "DesiredInstanceCount" not in kinds:
+            continue
+        if "CurrentInstanceCount" in summary:
+            properties["InitialInstanceCount"] = summary["CurrentInstanceCount"]
+        else:
+            properties["ServerlessConfig"] = summary["CurrentServerlessConfig"]
+    return found
+
+
+def check(endpoint: Mapping[str, Any], fleet: Fleet, changes: Changes) -> None:
+    """Checks an UpdateEndpointWeightsAndCapacities request.
+
+    Raises:
+        ApiError: ValidationException, naming the variant.
+    """
+    for change_ in changes:
+        name = change_["VariantName"]
+        variant = fleet.variants.get(name)
+        problem = ""
+        if variant is None:
+            problem = f'Variant "{name}" not found for endpoint "{endpoint["EndpointArn"]}".'
+        elif isinstance(variant, ServerlessVariant):
+            if "DesiredInstanceCount" in change_:
+                problem = f"Variant {name} is serverless and has no DesiredInstanceCount"
+            check_concurrency({**variant.serverless, **change_.get("ServerlessUpdateConfig", {})})
+        elif "ServerlessUpdateConfig" in change_:
+            problem = f"Variant {name} has instances, and no ServerlessUpdateConfig"
+        elif change_.get("DesiredInstanceCount") == 0 and not fleet.asynchronous:
+            problem = f"DesiredInstanceCount of variant {name} must be 1 or more; 0 is for async"
+        if problem:
+            raise ApiError("ValidationException", problem)
+
+
+def desired(fleet: Fleet, changes: Changes) -> list[dict[str, Any]]:
+    """The ProductionVariantSummary of each variant while a change is under way."""
+    by_name = {change_["VariantName"]: change_ for change_ in changes}
+    summaries = fleet.summary()
+    for summary in summaries:
+        change_ = by_name.get(summary["VariantName"], {})
+        summary["DesiredWeight"] = change_.get("DesiredWeight", summary["DesiredWeight"])
+        count = change_.get("DesiredInstanceCount")
+        if count is not None:
+            verb = "in" if count < summary["CurrentInstanceCount"] else "out"
+            message = f"Scaling {verb} desired instance count to {count}."
+            summary["DesiredInstanceCount"] = count
+            summary["VariantStatus"] = [
+                {"Status": "Updating", "StatusMessage": message, "StartTime": time.time()}
+            ]
+    return summaries
+
+
+def change(service: Service, name: str, fleet: Fleet, changes: Changes) -> None:
+    """Carries a change out; if instances do not come up, all stays as it was."""
+    present = hosting(service)
+    try:
+        with reasons(name):
+            for change_ in changes:
+                _scale(fleet, change_)
+    except DeploymentFailed as error:
+        if present.closing.is_set():
+            return
+        service.set_status(ENDPOINT, name, "RollingBack", FailureReason=str(error))
+    else:
+        for change_ in changes:
+            variant = fleet.variants[change_["VariantName"]]
+            variant.weight = change_.get("DesiredWeight", variant.weight)
+    service.set_status(ENDPOINT, name, "InService", ProductionVariants=fleet.summary())
+    if queue := present.queues.get(name):
+        queue.wake()
+
+
+def _scale(fleet: Fleet, change_: Mapping[str, Any]) -> None:
+    variant = fleet.variants[change_["VariantName"]]
+    if isinstance(variant, ServerlessVariant):
+        variant.update(change_.get("ServerlessUpdateConfig", {}))
+        return
+    count = change_.get("DesiredInstanceCount", variant.count)
+    variant.scale(count)
+    variant.count = count

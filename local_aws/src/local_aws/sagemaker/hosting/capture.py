@@ -1,0 +1,194 @@
+"""Data capture of real-time endpoints, in AWS's layout and record format.
+
+Source: "Capture data from real-time endpoint" of the SageMaker developer guide, and
+CreateEndpointConfig.DataCaptureConfig.
+"""
+
+import base64
+import json
+import logging
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+
+from local_aws.sagemaker.core.batching import UNREACHABLE, Batcher
+
+_log = logging.getLogger(__name__)
+
+_MAX_WAITING_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One body, as it went over the wire, with its Content-Type header."""
+
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What is captured of one answered request; times are UTC."""
+
+    request: Payload
+    response: Payload
+    time: datetime
+    inference_id: str | None = None
+    custom_attributes: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptureRule:
+    """A DataCaptureConfig, read for use.
+
+    Attributes:
+        bucket: of DestinationS3Uri.
+        prefix: the key prefix of DestinationS3Uri, without a trailing slash.
+        percentage: InitialSamplingPercentage, 0 to 100.
+        modes: Input, Output or both.
+        encodings: content type, in lower case, to CSV or JSON; all others are BASE64.
+    """
+
+    bucket: str
+    prefix: str
+    percentage: int
+    modes: frozenset[str]
+    encodings: Mapping[str, str]
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any] | None) -> "CaptureRule | None":
+        """The rule of an endpoint config's DataCaptureConfig; None when nothing is captured."""
+        if not config or not config.get("EnableCapture"):
+            return None
+        destination = urlsplit(config["DestinationS3Uri"])
+        header = config.get("CaptureContentTypeHeader") or {}
+        encodings = {kind.lower(): "CSV" for kind in header.get("CsvContentTypes") or []}
+        encodings |= {kind.lower(): "JSON" for kind in header.get("JsonContentTypes") or []}
+        return cls(
+            destination.netloc,
+            destination.path.strip("/"),
+            config["InitialSamplingPercentage"],
+            frozenset(option["CaptureMode"] for option in config["CaptureOptions"]),
+            encodings,
+        )
+
+    def samples(self) -> bool:
+        """Decides whether to capture one invocation."""
+        return random.random() * 100 < self.percentage  # noqa: S311 - a sample, not a secret
+
+    def record(self, invocation: Invocation) -> dict[str, Any]:
+        """The captured record, one line of the file."""
+        captured = {}
+        if "Input" in self.modes:
+            captured["endpointInput"] = self._side("INPUT", invocation.request)
+        if "Output" in self.modes:
+            captured["endpointOutput"] = self._side("OUTPUT", invocation.response)
+        metadata: dict[str, Any] = {"eventId": str(uuid.uuid4())}
+        if invocation.custom_attributes is not None:
+            metadata["customAttributes"] = [invocation.custom_attributes]
+        if invocation.inference_id is not None:
+            metadata["inferenceId"] = invocation.inference_id
+        metadata["inferenceTime"] = invocation.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"captureData": captured, "eventMetadata": metadata, "eventVersion": "0"}
+
+    def _side(self, mode: str, payload: Payload) -> dict[str, str]:
+        data, encoding = self.encode(payload)
+        return {
+            "observedContentType": payload.content_type,
+            "mode": mode,
+            "data": data,
+            "encoding": encoding,
+        }
+
+    def encode(self, payload: Payload) -> tuple[str, str]:
+        """Returns data and encoding; a content type that is not listed becomes BASE64.
+
+        So does a body that is not UTF-8 whatever its header says: a JSON line cannot hold it.
+        """
+        whole = payload.content_type.lower()
+        bare = whole.partition(";")[0].strip()
+        encoding = self.encodings.get(bare) or self.encodings.get(whole)
+        if encoding is not None:
+            try:
+                return payload.data.decode(), encoding
+            except UnicodeDecodeError:
+                pass
+        return base64.b64encode(payload.data).decode(), "BASE64"
+
+
+@dataclass(frozen=True)
+class _Line:
+    bucket: str
+    folder: str
+    time: datetime
+    text: bytes
+
+
+class PutsObjects(Protocol):
+    """What is used of a boto3 S3 client."""
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> object:  # noqa: N803 - boto3's
+        """Writes one object."""
+
+
+class CaptureWriter:
+    """Writes captured records to S3 as JSON Lines files, some time after the response."""
+
+    def __init__(self, s3: PutsObjects, interval: float = 1.0) -> None:
+        """Starts the background thread.
+
+        Args:
+            s3: a boto3 S3 client.
+            interval: the longest time in seconds that a record waits.
+        """
+        self._s3 = s3
+        self._lines = Batcher[_Line](
+            "data-capture",
+            self._write,
+            interval=interval,
+            size=lambda line: len(line.text),
+            limit=_MAX_WAITING_BYTES,
+        )
+
+    def capture(
+        self, rule: CaptureRule, endpoint: str, variant: str, invocation: Invocation
+    ) -> None:
+        """Takes one invocation; the sampling percentage may pass over it."""
+        if not rule.samples():
+            return
+        parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
+        text = json.dumps(rule.record(invocation)) + "\n"
+        self._lines.put(
+            _Line(rule.bucket, "/".join(filter(None, parts)), invocation.time, text.encode())
+        )
+
+    def close(self) -> None:
+        """Writes all that is left."""
+        self._lines.close()
+
+    def _write(self, lines: list[_Line]) -> list[_Line]:
+        files = defaultdict(list)
+        for line in lines:
+            files[line.bucket, line.folder].append(line)
+        kept: list[_Line] = []
+        for (bucket, folder), members in files.items():
+            first = members[0].time
+            name = f"{first:%M-%S}-{first.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
+            body = b"".join(line.text for line in members)
+            try:
+                self._s3.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
+            except UNREACHABLE as error:
+                _log.warning(
+                    "data capture to s3://%s/%s will be tried again: %s", bucket, folder, error
+                )
+                kept += members
+            except botocore.exceptions.ClientError as error:
+                _log.error("data capture to s3://%s/%s was refused: %s", bucket, folder, error)
+        return kept
