@@ -25,6 +25,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from local_aws.images.containers import detect_isolation
 from local_aws.images.images import Image, Images
+from local_aws.sagemaker.assembly import SageMaker
 from local_aws.sagemaker.core.service import Service
 from local_aws.settings import Settings
 
@@ -169,7 +170,7 @@ def make_service(folder: Path, port: int, isolation: str, emit: Callable[..., No
         ),
     )
     settings = Settings(folder, port, REGION, isolation=isolation, stop_grace_seconds=1.0)
-    service = Service(settings, emit, images)
+    service = SageMaker(settings, emit, images)
     service.resume()
     return service
 

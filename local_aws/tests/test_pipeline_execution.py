@@ -31,7 +31,7 @@ from toy_pipelines import (
 )
 
 from local_aws.images.containers import start_time
-from local_aws.sagemaker.pipelines.execution import shorten
+from local_aws.sagemaker.core.texts import shorten
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import botocore.session
 
-import local_aws.sagemaker.core.service  # noqa: F401 - importing it fills the tables
+import local_aws.sagemaker.assembly  # noqa: F401 - importing it fills the tables
 from local_aws.cloudformation import inert_types, sagemaker_types
 from local_aws.sagemaker.core.operations import DIFFERENCES, OPERATIONS
 from local_aws.sagemaker.hosting import autoscaling, runtime

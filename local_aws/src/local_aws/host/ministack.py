@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from local_aws.host import objects, patches
+from local_aws.host import ecr, lambda_functions, objects
 from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
@@ -23,8 +23,7 @@ from local_aws.host.eventbridge import deliveries
 from local_aws.host.internals import check, module
 from local_aws.host.s3 import LargeObjects
 from local_aws.host.saver import Saver
-from local_aws.host.stepfunctions import executions, history, tasks
-from local_aws.host.stepfunctions import states as ministack_states
+from local_aws.host.stepfunctions import executions, history, states, tasks
 from local_aws.host.stepfunctions.logs import StateLogs
 from local_aws.host.stores import MinistackStores
 from local_aws.sagemaker.core.service import Service
@@ -34,8 +33,6 @@ from local_aws.settings import Settings
 def _environment(settings: Settings) -> dict[str, str]:
     """The environment that ministack and the Lambda functions it runs read."""
     folder = settings.data_dir.resolve()
-    temporary = folder / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
     return {
         "ATHENA_ENGINE": "duckdb",
         "AWS_ACCESS_KEY_ID": "test",
@@ -54,7 +51,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "S3_PERSIST": "0",  # `objects` begins it
         "SFTP_ENABLED": "0",
         "STATE_DIR": str(folder / "state"),
-        "TMPDIR": str(temporary),
+        "TMPDIR": str(folder / "tmp"),
     }
 
 
@@ -91,6 +88,7 @@ class Ministack:
         Raises:
             IncompatibleMinistackError: It lacks something that is used here.
         """
+        (settings.data_dir / "tmp").mkdir(parents=True, exist_ok=True)
         os.environ.update(_environment(settings))
         with _hidden("duckdb"):
             check()
@@ -127,21 +125,22 @@ class Ministack:
     def changes_stacks(self) -> bool:
         """Tell whether CloudFormation is at work on any stack."""
         stacks = module("services.cloudformation")._stacks._data
-        states = [stack.get("StackStatus", "") for stack in list(stacks.values())]
+        found = [stack.get("StackStatus", "") for stack in list(stacks.values())]
         return any(
-            state.endswith("_IN_PROGRESS") and state != "REVIEW_IN_PROGRESS" for state in states
+            state.endswith("_IN_PROGRESS") and state != "REVIEW_IN_PROGRESS" for state in found
         )
 
     def connect(self, service: Service) -> None:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
-        patches.apply()
+        lambda_functions.apply()
+        ecr.apply()
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)
         evaluation.apply(self.put_event)
         self._state_logs = StateLogs(service)
         history.apply(self.saver.changed, self._state_logs)
         executions.apply(self.put_event)
-        ministack_states.apply()
+        states.apply()
         tasks.apply(service)
         queries.apply()
 

@@ -104,6 +104,8 @@ class Objects(MutableMapping[str, State]):
 def apply(folder: str) -> None:
     """Let S3 find objects in their files, and list them in order.
 
+    Here: a start reads no object, and a page of a list takes as long in a bucket of 100,000 objects.
+
     ministack must have been imported without persistence of S3, which is begun here.
 
     Args:
@@ -113,8 +115,8 @@ def apply(folder: str) -> None:
     s3.S3_PERSIST = True
     _Buckets(folder).apply()
     s3._collect_list_entries = page
-    for name in ("_object_versions", "_object_tags", "_object_acl", "_object_annotations"):
-        setattr(s3, name, _histories())
+    s3._object_versions, s3._object_tags = _histories(), _histories()
+    s3._object_acl, s3._object_annotations = _histories(), _histories()
     _store_or_fail()
 
 
@@ -137,17 +139,19 @@ class _Buckets:
         )
 
     def apply(self) -> None:
+        """Enter the buckets that have objects, and give new ones the same kind of objects.
+
+        Here: a start reads no object.
+        """
         s3 = module("services.s3")
         for account in os.scandir(self._folder) if os.path.isdir(self._folder) else ():  # noqa: PTH112
             if not (account.is_dir() and account.name.isdigit()):
                 continue
             for bucket in os.scandir(account.path):
                 if bucket.is_dir() and any(os.scandir(bucket.path)):
-                    s3._buckets._data[account.name, bucket.name] = {
-                        "created": s3.now_iso(),
-                        "objects": self._objects(account.name, bucket.name, None),
-                        "region": None,
-                    }
+                    found = self._objects(account.name, bucket.name, None)
+                    record = {"created": s3.now_iso(), "objects": found, "region": None}
+                    s3._buckets.set_scoped(account.name, None, bucket.name, record)
 
         def ensure(name: str) -> State | None:
             bucket: State | None = s3._buckets.get(name)
@@ -223,7 +227,10 @@ def _see(account: str, key: tuple[str, ...]) -> None:
 
 
 def _store_or_fail() -> None:
-    """Fail a request whose object could not be stored; do not keep in memory what is on disk."""
+    """Fail a request whose object could not be stored; do not keep in memory what is on disk.
+
+    Here: what was answered is on disk, and a version of an object takes no memory.
+    """
     s3 = module("services.s3")
     original = s3._persist_object
 

@@ -134,7 +134,13 @@ class Log:
     service = "cloudwatch_logs"
 
     def __init__(self, rows: Rows) -> None:
-        """Let events be kept by row."""
+        """Let events be kept by row, and let nothing but a query look at all of them.
+
+        Here: a call takes as long with 100,000 events as without.
+
+        Args:
+            rows: Where to keep them.
+        """
         self._rows = rows
         logs = module("services.cloudwatch_logs")
         logs.get_state = replaced(
@@ -251,7 +257,13 @@ class Items:
     service = "dynamodb"
 
     def __init__(self, rows: Rows) -> None:
-        """Let items be kept by row."""
+        """Let items be kept by row, and a page of a scan look at its own only.
+
+        Here: a call takes as long with 10,000 items as without.
+
+        Args:
+            rows: Where to keep them.
+        """
         self._rows = rows
         dynamodb = module("services.dynamodb")
         left_out = ("items", "ItemCount", "TableSizeBytes", dynamodb._INDEX_MEMBERS)
@@ -371,7 +383,13 @@ class Points:
     service = "cloudwatch"
 
     def __init__(self, rows: Rows) -> None:
-        """Let data points be kept by row."""
+        """Let data points be kept by row, and old ones be looked for now and then only.
+
+        Here: a call takes as long with 100,000 data points as without.
+
+        Args:
+            rows: Where to keep them.
+        """
         self._rows = rows
         self._evict_next = 0.0
         cloudwatch = module("services.cloudwatch")
@@ -398,17 +416,18 @@ class Points:
         self._evict_next = now + _EVICTION_SECONDS
         cloudwatch = module("services.cloudwatch")
         oldest = now - cloudwatch.TWO_WEEKS_SECONDS
-        metrics = cloudwatch._metrics._data
-        for key, points in list(metrics.items()):
+        for key, points in cloudwatch._metrics.all_items():
             kept = [point for point in points if point["Timestamp"] >= oldest]
             if len(kept) == len(points):
                 continue
             account, region, names = key
             owner = json.dumps([account, region, *names])
             self._rows.clear(self.service, owner)
-            metrics[key] = _Points(self._rows, owner, kept)
-            if not kept:
-                del metrics[key]
+            if kept:
+                young = _Points(self._rows, owner, kept)
+                cloudwatch._metrics.set_scoped(account, region, names, young)
+            else:
+                cloudwatch._metrics.pop_scoped(account, region, names)
 
     def restore(self, state: State) -> None:
         """Put data points back into a state that was read."""

@@ -83,6 +83,15 @@ class LargeObjects:
             IncompatibleMinistackError: A line that is replaced is not there.
         """
         _allow_many_files()
+        self._receive()
+        self._store()
+        self._send()
+
+    def _receive(self) -> None:
+        """Join the parts of a large body on disk.
+
+        Here: memory stays bounded, however large the objects are.
+        """
         app, s3 = module("app"), module("services.s3")
         joined = {'b"".join(chunks)': "_joined(chunks)"}
         app._read_request_body = replaced(app._read_request_body, joined, _joined=self.joined)
@@ -94,8 +103,6 @@ class LargeObjects:
             {'b"".join(combined_parts)': "_joined(combined_parts)"},
             _joined=self.joined,
         )
-        self._store(s3)
-        self._send(app)
 
     def joined(self, parts: Sequence[Any]) -> Any:  # noqa: ANN401 - bytes, or what is like them
         """Join the parts of a body: on disk, if it is large."""
@@ -143,7 +150,12 @@ class LargeObjects:
 
         return whole
 
-    def _store(self, s3: Any) -> None:  # noqa: ANN401 - ministack has no types
+    def _store(self) -> None:
+        """Read and write large objects without having them in memory.
+
+        Here: memory stays bounded, however large the objects are.
+        """
+        s3 = module("services.s3")
         read, write, fetch = s3._read_body, s3._atomic_write, s3._get_object_data
 
         def read_body(bucket: str, key: str, obj: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -171,7 +183,12 @@ class LargeObjects:
         s3._atomic_write = atomic_write
         s3._get_object_data = get_object_data
 
-    def _send(self, app: Any) -> None:  # noqa: ANN401 - ministack has no types
+    def _send(self) -> None:
+        """Send a large body in parts.
+
+        Here: memory stays bounded, however large the objects are.
+        """
+        app = module("app")
         send_response = app._send_response
 
         async def answer(

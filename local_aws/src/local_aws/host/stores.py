@@ -59,14 +59,10 @@ class MinistackStores:
         self._reading: int | None = None  # the thread that reads stores to save them
         self._share = False
         self._orphans: Callable[[], None] | None = None
-        responses = module("core.responses")
-        for kind in (responses.AccountScopedDict, responses.AccountRegionScopedDict):
-            self._watch(kind)
+        self._watch()
         self._prune_last()
         self._growing = RowsOfServices(self._db)
-        app, persistence = module("app"), module("core.persistence")
-        app.load_state = persistence.load_state = self._load
-        app.save_all = lambda _states: None
+        self._replace_files()
 
     def advance(self) -> int:
         """Begin a new generation and return its number."""
@@ -177,8 +173,26 @@ class MinistackStores:
             self._owners.setdefault(store, None)
         return self._owners[store]
 
-    def _watch(self, kind: Any) -> None:  # noqa: ANN401 - ministack has no types
-        """Let a class of stores note its use: all its methods go by its one attribute."""
+    def _replace_files(self) -> None:
+        """Load state from SQLite, and leave it to `save_used` to write it.
+
+        Here: a change is on disk before it is answered; ministack saves at a clean stop only.
+        """
+        app, persistence = module("app"), module("core.persistence")
+        app.load_state = persistence.load_state = self._load
+        app.save_all = lambda _states: None
+
+    def _watch(self) -> None:
+        """Let stores note their use: all their methods go by their one attribute.
+
+        Here: only what may have changed is read to be saved.
+        """
+        responses = module("core.responses")
+        for kind in (responses.AccountScopedDict, responses.AccountRegionScopedDict):
+            kind._data, kind.__deepcopy__ = self._watched(kind)
+
+    def _watched(self, kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - ministack has no types
+        """Return what takes the place of the attribute of a class of stores, and of its copying."""
         slot = kind._data
         stores = self
 
@@ -194,11 +208,13 @@ class MinistackStores:
             slot.__set__(made, dict(get(self)) if reads else copy.deepcopy(get(self), memo))
             return made
 
-        kind._data = property(get, slot.__set__)
-        kind.__deepcopy__ = deep_copy
+        return property(get, slot.__set__), deep_copy
 
     def _prune_last(self) -> None:
-        """Remove functions' former code when the state no longer names it, not before."""
+        """Remove functions' former code when the state no longer names it, not before.
+
+        Here: a process that is killed in between finds the code that its state names.
+        """
         functions = module("services.lambda_svc")
         prune = functions._prune_orphan_code_blobs
 

@@ -96,9 +96,15 @@ def start(container: Container, isolation: str) -> subprocess.Popen[bytes]:
     if isolation == "namespace":
         flags = ["-m"] if os.geteuid() == 0 else ["-Urm"]
         shell = ["/bin/sh", "-c", _MOUNT_SCRIPT, "container"]
-        argv = [_tool("unshare"), *flags, *shell, str(_fstab(ml, _hosts_file(container))), *argv]
+        argv = [
+            _tool("unshare"),
+            *flags,
+            *shell,
+            str(_write_fstab(ml, _write_hosts_file(container))),
+            *argv,
+        ]
     elif isolation == "bubblewrap":
-        argv = _bubblewrap(ml, _hosts_file(container), argv)
+        argv = _bubblewrap(ml, _write_hosts_file(container), argv)
     elif isolation == "environment":
         argv = [_ML_PATH.sub(str(ml), argument) for argument in argv]
         env = {name: _ML_PATH.sub(str(ml), value) for name, value in env.items()}
@@ -210,7 +216,7 @@ def detect_isolation() -> str:
     return next(filter(works, ("namespace", "bubblewrap")), "environment")
 
 
-def _hosts_file(container: Container) -> Path | None:
+def _write_hosts_file(container: Container) -> Path | None:
     """Write what the container is to see as /etc/hosts: its own names, then those of this host."""
     if not container.addresses:
         return None
@@ -220,7 +226,7 @@ def _hosts_file(container: Container) -> Path | None:
     return path
 
 
-def _fstab(ml: Path, hosts: Path | None) -> Path:
+def _write_fstab(ml: Path, hosts: Path | None) -> Path:
     """Write the mounts of a container's namespace, in the format of fstab(5).
 
     Where the host has no /opt/ml, and none may be made, a folder takes the place of /opt, with all

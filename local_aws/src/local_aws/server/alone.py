@@ -27,9 +27,9 @@ from local_aws.sagemaker.application import (
     is_for_sagemaker,
     respond,
 )
+from local_aws.sagemaker.assembly import SageMaker
 from local_aws.sagemaker.core.events import iso
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.core.service import Service
 from local_aws.server.listener import listen, until_it_listens
 from local_aws.settings import Settings
 
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
     asyncio.run(_Server(settings).run())
 
 
-class Alone(Service):
+class Alone(SageMaker):
     """SageMaker with the services that others have, and files in place of those that nobody has."""
 
     def __init__(self, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from local_aws.sagemaker.application import (
     headers_of,
     is_for_sagemaker,
 )
-from local_aws.sagemaker.core.service import Service
+from local_aws.sagemaker.assembly import SageMaker
 from local_aws.server.listener import listen, until_it_listens
 from local_aws.settings import Settings
 
@@ -46,7 +46,7 @@ class _Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ministack = Ministack(settings)
-        self.service = Service(settings, self.ministack.put_event, Images(settings.data_dir))
+        self.service = SageMaker(settings, self.ministack.put_event, Images(settings.data_dir))
         self.ministack.connect(self.service)
         self.sagemaker = Application(self.service)
         self.saves = ThreadPoolExecutor(64, thread_name_prefix="save")

@@ -8,11 +8,10 @@ partitions and columns, or write results otherwise than AWS does.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -51,31 +50,25 @@ class _Files(list[str]):
 
 def apply() -> None:
     """Mend ministack's Athena."""
+    _read_what_glue_names()
+    _write_values_as_athena_does()
+    _obey_workgroup()
+    _quote_results()
+
+
+def _read_what_glue_names() -> None:
+    """Read the partitions that there are by Glue, and the columns by Glue's names and types.
+
+    AWS: Amazon Athena User Guide, "Partition your data", "Use partition projection with Amazon
+    Athena" and "Handle schema updates".
+    """
     athena = module("services.athena")
-    athena._materialize_table_files = _remember_root(athena._materialize_table_files)
-    athena._table_relation = _read_what_glue_names(athena._table_relation)
-    athena._run_duckdb = _in_athena_texts(athena._run_duckdb)
-    athena._start_query_execution = _obey_workgroup(athena._start_query_execution)
-    athena._save_query_results = _save_results
+    materialized, original = athena._materialize_table_files, athena._table_relation
 
-
-def _remember_root(
-    original: Callable[[str, list[str]], list[str]],
-) -> Callable[[str, list[str]], list[str]]:
-    @functools.wraps(original)
     def materialize(location: str, workdirs: list[str]) -> list[str]:
-        files = original(location, workdirs)
+        files: list[str] = materialized(location, workdirs)
         return _Files(files, workdirs[-1]) if files else files
 
-    return materialize
-
-
-def _read_what_glue_names(
-    original: Callable[[dict[str, Any], list[str]], str],
-) -> Callable[[dict[str, Any], list[str]], str]:
-    """Read the partitions that there are by Glue, and the columns by Glue's names and types."""
-
-    @functools.wraps(original)
     def relation(table: dict[str, Any], paths: list[str]) -> str:
         files = cast(_Files, paths)
         values: dict[str, tuple[str, ...]] = {files.key(path): () for path in files}
@@ -84,16 +77,17 @@ def _read_what_glue_names(
             registered = module("services.glue")._partitions.get(name) or []
             values = partition_values(table, registered, list(values))
         read = {path: values[files.key(path)] for path in files if files.key(path) in values}
-        athena = module("services.athena")
         if not read:
             empty: str = athena._empty_relation(table)
             return empty
         if athena._data_format(table) != "parquet":
-            return original(table, _Files(list(read), files.root))
+            others: str = original(table, _Files(list(read), files.root))
+            return others
         _check_types(table, files, list(read))
         return _parquet_relation(table, read)
 
-    return relation
+    athena._materialize_table_files = materialize
+    athena._table_relation = relation
 
 
 def _check_types(table: Mapping[str, Any], files: _Files, paths: Sequence[str]) -> None:
@@ -150,10 +144,15 @@ def _as_declared(side: str, column: Mapping[str, Any], kind: str) -> str:
     return f"CAST({side}.{name} AS {kind}) AS {name}"
 
 
-def _in_athena_texts(
-    original: Callable[..., Awaitable[dict[str, Any]]],
-) -> Callable[..., Awaitable[dict[str, Any]]]:
-    @functools.wraps(original)
+def _write_values_as_athena_does() -> None:
+    """Name the columns of a result and write its values as Athena does.
+
+    AWS: Amazon Athena API Reference, GetQueryResults; Amazon Athena User Guide, "Data types in
+    Amazon Athena".
+    """
+    athena = module("services.athena")
+    original = athena._run_duckdb
+
     async def run(query: str, database: str, catalog: str | None = None) -> dict[str, Any]:
         # Its import takes a third of a second, in which this process would answer nobody.
         await asyncio.to_thread(_duckdb)
@@ -162,7 +161,7 @@ def _in_athena_texts(
         rows = [[_text(value) for value in row] for row in results["rows"]]
         return {**results, "columns": names, "rows": rows}
 
-    return run
+    athena._run_duckdb = run
 
 
 def _name(at: int, name: str, query: str) -> str:
@@ -186,14 +185,15 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def _obey_workgroup(
-    original: Callable[[dict[str, Any]], object],
-) -> Callable[[dict[str, Any]], object]:
-    """Put results where the workgroup says, if it does not leave that to its clients."""
+def _obey_workgroup() -> None:
+    """Put results where the workgroup says, if it does not leave that to its clients.
 
-    @functools.wraps(original)
+    AWS: Amazon Athena User Guide, "Override client-side settings".
+    """
+    athena = module("services.athena")
+    original = athena._start_query_execution
+
     def start(data: dict[str, Any]) -> object:
-        athena = module("services.athena")
         name = data.get("WorkGroup", "primary")
         workgroup = athena._workgroups.get(name)
         if workgroup is None and name != "primary":
@@ -210,25 +210,28 @@ def _obey_workgroup(
             data = {**data, "ResultConfiguration": {**given, "OutputLocation": folder}}
         return original(data)
 
-    return start
+    athena._start_query_execution = start
 
 
-async def _save_results(query_id: str) -> None:
+def _quote_results() -> None:
     """Write the results to OutputLocation: each value in quotes, but for NULL.
 
     AWS: Amazon Athena User Guide, "Work with query results and recent queries".
     """
-    execution = module("services.athena")._executions[query_id]
-    results = execution["_results"]
-    lines = [",".join(map(_cell, row)) + "\n" for row in (results["columns"], *results["rows"])]
-    location = urlsplit(execution["ResultConfiguration"]["OutputLocation"])
-    body = "".join(lines).encode()
-    headers = {"content-type": "text/csv", "content-length": str(len(body))}
-    answer = module("services.s3")._put_object(
-        location.netloc, location.path.lstrip("/"), body, headers
-    )
-    if answer[0] >= 300:
-        raise ValueError(f"The results could not be written to {location.geturl()}")
+    athena, s3 = module("services.athena"), module("services.s3")
+
+    async def save(query_id: str) -> None:
+        execution = athena._executions[query_id]
+        results = execution["_results"]
+        rows = (results["columns"], *results["rows"])
+        location = urlsplit(execution["ResultConfiguration"]["OutputLocation"])
+        body = "".join(",".join(map(_cell, row)) + "\n" for row in rows).encode()
+        headers = {"content-type": "text/csv", "content-length": str(len(body))}
+        answer = s3._put_object(location.netloc, location.path.lstrip("/"), body, headers)
+        if answer[0] >= 300:
+            raise ValueError(f"The results could not be written to {location.geturl()}")
+
+    athena._save_query_results = save
 
 
 def _cell(value: str | None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from local_aws.cloudformation import clients, inert_types, sagemaker_types
-from local_aws.cloudformation import inert as cloudformation_inert
+from local_aws.cloudformation import clients, inert, inert_types, sagemaker_types
 from local_aws.cloudformation.properties import Properties
 from local_aws.host.internals import module
 from local_aws.sagemaker.core.service import Service
@@ -29,9 +28,9 @@ def apply(service: Service) -> None:
             provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": entry.named_by}
         if "Tags" in entry.properties.names - entry.properties.replacing:
             provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "list")
-    for name, inert in inert_types.TYPES.items():
-        provisioners._RESOURCE_HANDLERS[name] = cloudformation_inert.handlers(service, inert)
-        types[name] = inert.properties
+    for name, stored in inert_types.TYPES.items():
+        provisioners._RESOURCE_HANDLERS[name] = inert.handlers(service, stored)
+        types[name] = stored.properties
     for name, (properties, handlers) in clients.types(service).items():
         provisioners._RESOURCE_HANDLERS[name] = handlers
         types[name] = properties
@@ -41,7 +40,10 @@ def apply(service: Service) -> None:
 
 
 def _run_on_a_thread(types: Mapping[str, object]) -> None:
-    """Let CloudFormation provision our types on a thread, as they send requests to this process."""
+    """Let CloudFormation provision our types on a thread, as they send requests to this process.
+
+    Here: our types call services by HTTP, which ministack's event loop has to answer meanwhile.
+    """
     stacks = module("services.cloudformation.stacks")
     original = stacks._runs_on_worker_thread
     stacks._runs_on_worker_thread = lambda name: name in types or original(name)

@@ -70,6 +70,8 @@ def _fail_left_over() -> None:
     """Fail the executions that ran when a former process was killed, as others fail.
 
     Their state is restored before requests are answered; events can be sent afterwards only.
+
+    Here: an execution that a killed process ran has an end in its history, and an event of it.
     """
     states = module("services.stepfunctions")
     original = states._restore_state
@@ -233,7 +235,10 @@ def _run_until_ended() -> None:
 
 
 def _fail_only_what_runs() -> None:
-    """Leave an execution that has been stopped or has timed out as it is."""
+    """Leave an execution that has been stopped or has timed out as it is.
+
+    AWS: StopExecution and DescribeExecution: the status of an ended execution does not change.
+    """
     states = module("services.stepfunctions")
     original = states._fail_execution
 

@@ -24,6 +24,8 @@ _previous: contextvars.ContextVar[int] = contextvars.ContextVar("previous", defa
 def apply(changed: Callable[[], None], logs: StateLogs) -> None:
     """Add events one at a time, each linked to the one before it in its branch, and log them.
 
+    AWS: GetExecutionHistory and HistoryEvent.
+
     Args:
         changed: Called when there is something to save.
         logs: Writes events to CloudWatch Logs.

@@ -188,13 +188,13 @@ def _keep_the_output_of_succeed() -> None:
     states = module("services.stepfunctions")
     original = states._apply_output_path
 
-    def apply(state_def: State, data: object, ctx: object = None) -> object:
+    def kept(state_def: State, data: object, ctx: object = None) -> object:
         jsonata = states._state_query_language(state_def, ctx) == "JSONata"
         if jsonata and state_def.get("Type") == "Succeed":
             return states._apply_jsonata_output(state_def, data, ctx, default=data)
         return original(state_def, data, ctx)
 
-    states._apply_output_path = apply
+    states._apply_output_path = kept
 
 
 def _choose_in_jsonata() -> None:

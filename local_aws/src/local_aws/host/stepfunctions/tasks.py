@@ -44,7 +44,10 @@ def apply(service: Service) -> None:
 def _call_sagemaker_and_s3(service: Service) -> None:
     """Run tasks of SageMaker in our service, and those that read or write an S3 object's body.
 
-    A result beyond the quota fails the state with States.DataLimitExceeded, as on AWS.
+    A result beyond the quota fails the state with States.DataLimitExceeded.
+
+    AWS: "Create and manage Amazon SageMaker AI jobs with Step Functions", "Using AWS service SDK
+    integrations" and "Step Functions service quotas".
     """
     states = module("services.stepfunctions")
     original = states._invoke_resource

@@ -1,7 +1,7 @@
-"""The tables that the modules of this package enter their functions in.
+"""The tables that the modules with operations enter their functions in.
 
-``Service`` imports every module of the package, so a new operation is one decorated function in one
-place.
+A new operation is one decorated function in one place. ``assembly`` imports all modules that have
+any.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
 
 Operation = Callable[["Service", dict[str, Any]], dict[str, Any] | None]
-Hook = Callable[["Service"], None]
 
 OPERATIONS: dict[str, Operation] = {}
 DIFFERENCES: dict[str, str] = {}
 """What is not as on AWS, by operation, as the README tells it."""
-
-RESUME_HOOKS: list[Hook] = []
-CLOSE_HOOKS: list[Hook] = []
 
 
 def operation(name: str, *, differs: str = "") -> Callable[[Operation], Operation]:
@@ -47,15 +43,3 @@ def operation(name: str, *, differs: str = "") -> Callable[[Operation], Operatio
         return function
 
     return register
-
-
-def on_resume(hook: Hook) -> Hook:
-    """Register what is to be done at start with the state that a former process left behind."""
-    RESUME_HOOKS.append(hook)
-    return hook
-
-
-def on_close(hook: Hook) -> Hook:
-    """Register what ends a module's threads and child processes at a clean stop."""
-    CLOSE_HOOKS.append(hook)
-    return hook

@@ -16,7 +16,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from local_aws.sagemaker.core import resources
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError, output_shape, shape_structure
-from local_aws.sagemaker.pipelines.expressions import text
+from local_aws.sagemaker.core.texts import text
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import pkgutil
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import boto3
 from botocore.config import Config
 
-import local_aws.sagemaker
 from local_aws.images import containers
 from local_aws.sagemaker.core import events, resources
 from local_aws.sagemaker.core.kinds import KINDS
-from local_aws.sagemaker.core.operations import CLOSE_HOOKS, OPERATIONS, RESUME_HOOKS
+from local_aws.sagemaker.core.operations import OPERATIONS
 from local_aws.sagemaker.core.protocol import ApiError, operation_model, parse, serialize
 from local_aws.sagemaker.core.store import Store
 
 if TYPE_CHECKING:
     from local_aws.images.images import Images
-    from local_aws.sagemaker.jobs.jobs import Run
     from local_aws.settings import Settings
 
+Hook = Callable[["Service"], None]
 Emit = Callable[[str, dict[str, Any], list[str]], None]
 
 # Clients may be used by several threads at once, but not made.
 _CLIENTS_LOCK = threading.Lock()
 
 _log = logging.getLogger(__name__)
-
-for _module in pkgutil.walk_packages(local_aws.sagemaker.__path__, "local_aws.sagemaker."):
-    if _module.name != __name__:
-        importlib.import_module(_module.name)
 
 
 @cache
@@ -45,15 +38,40 @@ def _session() -> Any:  # noqa: ANN401 - typed by service names, which are not k
     return boto3.session.Session()
 
 
-class Service:
-    """Amazon SageMaker on this machine.
+class Run(Protocol):
+    """A job that runs, as those see it who wait for it or end it.
 
     Attributes:
+        name: The job's name.
+        addresses: The loopback addresses of its hosts.
+        done: Set when its end is stored.
+    """
+
+    name: str
+    addresses: list[str]
+    done: threading.Event
+
+    def stop(self) -> None:
+        """Ask the job to stop, in the background."""
+
+    def abort(self, reason: str) -> None:
+        """End the job as failed, in the background."""
+
+
+class Service:
+    """What the rooms of Amazon SageMaker share; `assembly.SageMaker` is the service with them all.
+
+    Attributes:
+        at_start: What takes up what a former process left, in this order.
+        at_end: What ends threads and child processes at a clean stop, in this order.
         settings: What the local AWS was started with.
         store: All resources.
         images: What stands for each container image.
         runs: The jobs that run now, by ARN.
     """
+
+    at_start: ClassVar[tuple[Hook, ...]] = ()
+    at_end: ClassVar[tuple[Hook, ...]] = ()
 
     def __init__(self, settings: Settings, emit: Emit, images: Images) -> None:
         """Open the state; nothing runs before ``resume``.
@@ -71,6 +89,7 @@ class Service:
         self._emit = emit
         self._clients: dict[str, Any] = {}
         self._threads: set[threading.Thread] = set()
+        self._starting = threading.Lock()
         self._closing = False
         self._wake = threading.Event()
         self._sender = threading.Thread(target=self._send_events, name="events", daemon=True)
@@ -222,21 +241,24 @@ class Service:
                 self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name=function.__name__, daemon=True)
-        self._threads.add(thread)
-        thread.start()
+        with self._starting:  # one that has not started cannot be waited for
+            self._threads.add(thread)
+            thread.start()
 
     def resume(self) -> None:
         """Take up what a former process left behind, then send the events that it did not."""
         containers.kill_lost(self.settings.data_dir / "endpoints")
-        for hook in RESUME_HOOKS:
-            hook(self)
+        for take_up in self.at_start:
+            take_up(self)
         self._wake.set()
 
     def close(self) -> None:
         """End all jobs and servers and close the state."""
-        for hook in CLOSE_HOOKS:
-            hook(self)
-        for thread in list(self._threads):
+        for end in self.at_end:
+            end(self)
+        with self._starting:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(timeout=30)
         self._closing = True
         self._wake.set()

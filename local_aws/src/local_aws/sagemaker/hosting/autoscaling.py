@@ -18,7 +18,6 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import ServiceModel
 
-from local_aws.sagemaker.core.operations import on_resume
 from local_aws.sagemaker.core.protocol import ApiError, parse_structure, shape_structure
 from local_aws.sagemaker.core.resources import require
 from local_aws.sagemaker.hosting import autoscaler
@@ -104,7 +103,6 @@ def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
     return shape_structure(shapes.output_shape, OPERATIONS[operation](service, request))
 
 
-@on_resume
 def resume(service: Service) -> None:
     """Goes on scaling what a former process scaled."""
     if service.store.list(autoscaler.TARGET_KIND):

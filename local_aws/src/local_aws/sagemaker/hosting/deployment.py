@@ -20,13 +20,13 @@ from local_aws.sagemaker.core.kinds import KINDS
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import require, tags_of
 from local_aws.sagemaker.core.storage import StorageError
+from local_aws.sagemaker.core.texts import shorten
 from local_aws.sagemaker.hosting.async_queue import AsyncQueue
 from local_aws.sagemaker.hosting.endpoint_checks import alarm_names, alarms_raised, fraction
 from local_aws.sagemaker.hosting.fleet import Fleet
 from local_aws.sagemaker.hosting.running import hosting
 from local_aws.sagemaker.hosting.serverless import ServerlessVariant
 from local_aws.sagemaker.hosting.serving import ServingError
-from local_aws.sagemaker.pipelines.execution import shorten
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.images import containers
 from local_aws.sagemaker.core import events, kinds
-from local_aws.sagemaker.core.operations import on_close, on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import create, declare, delete, require
 from local_aws.sagemaker.hosting import async_queue, capacity, deployment
@@ -155,7 +155,6 @@ def describe_endpoint(service: Service, request: dict[str, Any]) -> dict[str, An
     return endpoint
 
 
-@on_resume
 def resume(service: Service) -> None:
     """Ends the servers that a killed process left, and starts those of all endpoints anew."""
     for process in service.store.list(PROCESS):
@@ -182,7 +181,6 @@ def resume(service: Service) -> None:
             service.submit(_restart, service, name)
 
 
-@on_close
 def close(service: Service) -> None:
     """Ends what runs for endpoints."""
     if present := present_hosting(service):

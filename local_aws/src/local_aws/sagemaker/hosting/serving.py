@@ -25,11 +25,11 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.images import containers
+from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import require
 from local_aws.sagemaker.core.storage import Storage, split_uri
-from local_aws.sagemaker.jobs.jobs import resolve_image
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
@@ -233,7 +233,7 @@ class Server:
             self._logs.close()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        image = resolve_image(self._service, self.image)
+        image = images.resolve(self._service, self.image)
         container = containers.Container(
             image=image,
             argv=[*image.entrypoint, "serve"],

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws.images import containers
+from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.storage import StorageError
 from local_aws.sagemaker.jobs import hosts, jobs
@@ -78,6 +79,9 @@ class ContainerRun(Run):
     def finish(self, exit_code: int) -> dict[str, Any]:
         """Take the outputs out of each ``/opt/ml``; return members for the job's body."""
 
+    def containers_start(self) -> None:
+        """Do what has to be done just before the containers start."""
+
     def see_line(self, line: str) -> None:
         """Take note of a line of any host's output."""
 
@@ -138,7 +142,7 @@ class ContainerRun(Run):
         return 0, 1
 
     def _run_containers(self) -> None:
-        image = jobs.resolve_image(self.service, self.image_uri())
+        image = images.resolve(self.service, self.image_uri())
         hosts.assign_addresses(self, len(self.hosts))
         limit, seconds = min(self.time_limits().items(), key=lambda item: item[1])
         timer = threading.Timer(max(seconds, 0), self._time_out, [limit])
@@ -166,6 +170,7 @@ class ContainerRun(Run):
         names = [host.name for host in self.hosts]
         addresses = dict(zip(names, self.addresses, strict=True))
         own, argv = self.environment(), self.command(image)
+        self.containers_start()
         try:
             for host in self.hosts:
                 host.home.mkdir(exist_ok=True)

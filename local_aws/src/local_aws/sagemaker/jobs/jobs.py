@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local_aws.images import containers
-from local_aws.images.images import UnknownImage
-from local_aws.sagemaker.core import aws_images, resources
-from local_aws.sagemaker.core.operations import on_close, on_resume
+from local_aws.sagemaker.core import resources
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import Storage, StorageError
 
@@ -173,20 +171,6 @@ class Run(ABC):
                     path.unlink(missing_ok=True)
 
 
-def resolve_image(service: Service, uri: str) -> Image:
-    """Return what stands for an image.
-
-    Raises:
-        ApiError: No such image was pushed (ValidationException).
-    """
-    try:
-        return service.images.resolve(uri)
-    except UnknownImage as error:
-        if image := aws_images.stand_in(uri):
-            return image
-        raise ApiError("ValidationException", str(error)) from None
-
-
 def command_line(image: Image, entrypoint: list[str], arguments: list[str]) -> list[str]:
     """Combine an image's and a job's commands as container engines do.
 
@@ -307,14 +291,13 @@ def fail_left_over(
             )
 
 
-@on_resume
-def _end_lost(service: Service) -> None:
-    """Before any job starts: every other module with jobs imports this one."""
+def end_lost(service: Service) -> None:
+    """End what a former local AWS left running; before any job starts."""
     containers.kill_lost(service.settings.data_dir / "jobs")
 
 
-@on_close
-def _abort_all(service: Service) -> None:
+def abort_all(service: Service) -> None:
+    """Fail the jobs that run, and wait until their state is written."""
     runs = list(service.runs.values())
     for run in runs:
         run.abort("The local AWS was stopped while the job ran.")

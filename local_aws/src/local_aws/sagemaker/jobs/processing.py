@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core import events, kinds, resources
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core import events, images, kinds, resources
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError, input_shape, shape_structure
 from local_aws.sagemaker.jobs import job_checks, jobs
 from local_aws.sagemaker.jobs.container_job import ContainerRun, read_text
@@ -127,7 +127,7 @@ def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
             )
         path = job_checks.required("s3Output.localPath", target["S3Output"], "LocalPath")
         job_checks.check_local_path("LocalPath", path, "/opt/ml/processing")
-    jobs.resolve_image(service, request["AppSpecification"]["ImageUri"])
+    images.resolve(service, request["AppSpecification"]["ImageUri"])
     body = resources.create(service, _KIND, request, ProcessingJobStatus="InProgress")
     ProcessingRun(service, body).start()
     return body
@@ -162,6 +162,6 @@ def _delete(service: Service, request: dict[str, Any]) -> None:
     jobs.delete_job(service, _KIND, request["ProcessingJobName"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Fail what ran when a former process was killed."""
     jobs.fail_left_over(service, _KIND, ProcessingEndTime=time.time())

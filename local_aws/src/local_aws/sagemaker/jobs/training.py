@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core import events, kinds, resources
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.jobs import jobs, training_checks
 from local_aws.sagemaker.jobs.checkpoints import Checkpoints
 from local_aws.sagemaker.jobs.container_job import MAX_RUNTIME, ContainerRun, read_text
@@ -161,11 +161,14 @@ class TrainingRun(ContainerRun):
             self._algorithm.get("ContainerArguments", ["train"]),
         )
 
-    def environment(self) -> dict[str, str]:
-        """Return the job's own environment."""
+    def containers_start(self) -> None:
+        """Begin to keep checkpoints in S3."""
         self._phase("Training")
         if self._checkpoints:
             self._checkpoints.start()
+
+    def environment(self) -> dict[str, str]:
+        """Return the job's own environment."""
         return {
             "TRAINING_JOB_NAME": self.name,
             "TRAINING_JOB_ARN": self.arn,
@@ -351,8 +354,8 @@ def _delete(service: Service, request: dict[str, Any]) -> None:
     jobs.delete_job(service, _KIND, request["TrainingJobName"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Fail what ran when a former process was killed, or start it over where a job may."""
     jobs.fail_left_over(
         service,
         _KIND,

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.jobs import checkpoints, job_checks, jobs
+from local_aws.sagemaker.jobs import checkpoints, job_checks
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
@@ -49,7 +50,7 @@ def check(service: Service, request: Mapping[str, Any]) -> None:
     folder = request.get("CheckpointConfig", {}).get("LocalPath", checkpoints.LOCAL_PATH)
     job_checks.check_local_path("CheckpointConfig", folder, "/opt/ml")
     _check_times(request)
-    jobs.resolve_image(service, algorithm["TrainingImage"])
+    images.resolve(service, algorithm["TrainingImage"])
 
 
 def _check_times(request: Mapping[str, Any]) -> None:

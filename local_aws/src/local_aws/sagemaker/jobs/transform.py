@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core import events, kinds, resources
+from local_aws.sagemaker.core import events, images, kinds, resources
 from local_aws.sagemaker.core.logs import LogShipper
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import S3Object, StorageError, split_uri
 from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError, container_definition
@@ -243,7 +243,7 @@ def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     Records.read(request)
     with service.store.transaction():
         model = resources.require(service, "Model", request["ModelName"])
-        jobs.resolve_image(service, container_definition(service, model)["Image"])
+        images.resolve(service, container_definition(service, model)["Image"])
         body = resources.create(service, _KIND, request, TransformJobStatus="InProgress")
     TransformRun(service, body).start()
     return body
@@ -271,7 +271,7 @@ def _stop(service: Service, request: dict[str, Any]) -> None:
     jobs.stop_job(service, _KIND, request["TransformJobName"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Fail what ran when a former process was killed."""
     # Its server is ended with those of the endpoints.
     jobs.fail_left_over(service, _KIND, TransformEndTime=time.time())

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core import aws_images, resources
+from local_aws.sagemaker.core import images, resources
 from local_aws.sagemaker.core.kinds import Kind
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.jobs import job_checks, jobs
+from local_aws.sagemaker.jobs import job_checks
 from local_aws.sagemaker.monitoring import timing
 
 if TYPE_CHECKING:
@@ -170,16 +170,16 @@ def check(service: Service, monitor: Monitor) -> None:
         monitor.rest["ProcessingResources"]["ClusterConfig"],
     )
     image = monitor.app["ImageUri"]
-    if aws_images.repository(image) == aws_images.CLARIFY:
+    if images.repository(image) == images.CLARIFY:
         try:
-            jobs.resolve_image(service, image)
+            images.resolve(service, image)
         except ApiError as error:
             raise ApiError(
                 error.code,
                 f"{monitor.type}: the local AWS has no stand-in for SageMaker Clarify. "
                 f"{error.message}",
             ) from None
-    jobs.resolve_image(service, image)
+    images.resolve(service, image)
 
 
 def _declare(kind: str, arn_path: str) -> None:

@@ -10,7 +10,7 @@ from weakref import WeakSet
 from botocore.exceptions import ClientError
 
 from local_aws.sagemaker.core import resources
-from local_aws.sagemaker.core.operations import on_close, on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import StorageError
 from local_aws.sagemaker.jobs.jobs import MAX_REASON
@@ -191,8 +191,7 @@ def _within(moment: float, after: float | None, before: float | None) -> bool:
     return (after is None or moment > after) and (before is None or moment < before)
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
     """End what ran when a former process was killed; its jobs are failed as all jobs are."""
     for body in service.store.list(EXECUTION):
         if body["MonitoringExecutionStatus"] in _RUNNING:
@@ -204,8 +203,7 @@ def _resume(service: Service) -> None:
             )
 
 
-@on_close
-def _close(service: Service) -> None:
+def close(service: Service) -> None:
     """Let no job begin any more, and end those that others have not ended already."""
     _closing.add(service)
     for run in list(service.runs.values()):

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core import aws_images
+from local_aws.sagemaker.core import images
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import split_uri
 from local_aws.sagemaker.monitoring import timing
@@ -94,7 +94,7 @@ class Window:
                 local,
             )
         # The stand-in for AWS's images does not combine what several hosts have seen.
-        if not aws_images.stand_in(self.monitor.app["ImageUri"]):
+        if not images.stand_in(self.monitor.app["ImageUri"]):
             sharing = self.monitor.data.get("S3DataDistributionType", "FullyReplicated")
             for source in found:
                 source["S3Input"]["S3DataDistributionType"] = sharing

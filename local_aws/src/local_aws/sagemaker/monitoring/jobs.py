@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_aws.sagemaker.core import aws_images, resources
+from local_aws.sagemaker.core import images, resources
 from local_aws.sagemaker.jobs.processing import ProcessingRun
 from local_aws.sagemaker.monitoring import timing as monitoring_time
 from local_aws.sagemaker.monitoring.definitions import Monitor
@@ -128,7 +128,7 @@ class Plan:
         return {
             **self._common("groundtruth-merge"),
             "Environment": environment,
-            "AppSpecification": {"ImageUri": aws_images.merger(self.monitor.app["ImageUri"])},
+            "AppSpecification": {"ImageUri": images.merger(self.monitor.app["ImageUri"])},
             "ProcessingInputs": [*labels, *self._window.captured(self._window.place)],
             "ProcessingOutputConfig": self._output(self._merged, "EndOfJob"),
         }

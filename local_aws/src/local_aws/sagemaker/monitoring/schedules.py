@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from local_aws.sagemaker.core import events, resources
 from local_aws.sagemaker.core.kinds import Kind
-from local_aws.sagemaker.core.operations import on_close, on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.monitoring import definitions, executions
 from local_aws.sagemaker.monitoring import timing as monitoring_time
@@ -199,8 +199,7 @@ def _run_clock(service: Service, closing: threading.Event) -> None:
             _log.exception("monitoring schedules could not be looked at")
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
     """Start the clock. Hours that passed meanwhile are left out."""
     now = time.time()
     for body in service.store.list(SCHEDULE, MonitoringScheduleStatus="Scheduled"):
@@ -212,7 +211,7 @@ def _resume(service: Service) -> None:
     service.submit(_run_clock, service, closing)
 
 
-@on_close
-def _close(service: Service) -> None:
+def close(service: Service) -> None:
+    """Stop the clock."""
     if service in _clocks:
         _clocks[service].set()

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.pipelines.expressions import text
+from local_aws.sagemaker.core.texts import text
 from local_aws.sagemaker.pipelines.steps import (
     RUNNERS,
     StepFailed,

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core import events
 from local_aws.sagemaker.core.resources import require
+from local_aws.sagemaker.core.texts import shorten
 from local_aws.sagemaker.pipelines import callback, steps
 from local_aws.sagemaker.pipelines.definition import Definition, Step, parse
 from local_aws.sagemaker.pipelines.expressions import EvaluationError, Evaluator
@@ -292,14 +293,6 @@ class Execution:
         except (ClientError, BotoCoreError) as error:
             raise EvaluationError(f"{uri} could not be read: {error}") from error
         return content
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cuts `text` to `limit` characters by its middle: a job's own last words are at the end."""
-    if len(text) <= limit:
-        return text
-    head = limit // 4
-    return f"{text[:head]} ... {text[head + 5 - limit :]}"
 
 
 def _iso(moment: float) -> str:

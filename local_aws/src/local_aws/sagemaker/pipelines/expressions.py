@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from local_aws.sagemaker.core.texts import text
+
 Json: TypeAlias = Any
 """A JSON value of whatever type."""
 
@@ -221,11 +223,6 @@ class Evaluator:
             return look_up(document, get["Path"].removeprefix("$"))
         except EvaluationError as error:
             raise EvaluationError(f"{uri} has no value at path '{get['Path']}'.") from error
-
-
-def text(value: object) -> str:
-    """`value` as it stands in a joined string: JSON's spelling for all that is not text."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _item(current: Json, key: str) -> Json:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core.events import pipeline_execution_change
 from local_aws.sagemaker.core.kinds import Kind
-from local_aws.sagemaker.core.operations import on_close, on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import create, declare, list_resources, page, require
 from local_aws.sagemaker.core.store import Store
+from local_aws.sagemaker.core.texts import text
 from local_aws.sagemaker.pipelines import callback
-from local_aws.sagemaker.pipelines import execution as pipeline_execution
 from local_aws.sagemaker.pipelines.definition import Definition, parse
 from local_aws.sagemaker.pipelines.execution import EXECUTION, RUNNING, STEP, Execution, steps_of
-from local_aws.sagemaker.pipelines.expressions import DefinitionError, text
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 from local_aws.sagemaker.pipelines.selection import check_branches, reused_steps, selected_steps
 from local_aws.sagemaker.pipelines.versions import VERSION, require_version, version_key
 
@@ -32,9 +32,6 @@ _PIPELINE = "Pipeline"
 _ID_LENGTH = 12
 _ALL_STEPS = 100
 _log = logging.getLogger(__name__)
-
-on_resume(pipeline_execution.fail_interrupted)
-on_close(pipeline_execution.close)
 
 declare(
     Kind(

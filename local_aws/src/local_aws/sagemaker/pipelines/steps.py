@@ -16,9 +16,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core.protocol import ApiError, input_shape
+from local_aws.sagemaker.core.texts import text
 from local_aws.sagemaker.pipelines import cache
 from local_aws.sagemaker.pipelines.definition import Step, typed
-from local_aws.sagemaker.pipelines.expressions import EvaluationError, Evaluator, text
+from local_aws.sagemaker.pipelines.expressions import EvaluationError, Evaluator
 from local_aws.sagemaker.pipelines.retries import failure_of_call, failure_of_job
 
 if TYPE_CHECKING:

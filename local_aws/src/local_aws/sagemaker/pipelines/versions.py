@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import page, require
 
@@ -44,8 +44,7 @@ def add_version(service: Service, arn: str) -> int:
     return number
 
 
-@on_resume
-def _add_first_versions(service: Service) -> None:
+def add_first_versions(service: Service) -> None:
     """Gives pipelines of a data folder from before there were versions their first one."""
     for pipeline in service.store.list("Pipeline", **{_NEWEST: None}):
         arn = pipeline["PipelineArn"]

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core import events, kinds, resources
-from local_aws.sagemaker.core.operations import on_resume, operation
+from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.jobs import jobs, training
 from local_aws.sagemaker.jobs.jobs import StopRequested
@@ -350,8 +350,8 @@ def _delete(service: Service, request: dict[str, Any]) -> None:
     jobs.delete_job(service, _KIND, request[f"{_KIND}Name"])
 
 
-@on_resume
-def _resume(service: Service) -> None:
+def resume(service: Service) -> None:
+    """Go on with the tuning jobs that a former process left."""
     for status in jobs.RUNNING:
         for body in service.store.list(_KIND, **{f"{_KIND}Status": status}):
             run = TuningRun(service, body)

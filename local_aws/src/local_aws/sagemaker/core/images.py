@@ -1,17 +1,36 @@
-"""AWS's own images for monitoring: what stands for those that nobody has pushed.
+"""What runs for an image: what was pushed under its name, or what stands for one of AWS's own.
 
-They are in registries of AWS, one a region, from which only AWS can pull.
+AWS's images for monitoring are in registries of AWS, one a region, from which only AWS can pull.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from local_aws.images.images import Image
+from local_aws.images.images import Image, UnknownImage
+from local_aws.sagemaker.core.protocol import ApiError
+
+if TYPE_CHECKING:
+    from local_aws.sagemaker.core.service import Service
 
 _ANALYZERS = ("sagemaker-model-monitor-analyzer", "sagemaker-model-monitor-groundtruth-merger")
 CLARIFY = "sagemaker-clarify-processing"
+
+
+def resolve(service: Service, uri: str) -> Image:
+    """Return what runs for an image.
+
+    Raises:
+        ApiError: No such image was pushed (ValidationException).
+    """
+    try:
+        return service.images.resolve(uri)
+    except UnknownImage as error:
+        if image := stand_in(uri):
+            return image
+        raise ApiError("ValidationException", str(error)) from None
 
 
 def repository(uri: str) -> str:

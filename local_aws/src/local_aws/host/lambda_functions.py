@@ -1,4 +1,4 @@
-"""What ministack's Lambda, EventBridge and ECR lack.
+"""What ministack's Lambda lacks.
 
 Each function replaces one of ministack's own by one that also does what AWS documents.
 """
@@ -21,7 +21,6 @@ def apply() -> None:
     _deliver_to_lambda_with_retries()
     _name_lambda_errors()
     _put_events_into_dead_letter_queues()
-    _miss_images_that_are_not_there()
 
 
 def _deliver_to_lambda_with_retries() -> None:
@@ -91,30 +90,3 @@ def _put_events_into_dead_letter_queues() -> None:
         )
 
     functions._route_async_failure = route
-
-
-def _miss_images_that_are_not_there() -> None:
-    """Answer DescribeImages with an error for an image that is not there; CDK asks before a push.
-
-    AWS: Amazon ECR API Reference, DescribeImages.
-    """
-    ecr = module("services.ecr")
-    original = ecr._describe_images
-
-    def describe(data: dict[str, Any]) -> object:
-        name = data.get("repositoryName", "")
-        answer = original(data)
-        if answer[0] != 200:
-            return answer
-        for wanted in data.get("imageIds") or []:
-            if not ecr._find_image(name, wanted):
-                message = f"The image with imageId {wanted} does not exist in repository {name}"
-                error = {"__type": "ImageNotFoundException", "message": message}
-                return (
-                    400,
-                    {"Content-Type": "application/x-amz-json-1.1"},
-                    json.dumps(error).encode(),
-                )
-        return answer
-
-    ecr._describe_images = describe
