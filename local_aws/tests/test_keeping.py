@@ -63,13 +63,14 @@ class Streams:
             BillingMode="PAY_PER_REQUEST",
         )
         host.client("logs").create_log_group(logGroupName="kept")
+        host.client("logs").create_log_stream(logGroupName="kept", logStreamName="events")
 
     def writes(self) -> dict[str, tuple[Write, Kept]]:
         """What is written by service, and how to see it afterwards."""
         client = {
             name: aws_client(name, self.host.port, config=ONCE)
             for name in (
-                *("cloudformation", "dynamodb", "events", "logs", "s3"),
+                *("cloudformation", "cloudwatch", "dynamodb", "events", "logs", "s3"),
                 *("sagemaker", "scheduler", "sns", "sqs", "ssm"),
             )
         }
@@ -131,6 +132,20 @@ class Streams:
                         logGroupName="kept", logStreamNamePrefix=name
                     )["logStreams"][0]
                 ),
+            ),
+            "log events": (
+                lambda name: client["logs"].put_log_events(
+                    logGroupName="kept",
+                    logStreamName="events",
+                    logEvents=[{"timestamp": round(time.time() * 1000), "message": name}],
+                ),
+                lambda _: _events(client["logs"]),
+            ),
+            "metrics": (
+                lambda name: client["cloudwatch"].put_metric_data(
+                    Namespace="kept", MetricData=[{"MetricName": name, "Value": 1}]
+                ),
+                lambda _: _metrics(client["cloudwatch"]),
             ),
             "cloudformation": (
                 lambda name: client["cloudformation"].create_stack(
@@ -203,6 +218,16 @@ def _messages(sqs: Any, queue: str) -> set[str]:
         if not received:
             return found
         found |= {message["Body"] for message in received}
+
+
+def _events(logs: Any) -> set[str]:
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName="kept")
+    return {event["message"] for page in pages for event in page["events"]}
+
+
+def _metrics(cloudwatch: Any) -> set[str]:
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace="kept")
+    return {metric["MetricName"] for page in pages for metric in page["Metrics"]}
 
 
 def _made(client: dict[str, Any], name: str) -> None:

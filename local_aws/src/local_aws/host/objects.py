@@ -104,7 +104,7 @@ class Objects(MutableMapping[str, State]):
 def apply(folder: str) -> None:
     """Let S3 find objects in their files, and list them in order.
 
-    Here: a start reads no object, and a page of a list takes as long in a bucket of 100,000 objects.
+    Here: a start reads no object, and a page of a list takes as long with 100,000 keys.
 
     ministack must have been imported without persistence of S3, which is begun here.
 
