@@ -146,6 +146,10 @@ def test_metric_math(expression: str, expected: metric_math.Value) -> None:
         ("m1.real", "cannot be calculated"),
         ("__import__('os')", "__import__"),
         ("(" * 5000, "cannot be read"),
+        ("m1 % m2", "m1 % m2 cannot be calculated"),
+        ("m1 // m2", "cannot be calculated"),
+        ("m1 in m2", "cannot be calculated"),
+        ("m1" + " + m1" * 5000, "too many parts|cannot be read"),
     ],
 )
 def test_metric_math_refuses_by_name(expression: str, message: str) -> None:

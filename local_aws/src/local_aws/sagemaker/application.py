@@ -22,6 +22,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 MAX_BODY = 64 * 1024**2
 """Bytes of a request that are read at all; each operation has its own lower limit."""
 
+_INVOCATIONS = 512
+"""How many invocations may wait at once; each takes a thread only then."""
+
 _JSON = {"content-type": "application/x-amz-json-1.1"}
 
 
@@ -31,6 +34,8 @@ class Application:
     Attributes:
         resumed: Set once what a former process has left is taken up; requests wait for it.
         pool: Runs the operations, which block.
+
+    Invocations wait for models, in threads apart: however many wait, operations are answered.
     """
 
     def __init__(self, service: Service) -> None:
@@ -41,6 +46,7 @@ class Application:
         """
         self.resumed = asyncio.Event()
         self.pool = ThreadPoolExecutor(64, thread_name_prefix="sagemaker")
+        self._invocations = ThreadPoolExecutor(_INVOCATIONS, thread_name_prefix="runtime")
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +71,7 @@ class Application:
         # The raw path: an endpoint's name is percent-encoded in it.
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         return await loop.run_in_executor(
-            self.pool, runtime.invoke, self._service, scope["method"], path, headers, body
+            self._invocations, runtime.invoke, self._service, scope["method"], path, headers, body
         )
 
 

@@ -41,13 +41,10 @@ class Fleet:
         Args:
             service: the service.
             endpoint: the endpoint's name.
-            config: the endpoint config.
+            config: the endpoint config, as `servable` returns it: with its models.
             capture: the DataCaptureConfig in force, which may be another deployment's.
             variants: weights and counts in force that are not the config's: by variant,
                 members of ProductionVariant.
-
-        Raises:
-            ApiError: a model of the config is not there.
         """
         self.config = config
         self.folder = endpoint_folder(service, endpoint) / uuid.uuid4().hex[:17]

@@ -56,7 +56,7 @@ class Hosted:
     """What a server is to serve, for whom.
 
     Attributes:
-        model: the model's name.
+        model: the model, as `servable_model` returns it.
         role: what is served, in error messages: "production variant A", "transform job B".
         log_group: group of its log lines in CloudWatch Logs.
         log_stream: stream of its log lines.
@@ -65,7 +65,7 @@ class Hosted:
         restart: whether it is started anew when it ends by itself.
     """
 
-    model: str
+    model: Mapping[str, Any]
     role: str
     log_group: str
     log_stream: str
@@ -84,14 +84,10 @@ class Server:
             service: the service.
             hosted: what to serve.
             folder: the server's own folder, made when it starts.
-
-        Raises:
-            ApiError: the model, or the model package it names, is not there.
         """
         self._service = service
         self._hosted = hosted
-        self._model = require(service, "Model", hosted.model)
-        self._definition = container_definition(service, self._model)
+        self._definition: Mapping[str, Any] = hosted.model["PrimaryContainer"]
         self.image: str = self._definition["Image"]
         self._folder = folder
         self._lock = threading.Lock()
@@ -272,13 +268,20 @@ class Server:
                 self._exit_status = status
                 return
             _log.warning("the server of %s ended with %d: restarting", self._hosted.role, status)
-            if self._stopping.wait(_RESTART_SECONDS):
-                return
-            try:
-                process = self._launch()
-            except (ServingError, ApiError) as error:
-                _log.error("the server of %s was not restarted: %s", self._hosted.role, error)
-                return
+            started = None
+            while started is None:
+                if self._stopping.wait(_RESTART_SECONDS):
+                    return
+                started = self._restarted()
+            process = started
+
+    def _restarted(self) -> subprocess.Popen[bytes] | None:
+        """Starts the process anew; None when it could not be started now."""
+        try:
+            return self._launch()
+        except Exception as error:
+            _log.exception("the server of %s is tried again: %s", self._hosted.role, error)
+            return None
 
     def _fetch_model(self, folder: Path) -> None:
         source = self._definition.get("ModelDataSource", {}).get("S3DataSource", {})
@@ -286,7 +289,7 @@ class Server:
         if not uri:
             return
         if source.get("CompressionType") == "None":
-            role = self._model.get("ExecutionRoleArn", "")
+            role = self._hosted.model.get("ExecutionRoleArn", "")
             Storage(self._service, role).download(uri, folder)
             return
         archive = self._folder / "model.tar.gz"
@@ -309,7 +312,18 @@ class Server:
             archive.unlink(missing_ok=True)
 
 
-def container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:
+def servable_model(service: Service, name: str) -> dict[str, Any]:
+    """A model with all that is needed to serve it, as its PrimaryContainer.
+
+    Raises:
+        ApiError: the model, or the model package it names, is not there, or it has several
+            containers.
+    """
+    model = require(service, "Model", name)
+    return {**model, "PrimaryContainer": _container_definition(service, model), "Containers": []}
+
+
+def _container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:
     """A model's only container, taken from its model package where it names one.
 
     Raises:
