@@ -310,6 +310,7 @@ def test_an_alarm_on_metric_math(host: HostProcess) -> None:
         ({"ExtendedStatistic": "IQM"}, "IQM"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "GreaterThanUpperThreshold"),
         ({"Metrics": [{"Id": "e", "Expression": "SEARCH(1)"}]}, "SEARCH"),
+        ({"Metrics": [{"Id": "e", "Expression": "5 % 2"}]}, "5 % 2 cannot be calculated"),
         ({"Metrics": [{"Id": "e", "Expression": "1 + 1"}]}, "single time series"),
     ],
 )
