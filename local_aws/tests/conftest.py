@@ -200,7 +200,7 @@ def aws(
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     s3 = aws_client("s3", emulator_port)
     bucket = f"bucket-{abs(hash((request.node.nodeid, time.time())))}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -45,12 +45,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = body.decode(errors="replace")
         if asked.startswith("sleep"):
             time.sleep(float(asked.split()[1]))
+        self.requests = getattr(self, "requests", 0) + 1
+        if asked == "first" and self.requests > 1:
+            # As a server does that closes an idle connection at this moment: no answer.
+            self.close_connection = True
+            return
         if asked == "die":
             os._exit(3)
         if asked.startswith("status"):
             return self.answer(int(asked.split()[1]), b"no such thing")
         headers = {k.lower(): v for k, v in self.headers.items()}
         answer = {"model": model, "pid": os.getpid(), "bytes": len(body), "headers": headers}
+        answer["connection"] = self.client_address[1]
         self.answer(200, json.dumps(answer).encode())
 
     def answer(self, status, body):

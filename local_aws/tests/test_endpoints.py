@@ -117,7 +117,7 @@ def test_an_update_fails_no_request(hosted: Hosted) -> None:
 def test_a_failed_update_is_rolled_back(
     hosted: Hosted, content: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 1)
+    monkeypatch.setattr(variant, "HEALTH_CHECK_SECONDS", 1)
     hosted.endpoint("good")
     hosted.model("bad", content)
     hosted.config("bad", {"ModelName": "bad"})
@@ -177,7 +177,7 @@ def test_model_data_that_is_not_there_or_no_archive(hosted: Hosted) -> None:
 def test_the_health_check_has_the_time_that_the_variant_gives_it(
     hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(variant, "HEALTH_CHECK_SECONDS", 0.1)
     hosted.model("m1", Environment={"START_SECONDS": "1"})
     hosted.config("short", {"ModelName": "m1"})
     hosted.config("long", {"ModelName": "m1", "ContainerStartupHealthCheckTimeoutInSeconds": 60})

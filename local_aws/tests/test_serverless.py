@@ -100,7 +100,7 @@ def test_more_than_the_maximum_concurrency_is_throttled(hosted: Hosted) -> None:
 def test_a_container_that_is_still_being_started(
     hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serverless, "_COLD_START_SECONDS", 0.2)
+    monkeypatch.setattr(serverless, "COLD_START_SECONDS", 0.2)
     hosted.model("m1", Environment={"START_SECONDS": "1"})
     config(hosted, "e1", "m1")
     hosted.aws.sagemaker.create_endpoint(EndpointName="e1", EndpointConfigName="e1")

@@ -34,7 +34,7 @@ class Settings:
         port: TCP port on 127.0.0.1 where all services answer.
         region: AWS region that ARNs and clients carry.
         account: Account id in ARNs.
-        isolation: How a container sees ``/opt/ml``: namespace, bubblewrap or environment.
+        isolation: How a container sees `/opt/ml`: namespace, bubblewrap or environment.
         stop_grace_seconds: Seconds from SIGTERM to SIGKILL when a job is stopped; AWS waits 120.
         endpoints: URLs of others' services by boto3's names, where SageMaker runs alone.
         longest_bake_seconds: Upper limit of each wait of an endpoint's deployment, for those who
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def endpoint_url(self) -> str:
-        """Base URL of every service, as ``AWS_ENDPOINT_URL`` takes it."""
+        """Base URL of every service, as `AWS_ENDPOINT_URL` takes it."""
         return f"http://127.0.0.1:{self.port}"
 
     def endpoint_of(self, service: str) -> str:

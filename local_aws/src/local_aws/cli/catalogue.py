@@ -1,6 +1,6 @@
 """What there is: SageMaker's operations with what of each is not as on AWS, and resource types.
 
-``python -m local_aws.cli.catalogue README.md`` writes it into the README.
+`python -m local_aws.cli.catalogue README.md` writes it into the README.
 """
 
 from __future__ import annotations

@@ -33,9 +33,11 @@ _LOCK = "local-aws.lock"
 _IMAGES = ("images", "images.json", "images.lock")
 _HEALTH = "/_ministack/health"
 
-_QUIET_SECONDS = 2.0
+QUIET_SECONDS = 2.0
+"""How long is waited before a word is said of it."""
+STOP_SECONDS = 120.0
+"""How long a stop may take: requests to endpoints get 70 s to finish, then model servers 30 s."""
 _START_SECONDS = 60.0
-_STOP_SECONDS = 120.0  # requests to endpoints get 70 s to finish, then model servers 30 s to end
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _PORT_ATTEMPTS = 5
@@ -226,9 +228,9 @@ class LocalAws:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, signal.SIGTERM)
         while record.alive:
-            if patience.seconds > _STOP_SECONDS + _KILL_SECONDS:
+            if patience.seconds > STOP_SECONDS + _KILL_SECONDS:
                 raise ProcessError(f"process {record.pid} does not end, not even by SIGKILL")
-            if patience.seconds > _STOP_SECONDS:
+            if patience.seconds > STOP_SECONDS:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(record.pid, signal.SIGKILL)
             patience.wait(self._report)
@@ -333,7 +335,7 @@ class _Patience:
         return time.monotonic() - self._began
 
     def wait(self, report: Callable[[str], None]) -> None:
-        if not self._told and self.seconds > _QUIET_SECONDS:
+        if not self._told and self.seconds > QUIET_SECONDS:
             report(self._message)
             self._told = True
         time.sleep(_POLL_SECONDS)

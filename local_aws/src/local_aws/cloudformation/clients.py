@@ -97,7 +97,7 @@ class _Schedules:
 
 
 def types(service: Service) -> Mapping[str, tuple[Properties, Handlers]]:
-    """What each type takes, and what creates, updates and deletes its resources.
+    """Return what each type takes, and what creates, updates and deletes its resources.
 
     See `cloudformation.handlers`.
     """

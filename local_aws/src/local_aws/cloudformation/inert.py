@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def handlers(service: Service, entry: InertType) -> Handlers:
-    """What creates, updates and deletes a type's resources; see `cloudformation.handlers`."""
+    """Return what creates, updates and deletes a type's resources."""
     settings = service.settings
 
     def key(physical_id: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _pipeline(properties: Given) -> dict[str, Any]:
-    """A pipeline's definition is an object in CloudFormation and two members in the API."""
+    """Turn CloudFormation's definition of a pipeline, an object, into the API's two members."""
     request = {k: v for k, v in properties.items() if k != "PipelineDefinition"}
     definition = properties["PipelineDefinition"]
     if body := definition.get("PipelineDefinitionBody"):
@@ -184,12 +184,12 @@ _MOST_SECONDS = 1800.0
 
 
 def available() -> dict[str, ResourceType]:
-    """The resource types whose operations the service has."""
+    """Return the resource types whose operations the service has."""
     return {name: entry for name, entry in TYPES.items() if f"Create{entry.kind}" in OPERATIONS}
 
 
 def handlers(service: Service, entry: ResourceType) -> Handlers:
-    """What creates, updates and deletes a resource type's resources.
+    """Return what creates, updates and deletes a resource type's resources.
 
     Args:
         service: The SageMaker service.

@@ -1,4 +1,4 @@
-"""``python -m local_aws.documentation docs`` writes what is between the marks of its files."""
+"""`python -m local_aws.documentation docs` writes what is between the marks of its files."""
 
 from __future__ import annotations
 

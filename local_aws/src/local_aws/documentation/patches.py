@@ -1,8 +1,8 @@
 """What is changed of ministack, and what each change follows.
 
 A function of `host` that assigns to a name of a ministack module is a patch; its docstring says
-what for. A paragraph that begins with ``AWS:`` names the documentation that the patch follows, one
-that begins with ``Here:`` what the local AWS needs it for, which is nothing of AWS's.
+what for. A paragraph that begins with `AWS:` names the documentation that the patch follows, one
+that begins with `Here:` what the local AWS needs it for, which is nothing of AWS's.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, str]]:
-    """Yield the functions of a module and its classes, with ``Class.`` where they are methods."""
+    """Yield the functions of a module and its classes, with `Class.` where they are methods."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node, ""

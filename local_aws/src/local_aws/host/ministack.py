@@ -31,7 +31,7 @@ from local_aws.settings import Settings
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The environment that ministack and the Lambda functions it runs read."""
+    """Return the environment that ministack and the Lambda functions it runs read."""
     folder = settings.data_dir.resolve()
     return {
         "ATHENA_ENGINE": "duckdb",

@@ -43,6 +43,12 @@ class Saver:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._sweep, name="saver", daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls of `save` wait for the disk."""
+        with self._counting:
+            return self._asked - self._saved
+
     def start(self) -> None:
         """Start to save what changes outside of requests, once the state on disk was read."""
         self._thread.start()
@@ -53,7 +59,7 @@ class Saver:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """What runs in this context may change state; `save` is called after it."""
+        """Enter a context whose code may change state; `save` is called after it."""
         key = object()
         with self._counting:
             self._running[key] = self._generation

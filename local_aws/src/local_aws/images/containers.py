@@ -1,15 +1,15 @@
-"""Containers without a container engine: a process that sees its own ``/opt/ml``.
+"""Containers without a container engine: a process that sees its own `/opt/ml`.
 
 Three ways, the first that the host allows:
 
-``namespace``
-    A private mount namespace (util-linux ``unshare``) in which the job's folder is mounted at
-    ``/opt/ml``.
-``bubblewrap``
-    The same through ``bwrap``, for hosts where only that may make namespaces.
-``environment``
-    No mount: ``/opt/ml`` is replaced in arguments and environment, and SAGEMAKER_BASE_DIR names the
-    folder. A literal ``/opt/ml`` in the program's own code is not found. For macOS, and hosts that
+`namespace`
+    A private mount namespace (util-linux `unshare`) in which the job's folder is mounted at
+    `/opt/ml`.
+`bubblewrap`
+    The same through `bwrap`, for hosts where only that may make namespaces.
+`environment`
+    No mount: `/opt/ml` is replaced in arguments and environment, and SAGEMAKER_BASE_DIR names the
+    folder. A literal `/opt/ml` in the program's own code is not found. For macOS, and hosts that
     forbid user namespaces.
 """
 
@@ -51,9 +51,9 @@ class Container:
         image: What stands for the container image: working directory, programs, environment.
         argv: Program and arguments.
         env: Environment beside the image's.
-        ml: Folder that becomes ``/opt/ml``.
+        ml: Folder that becomes `/opt/ml`.
         log: File that standard output and error are appended to.
-        addresses: IP addresses of host names that it is to know. ``environment`` cannot tell it.
+        addresses: IP addresses of host names that it is to know. `environment` cannot tell it.
     """
 
     image: Image
@@ -82,10 +82,10 @@ def start(container: Container, isolation: str) -> subprocess.Popen[bytes]:
 
     Args:
         container: What to run.
-        isolation: ``namespace``, ``bubblewrap`` or ``environment``.
+        isolation: `namespace`, `bubblewrap` or `environment`.
 
     Raises:
-        OSError: The program or the working directory is not there. Only ``environment`` tells of a
+        OSError: The program or the working directory is not there. Only `environment` tells of a
             missing program in this way; the others exit with status 127 as a shell does.
         ValueError: An argument or variable contains a null character, or isolation is unknown.
     """
@@ -141,13 +141,13 @@ def wait(process: subprocess.Popen[bytes]) -> int:
 def stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """End a container: SIGTERM to all of it and, if it does not end in time, SIGKILL.
 
-    May be called while another thread is in ``wait``.
+    May be called while another thread is in `wait`.
     """
     stop_all([process], grace_seconds)
 
 
 def stop_all(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float) -> None:
-    """End several containers as ``stop`` ends one; they have the grace period together."""
+    """End several containers as `stop` ends one; they have the grace period together."""
     for process in processes:
         _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds

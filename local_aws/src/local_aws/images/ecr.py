@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import botocore.session
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 _URI = re.compile(
@@ -68,6 +69,8 @@ class _Registry:
             aws_access_key_id=env.get("AWS_ACCESS_KEY_ID", "test"),
             aws_secret_access_key=env.get("AWS_SECRET_ACCESS_KEY", "test"),
             aws_session_token=env.get("AWS_SESSION_TOKEN"),
+            # It is on this machine: what does not answer does not run.
+            config=Config(retries={"mode": "standard", "total_max_attempts": 2}),
         )
 
     def put(self, request: dict[str, str]) -> None:

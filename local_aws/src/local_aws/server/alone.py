@@ -1,7 +1,7 @@
 """SageMaker alone: its control plane and runtime on a port, beside an S3 of somebody else.
 
 Where nobody's EventBridge and CloudWatch are named, what they would get is kept in the data folder:
-events in ``events.jsonl``, metrics in ``metrics.jsonl``, and logs where they are written anyway.
+events in `events.jsonl`, metrics in `metrics.jsonl`, and logs where they are written anyway.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HEALTH = "/_ministack/health"
 """Where the whole local AWS tells that it is up; what waits for one waits for the other."""
 
 FOREIGN_SOURCE = "local.sagemaker"
-"""Source of events on somebody else's EventBridge, which keeps ``aws.`` to AWS's own services."""
+"""Source of events on somebody else's EventBridge, which keeps `aws.` to AWS's own services."""
 
 _JSON = {"content-type": "application/json"}
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> None:
     """Run SageMaker alone until SIGTERM or SIGINT.
 
     Args:
-        settings: Where and how; ``endpoints`` has an S3.
+        settings: Where and how; `endpoints` has an S3.
     """
     asyncio.run(_Server(settings).run())
 
@@ -56,7 +56,7 @@ class Alone(SageMaker):
     """SageMaker with the services that others have, and files in place of those that nobody has."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the state; nothing runs before ``resume``.
+        """Open the state; nothing runs before `resume`.
 
         Args:
             settings: What it is started with.

@@ -116,7 +116,7 @@ def _check_types(table: Mapping[str, Any], files: _Files, paths: Sequence[str]) 
 
 
 def _parquet_relation(table: Mapping[str, Any], read: Mapping[str, tuple[str, ...]]) -> str:
-    """A DuckDB relation of the table's columns; what a file lacks is NULL."""
+    """Return a DuckDB relation of the table's columns; what a file lacks is NULL."""
     kind = module("services.athena")._duckdb_type
     columns = table["StorageDescriptor"]["Columns"]
     keys = table.get("PartitionKeys") or []
@@ -173,7 +173,7 @@ def _name(at: int, name: str, query: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    """A value as Athena writes it."""
+    """Return a value as Athena writes it."""
     if value is None:
         return None
     if isinstance(value, bool):

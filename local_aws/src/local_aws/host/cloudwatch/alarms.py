@@ -242,7 +242,7 @@ def stamp(seconds: float) -> str:
 
 
 def configuration(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    """An alarm's configuration as in its events.
+    """Return an alarm's configuration as in its events.
 
     Source: Amazon CloudWatch User Guide, "Alarm events and EventBridge".
     """

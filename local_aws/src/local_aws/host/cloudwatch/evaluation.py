@@ -243,7 +243,7 @@ def _check_and_keep_metric_math(lock: Lock) -> None:
 
 
 def _from_form(params: Mapping[str, Any], get: Callable[..., Any]) -> dict[str, Any]:
-    """What is checked of an alarm in AWS's older protocol."""
+    """Return what is checked of an alarm in AWS's older protocol."""
     names = ("ComparisonOperator", "Statistic", "ExtendedStatistic", "EvaluationPeriods")
     found = {name: get(params, name) for name in (*names, "DatapointsToAlarm", "ThresholdMetricId")}
     if get(params, "Metrics.member.1.Id"):

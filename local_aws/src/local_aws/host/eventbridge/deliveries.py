@@ -104,7 +104,7 @@ def _of_schedule(
 
 
 def _request(target: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The operation that a target stands for, by its name in Step Functions, and its request."""
+    """Return the operation that a target is, named as in Step Functions, and its request."""
     arn = target.get("Arn", "")
     if arn.startswith(schedules.SDK):
         operation = arn.removeprefix(schedules.SDK)
@@ -230,7 +230,16 @@ def _dead_letter(delivery: _Delivery, failure: _UndeliveredError) -> None:
     )
 
 
-def _next_cron(expression: str, after: datetime) -> datetime | None:
+def next_cron(expression: str, after: datetime) -> datetime | None:
+    """Return when a cron expression is due next; None is never again.
+
+    Args:
+        expression: As in ScheduleExpression, `cron(…)`.
+        after: The moment after which, in the expression's time zone.
+
+    Raises:
+        ValueError: It is no cron expression; in Scheduler's words.
+    """
     eventbridge = module("services.eventbridge")
     found: datetime | None = None
     try:
@@ -272,7 +281,7 @@ def _keep_time(changed: Callable[[], None]) -> None:
         # What was due while nothing ran is not made up for, but for what happens only once.
         version = (key, schedule.get("LastModificationDate"))
         since = max(started, schedules.instant(schedule.get("LastModificationDate")) or 0.0)
-        moment = schedules.due(schedule, fired.get(version, since), now, _next_cron)
+        moment = schedules.due(schedule, fired.get(version, since), now, next_cron)
         if moment is None:
             return
         fired[version] = moment
@@ -318,7 +327,7 @@ def _check_schedules() -> None:
     def checked(original: Callable[[str, dict[str, Any]], Any]) -> Callable[..., Any]:
         def put(name: str, body: dict[str, Any]) -> object:
             try:
-                schedules.check(body, _next_cron)
+                schedules.check(body, next_cron)
             except KeyError:
                 pass  # ministack names what is missing
             except ValueError as error:

@@ -116,7 +116,7 @@ def is_one_time(schedule: Mapping[str, Any]) -> bool:
 
 
 def zone(schedule: Mapping[str, Any]) -> ZoneInfo:
-    """The schedule's time zone.
+    """Return the schedule's time zone.
 
     Raises:
         ValueError: There is no time zone of this name.

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local_aws.host.internals import module
-from local_aws.host.stepfunctions import definition as state_definition
-from local_aws.host.stepfunctions import history
+from local_aws.host.stepfunctions import definition, history
 from local_aws.host.stepfunctions.scopes import EndedError, Scope, current, entered
 
 PutEvent = Callable[..., None]
@@ -281,8 +280,8 @@ def _refuse_what_cannot_run() -> None:
     states = module("services.stepfunctions")
     original = states._validate_definition_jsonata
 
-    def validate(definition: str) -> str | None:
-        found = state_definition.problem(definition) or original(definition)
+    def validate(text: str) -> str | None:
+        found = definition.problem(text) or original(text)
         return f"Invalid State Machine Definition: '{found}'" if found else None
 
     states._validate_definition_jsonata = validate
@@ -301,8 +300,8 @@ def _provision_as_the_api_does() -> None:
     create, update = handlers[name]["create"], handlers[name]["update"]
 
     def check(properties: Mapping[str, Any]) -> None:
-        definition = provisioners._sfn_definition(properties)
-        if problem := states._validate_definition_jsonata(definition):
+        text = provisioners._sfn_definition(properties)
+        if problem := states._validate_definition_jsonata(text):
             raise ValueError(problem)
 
     def kept(properties: Mapping[str, Any], done: tuple[str, Any]) -> tuple[str, Any]:

@@ -148,15 +148,25 @@ def _wait_before_retries() -> None:
         retrier, index = original(retriers, error, counts)
         if retrier is None:
             return None, index
-        rate = retrier.get("BackoffRate", 2.0)
-        delay = retrier.get("IntervalSeconds", 1) * rate ** counts.get(index, 0)
-        delay = min(delay, retrier.get("MaxDelaySeconds", delay))
-        if retrier.get("JitterStrategy") == "FULL":
-            delay = random.uniform(0, delay)  # noqa: S311 - spreads retries, keeps no secret
-        sleep(delay)
+        sleep(delay(retrier, counts.get(index, 0)))
         return {**retrier, "IntervalSeconds": 0}, index  # it has waited already
 
     states._find_matching_retrier = find
+
+
+def delay(retrier: Mapping[str, Any], retries: int) -> float:
+    """Return the seconds to wait before a retry.
+
+    Args:
+        retrier: An entry of Retry.
+        retries: How often it has been tried again already.
+    """
+    rate: float = retrier.get("BackoffRate", 2.0)
+    seconds: float = retrier.get("IntervalSeconds", 1) * rate**retries
+    seconds = min(seconds, retrier.get("MaxDelaySeconds", seconds))
+    if retrier.get("JitterStrategy") == "FULL":
+        seconds = random.uniform(0, seconds)  # noqa: S311 - spreads retries, keeps no secret
+    return seconds
 
 
 def _leave_some_errors_to_nobody() -> None:

@@ -39,14 +39,14 @@ class Batcher(Generic[T]):
         size: Callable[[T], int] = lambda _item: 1,
         limit: int = 100_000,
     ) -> None:
-        """Starts the thread.
+        """Start the thread.
 
         Args:
-            name: the thread's name, also used in log lines.
-            send: called with the items in the order in which they came, by one thread at a time.
+            name: The thread's name, also used in log lines.
+            send: Called with the items in the order in which they came, by one thread at a time.
             interval: seconds.
-            size: what an item counts toward `limit`, for example its bytes.
-            limit: above this much waiting, new items are dropped with a log line, since memory is
+            size: What an item counts toward `limit`, for example its bytes.
+            limit: Above this much waiting, new items are dropped with a log line, since memory is
                 finite and the receiver may be away for good.
         """
         self._name, self._send, self._interval = name, send, interval
@@ -59,7 +59,7 @@ class Batcher(Generic[T]):
         self._thread.start()
 
     def put(self, item: T) -> None:
-        """Takes an item and returns at once."""
+        """Take an item and return at once."""
         size = self._size(item)
         with self._changed:
             if self._waiting + size > self._limit:
@@ -70,7 +70,7 @@ class Batcher(Generic[T]):
             self._changed.notify()
 
     def close(self) -> None:
-        """Passes on all that is left, then ends the thread."""
+        """Pass on all that is left, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()

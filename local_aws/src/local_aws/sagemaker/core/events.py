@@ -19,7 +19,7 @@ from local_aws.sagemaker.core.protocol import output_shape, shape_structure
 
 
 class Event(NamedTuple):
-    """One event of source ``aws.sagemaker``: detail type, detail and the ARNs it is about."""
+    """One event of source `aws.sagemaker`: detail type, detail and the ARNs it is about."""
 
     detail_type: str
     detail: dict[str, Any]
@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
 
 def milliseconds(moment: float) -> int:
-    """Write epoch seconds as milliseconds, ``1614186014000``."""
+    """Write epoch seconds as milliseconds, `1614186014000`."""
     return round(moment * 1000)
 
 
@@ -37,7 +37,7 @@ def milliseconds_text(moment: float) -> str:
 
 
 def iso(moment: float) -> str:
-    """Write epoch seconds as ``2021-02-24T17:00:14Z``."""
+    """Write epoch seconds as `2021-02-24T17:00:14Z`."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -59,7 +59,7 @@ def described(
         status: Returns how the resource's status reads.
 
     Returns:
-        What ``Kind.event`` takes.
+        What `Kind.event` takes.
     """
 
     def change(
@@ -84,7 +84,7 @@ def state_change(
     """Make the event of a resource's change.
 
     Args:
-        kind: Kind of the resource, for example ``TrainingJob``.
+        kind: Kind of the resource, for example `TrainingJob`.
         body: Its stored body after the change.
         previous_status: Its status before; only pipeline executions tell it.
         tags: Its tags.
@@ -102,8 +102,8 @@ def pipeline_step_change(
     """Make the event of a pipeline step's change.
 
     Args:
-        step: The step as ListPipelineExecutionSteps shows it; times as epoch seconds. ``StepType``
-            is the type in the definition, for example ``Processing``.
+        step: The step as ListPipelineExecutionSteps shows it; times as epoch seconds. `StepType`
+            is the type in the definition, for example `Processing`.
         previous_status: StepStatus before the change, if it had one.
         pipeline_arn: ARN of the pipeline.
         execution_arn: ARN of the execution.
@@ -182,7 +182,7 @@ def times(
 
 
 def upper_snake(status: str) -> str:
-    """Write ``InService`` as ``IN_SERVICE``."""
+    """Write `InService` as `IN_SERVICE`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", status).upper()
 
 

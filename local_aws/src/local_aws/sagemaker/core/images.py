@@ -39,7 +39,7 @@ def repository(uri: str) -> str:
 
 
 def stand_in(uri: str) -> Image | None:
-    """Return what runs for an image of Model Monitor: the program ``local_aws.analyzer``."""
+    """Return what runs for an image of Model Monitor: the program `local_aws.analyzer`."""
     if repository(uri) not in _ANALYZERS:
         return None
     # Isolated, so that neither the working directory nor variables add modules.

@@ -1,6 +1,6 @@
 """The kinds of resources: how their members, ARNs, list orders, errors and events read.
 
-A kind is declared by the module that has its operations, see ``resources.declare``.
+A kind is declared by the module that has its operations, see `resources.declare`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Kind:
     """A kind of resource.
 
     Attributes:
-        name: Its name in the names of operations: ``Describe<name>``.
+        name: Its name in the names of operations: `Describe<name>`.
         arn_path: What stands before the name in its ARN.
         status_member: Member that holds its status, if it has one.
         ascending: Whether AWS lists the oldest first when SortOrder is not given.
@@ -69,7 +69,7 @@ def register(kind: Kind) -> None:
 
 
 def job(name: str, arn_path: str, event: Change | None, *, ascending: bool = True) -> Kind:
-    """Describe a kind of job, whose status is in ``<name>Status``."""
+    """Describe a kind of job, whose status is in `<name>Status`."""
     return Kind(
         name,
         arn_path,

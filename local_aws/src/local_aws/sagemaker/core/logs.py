@@ -53,8 +53,8 @@ class LogShipper:
 
         Args:
             service: The service, for its CloudWatch Logs client.
-            group: Log group, for example ``/aws/sagemaker/TrainingJobs``.
-            stream: Log stream, for example ``my-job/algo-1-1700000000``.
+            group: Log group, for example `/aws/sagemaker/TrainingJobs`.
+            stream: Log stream, for example `my-job/algo-1-1700000000`.
             path: File to follow; it need not be there yet.
             on_line: Called with each line, in the thread of this object.
         """

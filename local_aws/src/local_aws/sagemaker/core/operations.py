@@ -1,6 +1,6 @@
 """The tables that the modules with operations enter their functions in.
 
-A new operation is one decorated function in one place. ``assembly`` imports all modules that have
+A new operation is one decorated function in one place. `assembly` imports all modules that have
 any.
 """
 
@@ -23,7 +23,7 @@ def operation(name: str, *, differs: str = "") -> Callable[[Operation], Operatio
     """Register the function that answers one API operation.
 
     Args:
-        name: Operation name as in AWS's model, for example ``CreateModel``.
+        name: Operation name as in AWS's model, for example `CreateModel`.
         differs: What is not as on AWS, in Markdown, without full stop at the end; for the README.
 
     Returns:

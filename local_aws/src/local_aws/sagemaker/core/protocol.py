@@ -63,7 +63,7 @@ class ApiError(Exception):
     """An error that the client gets in AWS's shape.
 
     Attributes:
-        code: Error code, for example ``ValidationException``.
+        code: Error code, for example `ValidationException`.
         message: What is wrong, in AWS's words where they are known.
         status: HTTP status.
     """
@@ -109,7 +109,7 @@ def parse(operation: str, body: bytes) -> dict[str, Any]:
     """Read and check a request.
 
     Args:
-        operation: Operation name, for example ``CreateModel``.
+        operation: Operation name, for example `CreateModel`.
         body: JSON document as it came over the wire.
 
     Returns:
@@ -126,7 +126,7 @@ def parse_structure(shape: StructureShape, body: bytes) -> dict[str, Any]:
     """Read and check a request of any service of this protocol, see `parse`.
 
     Args:
-        shape: the shape of the request.
+        shape: The shape of the request.
         body: JSON document as it came over the wire.
     """
     try:
@@ -300,7 +300,7 @@ class _Check:
 
 
 def _member(path: str, name: str) -> str:
-    """Extend a path as AWS prints it: ``productionVariants.1.member.modelName``."""
+    """Extend a path as AWS prints it: `productionVariants.1.member.modelName`."""
     name = name[0].lower() + name[1:]
     return f"{path}.{name}" if path else name
 
@@ -366,7 +366,7 @@ def _unicode_class(name: str) -> str:
 
 @cache
 def _unicode_ranges() -> dict[str, list[tuple[int, int]]]:
-    """Return the runs of characters, first and last, of each major category (``P``)."""
+    """Return the runs of characters, first and last, of each major category (`P`)."""
     ranges: dict[str, list[tuple[int, int]]] = {}
     for plane in _PLANES:
         for category, run in groupby(plane, lambda point: unicodedata.category(chr(point))[0]):

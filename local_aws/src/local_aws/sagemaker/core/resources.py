@@ -284,7 +284,7 @@ def declare(kind: Kind, *verbs: str) -> None:
 
     Args:
         kind: The kind.
-        *verbs: Which: ``Create`` (checked by the model alone), ``Describe``, ``List``, ``Delete``.
+        *verbs: Which: `Create` (checked by the model alone), `Describe`, `List`, `Delete`.
 
     Raises:
         ValueError: The kind or an operation is registered twice.

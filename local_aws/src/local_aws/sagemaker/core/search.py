@@ -89,7 +89,7 @@ def _record(kind: str) -> StructureShape:
 def _document(
     service: Service, kind: str, shape: StructureShape, body: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a search sees of a resource: the record's members, with its tags."""
+    """Return what a search sees of a resource: the record's members, with its tags."""
     document = shape_structure(shape, body)
     if kind == "PipelineExecution":
         document["PipelineParameters"] = [
@@ -133,10 +133,10 @@ def _check_filter(shape: StructureShape, entry: Mapping[str, Any]) -> None:
 
 
 def _last(shape: Shape, path: str) -> Shape:
-    """The shape of what a path names.
+    """Return the shape of what a path names.
 
     Raises:
-        ApiError: the resource has no such property.
+        ApiError: The resource has no such property.
     """
     current, names = shape, path.split(".")
     if names[0] in ("Tags", "Metrics") and len(names) > 1:
@@ -173,7 +173,7 @@ def _nested_fits(nested: Mapping[str, Any], document: Mapping[str, Any]) -> bool
 
 
 def _within(nested: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested filter, whose name may be told from the resource or from the list's entry."""
+    """Return a nested filter, whose name may be told from the resource or from the list's entry."""
     return {**entry, "Name": entry["Name"].removeprefix(f"{nested['NestedPropertyName']}.")}
 
 
@@ -229,7 +229,7 @@ def _decimal(value: str) -> float | None:
 
 
 def _number(value: str) -> float | None:
-    """A filter's value as a number: decimal, or a time in ISO 8601, by default of UTC."""
+    """Return a filter's value as a number: decimal, or a time in ISO 8601, by default of UTC."""
     number = _decimal(value)
     if number is not None:
         return number

@@ -78,11 +78,11 @@ class Service:
     at_end: ClassVar[tuple[Hook, ...]] = ()
 
     def __init__(self, settings: Settings, emit: Emit, images: Images) -> None:
-        """Open the state; nothing runs before ``resume``.
+        """Open the state; nothing runs before `resume`.
 
         Args:
             settings: What the local AWS was started with.
-            emit: Takes detail type, detail and resources of an event of source ``aws.sagemaker``.
+            emit: Takes detail type, detail and resources of an event of source `aws.sagemaker`.
                 Called from one thread, in the order of the changes.
             images: What stands for each container image.
         """
@@ -105,7 +105,7 @@ class Service:
         """Run one operation.
 
         Args:
-            operation: Operation name, for example ``CreateModel``.
+            operation: Operation name, for example `CreateModel`.
             request: Its request members, as JSON values.
 
         Returns:
@@ -120,7 +120,7 @@ class Service:
         """Answer one request of the JSON protocol.
 
         Args:
-            target: The X-Amz-Target header, ``SageMaker.<operation>``.
+            target: The X-Amz-Target header, `SageMaker.<operation>`.
             body: Request body.
 
         Returns:

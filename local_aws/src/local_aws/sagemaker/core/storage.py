@@ -28,7 +28,7 @@ class StorageError(Exception):
 
 
 class S3Object(NamedTuple):
-    """An object of an input; ``name`` is its key relative to the input's prefix."""
+    """An object of an input; `name` is its key relative to the input's prefix."""
 
     bucket: str
     key: str
@@ -36,7 +36,7 @@ class S3Object(NamedTuple):
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key of ``s3://bucket/key``.
+    """Return bucket and key of `s3://bucket/key`.
 
     Raises:
         StorageError: It is not an S3 URI with a bucket.
@@ -71,11 +71,11 @@ class Storage:
         """Bring an input into a folder.
 
         Args:
-            uri: Key name prefix, or with ``ManifestFile`` the key of a manifest, which is a JSON
-                list of ``{"prefix": "s3://bucket/path/"}`` and keys relative to it
+            uri: Key name prefix, or with `ManifestFile` the key of a manifest, which is a JSON
+                list of `{"prefix": "s3://bucket/path/"}` and keys relative to it
                 (API reference, S3DataSource).
             folder: Where to; made if it is not there.
-            data_type: ``S3Prefix`` or ``ManifestFile``.
+            data_type: `S3Prefix` or `ManifestFile`.
             may_be_empty: Whether it is no error that nothing is there.
             share: Index and number of those who share the objects out among themselves, one each
                 in turn.
@@ -99,8 +99,8 @@ class Storage:
         """List the objects of an input.
 
         Args:
-            uri: As in ``download``.
-            data_type: ``S3Prefix`` or ``ManifestFile``.
+            uri: As in `download`.
+            data_type: `S3Prefix` or `ManifestFile`.
             may_be_empty: Whether it is no error that nothing is there.
 
         Raises:
@@ -151,7 +151,7 @@ class Storage:
         return count
 
     def upload_archive(self, folders: Sequence[Path], uri: str, scratch: Path) -> None:
-        """Send what is in folders as one ``.tar.gz``, their entries at the root of the archive.
+        """Send what is in folders as one `.tar.gz`, their entries at the root of the archive.
 
         Args:
             folders: What to pack.
@@ -225,7 +225,7 @@ class Storage:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder; keys such as ``../x`` must not lead out of it."""
+    """Return the path of a file in a folder; keys such as `../x` must not lead out of it."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise StorageError(f'ClientError: The S3 key ending in "{name}" leads out of the input')

@@ -167,7 +167,7 @@ class Store:
             self._db.execute("delete from events where id = ?", (event_id,))
 
     def list_under(self, kind: str, prefix: str) -> list[dict[str, Any]]:
-        """Return the bodies of a kind, newest first, whose names begin with ``<prefix>/``."""
+        """Return the bodies of a kind, newest first, whose names begin with `<prefix>/`."""
         with self._lock:
             rows = self._db.execute(
                 "select body from resources where kind = ? and name > ? and name < ? "

@@ -64,14 +64,14 @@ class Invocation:
         variant: Variant,
         body: Mapping[str, Any],
     ) -> None:
-        """Prepares a request.
+        """Prepare a request.
 
         Args:
-            service: the service.
-            metrics: where to send metrics.
-            fleet: the fleet that answers.
-            variant: its variant that answers.
-            body: the stored request.
+            service: The service.
+            metrics: Where to send metrics.
+            fleet: The fleet that answers.
+            variant: Its variant that answers.
+            body: The stored request.
         """
         self._service, self._metrics, self._variant, self._body = service, metrics, variant, body
         self._output: Mapping[str, Any] = fleet.config["AsyncInferenceConfig"]["OutputConfig"]
@@ -111,11 +111,11 @@ class Invocation:
         self._count("TotalProcessingTime", self._age() * 1000, "Milliseconds")
 
     def fail(self, reason: str, response: Path | None = None) -> None:
-        """Stores a failure and sends its notification.
+        """Store a failure and send its notification.
 
         Args:
-            reason: the failureReason.
-            response: the model's answer, if there is one.
+            reason: The failureReason.
+            response: The model's answer, if there is one.
         """
         if reason == EXPIRED:
             self._count("ExpiredRequests", 1, "Count")
@@ -162,7 +162,7 @@ class Invocation:
         self._count("RequestDownloadLatency", _since(start), "Microseconds")
 
     def _call(self, source: Path, target: Path) -> str:
-        """Calls the container; returns the Content-Type of the answer."""
+        """Call the container; return the Content-Type of the answer."""
         body = self._body
         headers = {"content-type": body["ContentType"], "accept": body.get("Accept", "*/*")}
         headers[INFERENCE_ID] = body["InferenceId"]
@@ -260,7 +260,7 @@ class Invocation:
 
 
 def _included(response: Path | None) -> dict[str, Any]:
-    """The response for a notification, as text where it is text."""
+    """Return the response for a notification, as text where it is text."""
     if response is None or not response.exists() or response.stat().st_size > _MAX_INCLUDED:
         return {}
     data = response.read_bytes()

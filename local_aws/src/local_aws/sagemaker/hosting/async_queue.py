@@ -38,12 +38,12 @@ class AsyncQueue:
     """The queue of one endpoint, and the thread that sends its requests to the instances."""
 
     def __init__(self, service: Service, present: Hosting, endpoint: str) -> None:
-        """Takes up what is stored, and starts.
+        """Take up what is stored, and start.
 
         Args:
-            service: the service.
-            present: where the endpoint's fleets and metrics are.
-            endpoint: the endpoint's name.
+            service: The service.
+            present: Where the endpoint's fleets and metrics are.
+            endpoint: The endpoint's name.
         """
         self._service, self._present, self._endpoint = service, present, endpoint
         self._changed = threading.Condition()
@@ -60,7 +60,7 @@ class AsyncQueue:
         service.submit(self._run)
 
     def put(self, body: dict[str, Any]) -> None:
-        """Stores a request, and returns once it cannot be lost.
+        """Store a request, and return once it cannot be lost.
 
         Args:
             body: Its members, see `async_inference`; those without value are None.
@@ -73,12 +73,12 @@ class AsyncQueue:
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Looks at the number of instances anew."""
+        """Look at the number of instances anew."""
         with self._changed:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Starts no further request; what is stored stays."""
+        """Start no further request; what is stored stays."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -53,7 +53,7 @@ class Proposal:
 
 
 def run(service: Service) -> None:
-    """Starts to scale in the background, if that is not done already."""
+    """Start to scale in the background, if that is not done already."""
     present = hosting(service)
     if not present.scaling:
         present.scaling = True
@@ -87,7 +87,7 @@ def _scale_unless_changed(
 
 
 def _raised_alarms(service: Service) -> list[dict[str, Any]]:
-    """The metric alarms in the state ALARM."""
+    """Return the metric alarms in the state ALARM."""
     pages = service.client("cloudwatch").get_paginator("describe_alarms").paginate()
     alarms = [alarm for page in pages for alarm in page.get("MetricAlarms", [])]
     return [alarm for alarm in alarms if alarm["StateValue"] == "ALARM"]
@@ -130,7 +130,7 @@ def _chosen(
     current: int,
     raised: Iterable[Mapping[str, Any]],
 ) -> Proposal | None:
-    """What is to be done: scaling out goes before scaling in, and the most before less."""
+    """Return what is to be done: scaling out goes before scaling in, and the most before less."""
     least, most = target["MinCapacity"], target["MaxCapacity"]
     if not least <= current <= most:
         bound = ("minimum", least) if current < least else ("maximum", most)
@@ -168,7 +168,7 @@ def _chosen(
 def _track(
     policy: Mapping[str, Any], alarm: Mapping[str, Any], current: int, value: float
 ) -> Proposal:
-    """What brings a metric per instance to its target value."""
+    """Return what brings a metric per instance to its target value."""
     configuration = policy["TargetTrackingScalingPolicyConfiguration"]
     fitting = math.ceil(round(max(1, current) * value / configuration["TargetValue"], 6))
     if "-AlarmHigh-" in alarm["AlarmName"]:
@@ -183,7 +183,7 @@ def _track(
 def _step(
     policy: Mapping[str, Any], alarm: Mapping[str, Any], current: int, value: float
 ) -> Proposal:
-    """What the step says in whose interval the metric's distance from the threshold lies."""
+    """Return what the step says in whose interval the metric's distance from the threshold lies."""
     configuration = policy["StepScalingPolicyConfiguration"]
     # The alarm has passed its threshold, though the newest period may have just begun.
     sign = -1 if alarm["ComparisonOperator"].startswith("Less") else 1
@@ -202,12 +202,12 @@ def _step(
 
 
 def adjusted(configuration: Mapping[str, Any], current: int, adjustment: int) -> int:
-    """The number of instances after a step's adjustment.
+    """Return the number of instances after a step's adjustment.
 
     Args:
-        configuration: the StepScalingPolicyConfiguration.
-        current: the number before.
-        adjustment: the step's ScalingAdjustment.
+        configuration: The StepScalingPolicyConfiguration.
+        current: The number before.
+        adjustment: The step's ScalingAdjustment.
     """
     kind = configuration["AdjustmentType"]
     if kind == "ExactCapacity":
@@ -224,7 +224,7 @@ def adjusted(configuration: Mapping[str, Any], current: int, adjustment: int) ->
 
 
 def _value(service: Service, alarm: Mapping[str, Any]) -> float | None:
-    """The newest value of an alarm's metric, or of its metric math."""
+    """Return the newest value of an alarm's metric, or of its metric math."""
     now = datetime.now(UTC)
     if queries := alarm.get("Metrics"):
         return _value_of_math(service, queries, alarm["EvaluationPeriods"], now)

@@ -50,15 +50,15 @@ def call(service: Service, operation: str, request: Request) -> dict[str, Any]:
     """Runs one operation.
 
     Args:
-        service: the service.
-        operation: its name, for example `RegisterScalableTarget`.
-        request: its members, as JSON values.
+        service: The service.
+        operation: Its name, for example `RegisterScalableTarget`.
+        request: Its members, as JSON values.
 
     Returns:
         The response members, timestamps as epoch seconds.
 
     Raises:
-        ApiError: what AWS would answer with an error.
+        ApiError: What AWS would answer with an error.
     """
     return _answer(service, operation, json.dumps(request).encode())
 
@@ -67,9 +67,9 @@ def handle(service: Service, target: str, body: bytes) -> tuple[int, bytes]:
     """Answers one request.
 
     Args:
-        service: the service.
-        target: the X-Amz-Target header.
-        body: the request's body.
+        service: The service.
+        target: The X-Amz-Target header.
+        body: The request's body.
 
     Returns:
         HTTP status and JSON body.

@@ -31,11 +31,11 @@ def in_force(
     endpoint: Mapping[str, Any],
     kinds: Iterable[str] = ("DesiredInstanceCount", "DesiredWeight"),
 ) -> dict[str, dict[str, Any]]:
-    """What an endpoint's variants have that may not be in its config.
+    """Return what an endpoint's variants have that may not be in its config.
 
     Args:
-        endpoint: the endpoint's stored body.
-        kinds: which variant properties.
+        endpoint: The endpoint's stored body.
+        kinds: Which variant properties.
 
     Returns:
         By variant, members of ProductionVariant.
@@ -55,7 +55,7 @@ def in_force(
 
 
 def check(endpoint: Mapping[str, Any], fleet: Fleet, changes: Changes) -> None:
-    """Checks an UpdateEndpointWeightsAndCapacities request.
+    """Check an UpdateEndpointWeightsAndCapacities request.
 
     Raises:
         ApiError: ValidationException, naming the variant.
@@ -79,7 +79,7 @@ def check(endpoint: Mapping[str, Any], fleet: Fleet, changes: Changes) -> None:
 
 
 def desired(fleet: Fleet, changes: Changes) -> list[dict[str, Any]]:
-    """The ProductionVariantSummary of each variant while a change is under way."""
+    """Return the ProductionVariantSummary of each variant while a change is under way."""
     by_name = {change_["VariantName"]: change_ for change_ in changes}
     summaries = fleet.summary()
     for summary in summaries:
@@ -97,7 +97,7 @@ def desired(fleet: Fleet, changes: Changes) -> list[dict[str, Any]]:
 
 
 def change(service: Service, name: str, fleet: Fleet, changes: Changes) -> None:
-    """Carries a change out; if instances do not come up, all variants get back what they had.
+    """Carry a change out; if instances do not come up, all variants get back what they had.
 
     What cannot be given back is told of in the FailureReason.
     """
@@ -127,14 +127,14 @@ def change(service: Service, name: str, fleet: Fleet, changes: Changes) -> None:
 
 
 def _present(variant: Variant) -> dict[str, Any]:
-    """The DesiredWeightAndCapacity of what a variant has now, but for its weight."""
+    """Return the DesiredWeightAndCapacity of what a variant has now, but for its weight."""
     if isinstance(variant, ServerlessVariant):
         return {"VariantName": variant.name, "ServerlessUpdateConfig": dict(variant.serverless)}
     return {"VariantName": variant.name, "DesiredInstanceCount": variant.count}
 
 
 def _undone(endpoint: str, fleet: Fleet, before: Mapping[str, Any]) -> str:
-    """Gives a variant back what it had; returns why it could not be done, if it could not."""
+    """Give a variant back what it had; return why it could not be done, if it could not."""
     variant = fleet.variants[before["VariantName"]]
     try:
         with reasons(endpoint):

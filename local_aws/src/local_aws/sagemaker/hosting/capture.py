@@ -49,11 +49,11 @@ class CaptureRule:
     """A DataCaptureConfig, read for use.
 
     Attributes:
-        bucket: of DestinationS3Uri.
-        prefix: the key prefix of DestinationS3Uri, without a trailing slash.
+        bucket: Of DestinationS3Uri.
+        prefix: The key prefix of DestinationS3Uri, without a trailing slash.
         percentage: InitialSamplingPercentage, 0 to 100.
         modes: Input, Output or both.
-        encodings: content type, in lower case, to CSV or JSON; all others are BASE64.
+        encodings: Content type, in lower case, to CSV or JSON; all others are BASE64.
     """
 
     bucket: str
@@ -64,7 +64,7 @@ class CaptureRule:
 
     @classmethod
     def read(cls, config: Mapping[str, Any] | None) -> "CaptureRule | None":
-        """The rule of an endpoint config's DataCaptureConfig; None when nothing is captured."""
+        """Return the rule of an endpoint config's DataCaptureConfig; None captures nothing."""
         if not config or not config.get("EnableCapture"):
             return None
         destination = urlsplit(config["DestinationS3Uri"])
@@ -84,7 +84,7 @@ class CaptureRule:
         return random.random() * 100 < self.percentage  # noqa: S311 - a sample, not a secret
 
     def record(self, invocation: Invocation) -> dict[str, Any]:
-        """The captured record, one line of the file."""
+        """Return the captured record, one line of the file."""
         captured = {}
         if "Input" in self.modes:
             captured["endpointInput"] = self._side("INPUT", invocation.request)
@@ -108,7 +108,7 @@ class CaptureRule:
         }
 
     def encode(self, payload: Payload) -> tuple[str, str]:
-        """Returns data and encoding; a content type that is not listed becomes BASE64.
+        """Return data and encoding; a content type that is not listed becomes BASE64.
 
         So does a body that is not UTF-8 whatever its header says: a JSON line cannot hold it.
         """
@@ -135,18 +135,18 @@ class PutsObjects(Protocol):
     """What is used of a boto3 S3 client."""
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> object:  # noqa: N803 - boto3's
-        """Writes one object."""
+        """Write one object."""
 
 
 class CaptureWriter:
     """Writes captured records to S3 as JSON Lines files, some time after the response."""
 
     def __init__(self, s3: PutsObjects, interval: float = 1.0) -> None:
-        """Starts the background thread.
+        """Start the background thread.
 
         Args:
-            s3: a boto3 S3 client.
-            interval: the longest time in seconds that a record waits.
+            s3: A boto3 S3 client.
+            interval: The longest time in seconds that a record waits.
         """
         self._s3 = s3
         self._lines = Batcher[_Line](
@@ -160,7 +160,7 @@ class CaptureWriter:
     def capture(
         self, rule: CaptureRule, endpoint: str, variant: str, invocation: Invocation
     ) -> None:
-        """Takes one invocation; the sampling percentage may pass over it."""
+        """Take one invocation; the sampling percentage may pass over it."""
         if not rule.samples():
             return
         parts = [rule.prefix, endpoint, variant, invocation.time.strftime("%Y/%m/%d/%H")]
@@ -170,7 +170,7 @@ class CaptureWriter:
         )
 
     def close(self) -> None:
-        """Writes all that is left."""
+        """Write all that is left."""
         self._lines.close()
 
     def _write(self, lines: list[_Line]) -> list[_Line]:

@@ -99,7 +99,7 @@ def create(service: Service, name: str, fleet: Fleet) -> None:
 
 
 def _start(service: Service, name: str, fleet: Fleet) -> None:
-    """Starts a fleet, which gets no requests yet."""
+    """Start a fleet, which gets no requests yet."""
     metrics = hosting(service).metrics
     for variant in fleet.variants.values():
         if isinstance(variant, ServerlessVariant):
@@ -110,7 +110,7 @@ def _start(service: Service, name: str, fleet: Fleet) -> None:
 
 @contextmanager
 def reasons(name: str) -> Iterator[None]:
-    """Turns all that may go wrong with an endpoint's servers into DeploymentFailed."""
+    """Turn all that may go wrong with an endpoint's servers into DeploymentFailed."""
     try:
         yield
     except (DeploymentFailed, _Abandoned):
@@ -136,14 +136,14 @@ class Update:
         policy: Mapping[str, Any],
         fields: Mapping[str, Any],
     ) -> None:
-        """Prepares an update; nothing is started.
+        """Prepare an update; nothing is started.
 
         Args:
-            service: the service.
-            name: the endpoint's name.
-            green: the new fleet.
-            policy: the DeploymentConfig.
-            fields: members of the endpoint that change when it succeeds.
+            service: The service.
+            name: The endpoint's name.
+            green: The new fleet.
+            policy: The DeploymentConfig.
+            fields: Members of the endpoint that change when it succeeds.
         """
         self._service, self._name, self._fields = service, name, fields
         self._present = hosting(service)
@@ -159,7 +159,7 @@ class Update:
         self._deadline = time.monotonic() + self._limit
 
     def run(self) -> None:
-        """Starts the new fleet, moves the traffic to it, ends the old one; or rolls back."""
+        """Start the new fleet, move the traffic to it, end the old one; or roll back."""
         self._present.fleets.add(self._green)
         try:
             with reasons(self._name):
@@ -204,12 +204,12 @@ class Update:
         return math.ceil(round(share * self._green.count, 6))
 
     def _route(self, share: float) -> None:
-        """Gives the green fleet its share of the traffic; a fleet without traffic has no route."""
+        """Give the green fleet its share of the traffic; a fleet without traffic has no route."""
         shares = ((self._blue, 1 - share), (self._green, share))
         self._present.host.route(self._name, *(entry for entry in shares if entry[1] > 0))
 
     def _bake(self, seconds: float, source: str, part: str) -> None:
-        """Waits, and watches the alarms meanwhile; they are looked at once at least."""
+        """Wait, and watch the alarms meanwhile; they are looked at once at least."""
         if seconds:
             traffic = f"with traffic enabled on {part}"
             self._report("Baking", f"Baking for {seconds} seconds ({source}) {traffic}")
@@ -281,12 +281,12 @@ class Update:
 
 
 def steps(blue_green: Mapping[str, Any], rolling: Mapping[str, Any], count: int) -> Iterator[Step]:
-    """The steps in which traffic moves.
+    """Yield the steps in which traffic moves.
 
     Args:
-        blue_green: the BlueGreenUpdatePolicy, or nothing.
-        rolling: the RollingUpdatePolicy, or nothing.
-        count: instances of the new fleet.
+        blue_green: The BlueGreenUpdatePolicy, or nothing.
+        rolling: The RollingUpdatePolicy, or nothing.
+        count: Instances of the new fleet.
     """
     traffic = blue_green.get("TrafficRoutingConfiguration", {})
     wait = {**traffic, **rolling}.get("WaitIntervalInSeconds", 0)

@@ -28,7 +28,7 @@ _NEEDS_INSTANCES = (
 
 
 def check_config(service: Service, request: Mapping[str, Any]) -> None:
-    """Checks a CreateEndpointConfig request.
+    """Check a CreateEndpointConfig request.
 
     Raises:
         ApiError: ValidationException, naming the member.
@@ -87,7 +87,7 @@ def _check_serverless(
 
 
 def check_concurrency(config: Mapping[str, Any]) -> None:
-    """Checks a ServerlessConfig's ProvisionedConcurrency against its MaxConcurrency.
+    """Check a ServerlessConfig's ProvisionedConcurrency against its MaxConcurrency.
 
     Raises:
         ApiError: ValidationException.
@@ -97,12 +97,12 @@ def check_concurrency(config: Mapping[str, Any]) -> None:
 
 
 def servable(service: Service, name: str) -> dict[str, Any]:
-    """An endpoint config that can be served here, with the models of its variants.
+    """Return an endpoint config that can be served here, with the models of its variants.
 
     So an endpoint goes on with what it was deployed with when the config or a model is deleted.
 
     Raises:
-        ApiError: it or a model is not there, or has what is not served; the message names it.
+        ApiError: It or a model is not there, or has what is not served; the message names it.
     """
     config = require(service, "EndpointConfig", name)
     for member in ("ShadowProductionVariants", "ExplainerConfig"):
@@ -122,7 +122,7 @@ def servable(service: Service, name: str) -> dict[str, Any]:
 
 
 def check_switch(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Checks that an endpoint may go from one config to another.
+    """Check that an endpoint may go from one config to another.
 
     Raises:
         ApiError: ValidationException: "If you try to update your real-time endpoint to serverless,
@@ -145,7 +145,7 @@ def is_serverless(config: Mapping[str, Any]) -> bool:
 def check_deployment(
     service: Service, deployment: Mapping[str, Any], config: Mapping[str, Any]
 ) -> None:
-    """Checks a DeploymentConfig for an endpoint config.
+    """Check a DeploymentConfig for an endpoint config.
 
     Raises:
         ApiError: ValidationException, naming the member.
@@ -197,13 +197,13 @@ def _check_size(
 
 
 def fraction(size: Mapping[str, Any], count: int) -> float:
-    """A CapacitySize as a share of `count` instances."""
+    """Return a CapacitySize as a share of `count` instances."""
     value: int = size["Value"]
     return value / count if size["Type"] == "INSTANCE_COUNT" else value / 100
 
 
 def alarm_names(deployment: Mapping[str, Any]) -> set[str]:
-    """The alarms that a DeploymentConfig has watched."""
+    """Return the alarms that a DeploymentConfig has watched."""
     alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])
     return {alarm["AlarmName"] for alarm in alarms}
 
@@ -219,7 +219,7 @@ def alarms_raised(service: Service, names: set[str]) -> set[str]:
 
 
 def _alarms(service: Service, names: set[str]) -> dict[str, str]:
-    """The states of alarms by name."""
+    """Return the states of alarms by name."""
     if not names:
         return {}
     try:

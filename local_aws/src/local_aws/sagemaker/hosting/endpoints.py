@@ -156,7 +156,7 @@ def describe_endpoint(service: Service, request: dict[str, Any]) -> dict[str, An
 
 
 def resume(service: Service) -> None:
-    """Ends the servers that a killed process left, and starts those of all endpoints anew."""
+    """End the servers that a killed process left, and start those of all endpoints anew."""
     for process in service.store.list(PROCESS):
         containers.kill_orphan(process["Pid"], process["Started"])
         service.store.delete(PROCESS, f"{process['Pid']}")
@@ -182,13 +182,13 @@ def resume(service: Service) -> None:
 
 
 def close(service: Service) -> None:
-    """Ends what runs for endpoints."""
+    """End what runs for endpoints."""
     if present := present_hosting(service):
         present.close()
 
 
 def _pending(fleet: Fleet) -> dict[str, Any]:
-    """The PendingDeploymentSummary of a fleet that nothing is started of yet."""
+    """Return the PendingDeploymentSummary of a fleet that nothing is started of yet."""
     return {
         "EndpointConfigName": fleet.config["EndpointConfigName"],
         "ProductionVariants": fleet.summary(),
@@ -228,14 +228,14 @@ def _delete(service: Service, name: str) -> None:
 
 
 def _forget(service: Service, name: str) -> None:
-    """Removes what is stored of an endpoint, the requests in its queue too."""
+    """Remove what is stored of an endpoint, the requests in its queue too."""
     with service.store.transaction():
         async_queue.clear(service, name)
         delete(service, ENDPOINT, name)
 
 
 def _idle(service: Service, name: str) -> dict[str, Any]:
-    """The endpoint, which must not be in a transient state."""
+    """Return the endpoint, which must not be in a transient state."""
     endpoint = require(service, ENDPOINT, name)
     if endpoint["EndpointStatus"] in _IN_PROGRESS:
         raise ApiError(
@@ -246,7 +246,7 @@ def _idle(service: Service, name: str) -> dict[str, Any]:
 
 
 def _updatable(service: Service, name: str) -> dict[str, Any]:
-    """The endpoint, which must be in service."""
+    """Return the endpoint, which must be in service."""
     endpoint = _idle(service, name)
     if endpoint["EndpointStatus"] != "InService":
         raise ApiError(
@@ -258,7 +258,7 @@ def _updatable(service: Service, name: str) -> dict[str, Any]:
 
 
 def _present_config(service: Service, name: str) -> Mapping[str, Any]:
-    """The config that answers, which may have been deleted."""
+    """Return the config that answers, which may have been deleted."""
     fleet = hosting(service).host.fleet(name)
     if fleet is None:
         raise AssertionError("an endpoint in service has a fleet")
@@ -266,7 +266,7 @@ def _present_config(service: Service, name: str) -> Mapping[str, Any]:
 
 
 def _retained(request: Mapping[str, Any]) -> set[str]:
-    """What an update keeps as it is instead of taking it from the new endpoint config.
+    """Return what an update keeps as it is instead of taking it from the new endpoint config.
 
     RetainAllVariantProperties counts data capture among the variants' properties.
     """

@@ -36,14 +36,14 @@ class Fleet:
         capture: Mapping[str, Any] | None,
         variants: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Prepares the variants of an endpoint config.
+        """Prepare the variants of an endpoint config.
 
         Args:
-            service: the service.
-            endpoint: the endpoint's name.
-            config: the endpoint config, as `servable` returns it: with its models.
-            capture: the DataCaptureConfig in force, which may be another deployment's.
-            variants: weights and counts in force that are not the config's: by variant,
+            service: The service.
+            endpoint: The endpoint's name.
+            config: The endpoint config, as `servable` returns it: with its models.
+            capture: The DataCaptureConfig in force, which may be another deployment's.
+            variants: Weights and counts in force that are not the config's: by variant,
                 members of ProductionVariant.
         """
         self.config = config
@@ -74,15 +74,15 @@ class Fleet:
         return sum(variant.instances for variant in self.variants.values())
 
     def summary(self) -> list[dict[str, Any]]:
-        """The ProductionVariantSummary of each variant, as DescribeEndpoint shows it."""
+        """Return the ProductionVariantSummary of each variant, as DescribeEndpoint shows it."""
         return [variant.summary() for variant in self.variants.values()]
 
     def start(self) -> None:
-        """Starts all variants and waits until each answers; stops all if one does not.
+        """Start all variants and wait until each answers; stop all if one does not.
 
         Raises:
-            ServingError: with the reason.
-            StorageError: a model is not in S3.
+            ServingError: With the reason.
+            StorageError: A model is not in S3.
         """
         try:
             launched = [
@@ -95,18 +95,18 @@ class Fleet:
             raise
 
     def enter(self) -> None:
-        """Counts a request in, so that `drain` waits for it."""
+        """Count a request in, so that `drain` waits for it."""
         with self._changed:
             self._requests += 1
 
     def leave(self) -> None:
-        """Counts a request out."""
+        """Count a request out."""
         with self._changed:
             self._requests -= 1
             self._changed.notify_all()
 
     def choose(self, target: str | None) -> Variant | None:
-        """The target variant, or one drawn by the variants' weights."""
+        """Return the target variant, or one drawn by the variants' weights."""
         if target is not None:
             return self.variants.get(target)
         variants = list(self.variants.values())
@@ -116,12 +116,12 @@ class Fleet:
         return random.choices(variants, weights)[0]  # noqa: S311 - spreads load, keeps no secret
 
     def drain(self) -> None:
-        """Waits for the requests under way; none lasts longer than the invocation time limit."""
+        """Wait for the requests under way; none lasts longer than the invocation time limit."""
         with self._changed:
             self._changed.wait_for(lambda: self._requests == 0, timeout=DRAIN_SECONDS)
 
     def stop(self) -> None:
-        """Ends all processes."""
+        """End all processes."""
         for variant in self.variants.values():
             variant.stop()
 
@@ -135,7 +135,7 @@ class Host:
 
     @contextmanager
     def request(self, endpoint: str) -> Iterator[Fleet | None]:
-        """The fleet that answers a request, which will not be stopped during the block."""
+        """Yield the fleet that answers a request, which will not be stopped during the block."""
         with self._lock:
             fleet = self._drawn(endpoint)
             if fleet is not None:
@@ -159,13 +159,13 @@ class Host:
             return before
 
     def fleet(self, endpoint: str) -> Fleet | None:
-        """The fleet that has an endpoint's traffic, or the older one's while it moves."""
+        """Return the fleet that has an endpoint's traffic, or the older one's while it moves."""
         with self._lock:
             routes = self._routes.get(endpoint)
             return routes[0][0] if routes else None
 
     def endpoints(self) -> list[str]:
-        """The endpoints that answer."""
+        """Return the endpoints that answer."""
         with self._lock:
             return list(self._routes)
 
@@ -178,5 +178,5 @@ class Host:
 
 
 def endpoint_folder(service: Service, endpoint: str) -> Path:
-    """The folder of an endpoint's instances: <fleet>/<variant>-<instance id>/log.txt below it."""
+    """Return the folder of an endpoint's instances, as <fleet>/<variant>-<instance id>/log.txt."""
     return service.settings.data_dir / "endpoints" / endpoint

@@ -41,7 +41,7 @@ class PutsMetrics(Protocol):
     """What is used of a boto3 CloudWatch client."""
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> object:  # noqa: N803 - boto3's
-        """Sends up to 1000 data."""
+        """Send up to 1000 data."""
 
 
 Datum = dict[str, Any]
@@ -52,11 +52,11 @@ class EndpointMetrics:
     """Sends Invocations, Invocation4XXErrors, Invocation5XXErrors, ModelLatency and others."""
 
     def __init__(self, cloudwatch: PutsMetrics, interval: float = 1.0) -> None:
-        """Starts the background thread.
+        """Start the background thread.
 
         Args:
-            cloudwatch: a boto3 CloudWatch client.
-            interval: seconds between two calls of PutMetricData.
+            cloudwatch: A boto3 CloudWatch client.
+            interval: Seconds between two calls of PutMetricData.
         """
         self._cloudwatch = cloudwatch
         self._observations = Batcher[Observation | Datum](
@@ -64,15 +64,15 @@ class EndpointMetrics:
         )
 
     def observe(self, observation: Observation) -> None:
-        """Counts one invocation."""
+        """Count one invocation."""
         self._observations.put(observation)
 
     def put(self, name: str, value: float, unit: str, **dimensions: str) -> None:
-        """Sends one value of a metric of an endpoint.
+        """Send one value of a metric of an endpoint.
 
         Args:
             name: MetricName.
-            value: its value now.
+            value: Its value now.
             unit: Count, Seconds, Microseconds, ...
             **dimensions: EndpointName and, where the metric has it, VariantName.
         """
@@ -87,7 +87,7 @@ class EndpointMetrics:
         )
 
     def setup_time(self, endpoint: str, variant: str) -> Callable[[int], None]:
-        """What takes the microseconds of a serverless variant's cold starts (ModelSetupTime)."""
+        """Return what takes the microseconds of a serverless variant's ModelSetupTime."""
 
         def put(microseconds: int) -> None:
             names = {"EndpointName": endpoint, "VariantName": variant}
@@ -96,7 +96,7 @@ class EndpointMetrics:
         return put
 
     def close(self) -> None:
-        """Sends all that is left."""
+        """Send all that is left."""
         self._observations.close()
 
     def _send(self, items: list[Observation | Datum]) -> list[Observation | Datum]:
@@ -117,7 +117,7 @@ class EndpointMetrics:
 
 
 def metric_data(observations: list[Observation], time: datetime) -> Iterator[Datum]:
-    """The MetricData of PutMetricData for a list of observations.
+    """Return the MetricData of PutMetricData for a list of observations.
 
     One set for each variant, and one for each endpoint config of it: an alarm can so watch the new
     fleet of a deployment alone ("Auto-Rollback Configuration and Monitoring").

@@ -58,7 +58,7 @@ _lock = threading.Lock()
 
 
 def hosting(service: Service) -> Hosting:
-    """The hosting of a service, made at its first use."""
+    """Return the hosting of a service, made at its first use."""
     with _lock:
         if service not in _hostings:
             _hostings[service] = Hosting(
@@ -68,6 +68,6 @@ def hosting(service: Service) -> Hosting:
 
 
 def present_hosting(service: Service) -> Hosting | None:
-    """The hosting of a service, if it was used."""
+    """Return the hosting of a service, if it was used."""
     with _lock:
         return _hostings.get(service)

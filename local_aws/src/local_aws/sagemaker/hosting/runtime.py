@@ -42,7 +42,8 @@ __all__ = ["MAX_BODY", "OPERATIONS", "Response", "invoke"]
 MAX_BODY = 6_291_456
 """Bytes of a real-time request (runtime model, shape BodyBlob)."""
 
-_TIMEOUT_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+"""How long a model may take to answer."""
 _PATH = re.compile(r"/endpoints/(?P<endpoint>[^/]+)/(?P<operation>[^/]+)")
 _FORWARDED = (
     CUSTOM_ATTRIBUTES,
@@ -66,11 +67,11 @@ def invoke(
     Blocks until the model has answered, for a minute at most; call it in a thread.
 
     Args:
-        service: the service.
-        method: the HTTP method.
-        path: the path, with or without query.
-        headers: the request's headers, in any case.
-        body: the request's body.
+        service: The service.
+        method: The HTTP method.
+        path: The path, with or without query.
+        headers: The request's headers, in any case.
+        body: The request's body.
 
     Returns:
         Status, headers and body.
@@ -165,7 +166,7 @@ def _call(
     try:
         with variant.instance() as server:
             start = time.perf_counter()
-            response = server.invoke(request.body, sent, _TIMEOUT_SECONDS)
+            response = server.invoke(request.body, sent, ANSWER_SECONDS)
     except Unavailable as error:
         raise RuntimeFault(error.status, error.code, error.text) from error
     except ServingError as error:

@@ -36,7 +36,7 @@ class RuntimeFault(Exception):  # noqa: N818 - AWS's word: an answer, not this p
     def __init__(
         self, status: int, code: str | None, message: str | None, **members: object
     ) -> None:
-        """Makes the answer; without `code` clients call the error by its status."""
+        """Make the answer; without `code` clients call the error by its status."""
         super().__init__(message)
         kind = {} if code is None else {"x-amzn-errortype": code}
         self.response: Response = (
@@ -62,10 +62,10 @@ class Request:
         return self.headers.get("content-type", DEFAULT_CONTENT_TYPE)
 
     def unanswered(self, closing: bool) -> RuntimeFault:
-        """The answer when nothing runs for the endpoint.
+        """Return the answer when nothing runs for the endpoint.
 
         Args:
-            closing: whether the local AWS is being stopped.
+            closing: Whether the local AWS is being stopped.
         """
         if closing:
             return RuntimeFault(503, "ServiceUnavailable", "The local AWS is being stopped.")
@@ -78,18 +78,18 @@ class Request:
 
 
 def invalid(message: str) -> RuntimeFault:
-    """The answer to a request that cannot be carried out as it is."""
+    """Return the answer to a request that cannot be carried out as it is."""
     return RuntimeFault(400, "ValidationError", message)
 
 
 def model_error(service: Service, endpoint: str, status: int, text: str) -> RuntimeFault:
-    """The answer when the model's container did not answer with success.
+    """Return the answer when the model's container did not answer with success.
 
     Args:
-        service: the service.
-        endpoint: the endpoint's name.
-        status: the container's HTTP status; 0 when there was no answer.
-        text: the container's answer.
+        service: The service.
+        endpoint: The endpoint's name.
+        status: The container's HTTP status; 0 when there was no answer.
+        text: The container's answer.
     """
     region, account = service.settings.region, service.settings.account
     group = f"/aws/sagemaker/Endpoints/{endpoint}"
@@ -107,7 +107,7 @@ def model_error(service: Service, endpoint: str, status: int, text: str) -> Runt
 
 
 def check_headers(operation: str, headers: Mapping[str, str]) -> None:
-    """Checks each header that the runtime's model declares for an operation.
+    """Check each header that the runtime's model declares for an operation.
 
     Raises:
         RuntimeFault: ValidationError, naming the member.

@@ -25,7 +25,8 @@ IDLE_SECONDS = 300.0
 """How long the process outlives its last request; AWS does not say how long its own do."""
 
 _STARTUP_SECONDS = 180.0
-_COLD_START_SECONDS = 60.0
+COLD_START_SECONDS = 60.0
+"""How long a request waits for a container to start."""
 _MAX_BODY = 4 * 1024**2
 
 
@@ -43,7 +44,7 @@ class ServerlessVariant(Variant):
     def __init__(
         self, service: Service, endpoint: str, config: Mapping[str, Any], folder: Path
     ) -> None:
-        """Prepares a variant, see `Variant`."""
+        """Prepare a variant, see `Variant`."""
         super().__init__(service, endpoint, config, folder)
         self.count = 1
         self.serverless: dict[str, Any] = dict(config["ServerlessConfig"])
@@ -54,7 +55,7 @@ class ServerlessVariant(Variant):
         self._used = time.monotonic()
 
     def summary(self) -> dict[str, Any]:
-        """The variant's ProductionVariantSummary."""
+        """Return the variant's ProductionVariantSummary."""
         return {
             **self._common_summary(),
             "CurrentServerlessConfig": self.serverless,
@@ -62,15 +63,15 @@ class ServerlessVariant(Variant):
         }
 
     def update(self, config: Mapping[str, Any]) -> None:
-        """Changes the concurrency (ServerlessUpdateConfig).
+        """Change the concurrency (ServerlessUpdateConfig).
 
         Raises:
-            ServingError: it is provisioned now, and the container does not answer.
+            ServingError: It is provisioned now, and the container does not answer.
         """
         self.replace({**self.serverless, **config})
 
     def replace(self, config: Mapping[str, Any]) -> None:
-        """Changes to another ServerlessConfig.
+        """Change to another ServerlessConfig.
 
         Raises:
             ServingError: its concurrency is provisioned, and the container does not answer.
@@ -85,7 +86,7 @@ class ServerlessVariant(Variant):
         Provisioned concurrency keeps it.
 
         Raises:
-            ServingError: it does not answer.
+            ServingError: It does not answer.
         """
         super().admit(servers)
         if not self._provisioned:
@@ -93,19 +94,19 @@ class ServerlessVariant(Variant):
 
     @contextmanager
     def instance(self) -> Iterator[Server]:
-        """The process for one request, started if there is none.
+        """Yield the process for one request, started if there is none.
 
         Raises:
             Unavailable: MaxConcurrency requests are under way (ThrottlingException), or the
                 container does not answer yet (ModelNotReadyException).
-            ServingError: the container did not start.
+            ServingError: The container did not start.
         """
         with self._changed:
             if self._under_way >= self.serverless["MaxConcurrency"]:
                 raise Unavailable(400, "ThrottlingException", None)
             self._under_way += 1
         try:
-            self._warm(_COLD_START_SECONDS)
+            self._warm(COLD_START_SECONDS)
             with super().instance() as server:
                 yield server
         finally:
@@ -122,7 +123,7 @@ class ServerlessVariant(Variant):
         return _STARTUP_SECONDS
 
     def _warm(self, seconds: float) -> None:
-        """Waits for the process, and starts it if nobody does."""
+        """Wait for the process, and start it if nobody does."""
         with self._changed:
             if self._instances:
                 return

@@ -56,13 +56,13 @@ class Hosted:
     """What a server is to serve, for whom.
 
     Attributes:
-        model: the model, as `servable_model` returns it.
-        role: what is served, in error messages: "production variant A", "transform job B".
-        log_group: group of its log lines in CloudWatch Logs.
-        log_stream: stream of its log lines.
-        startup_seconds: how long it may take until it answers GET /ping.
-        environment: the container's environment beside the model's.
-        restart: whether it is started anew when it ends by itself.
+        model: The model, as `servable_model` returns it.
+        role: What is served, in error messages: "production variant A", "transform job B".
+        log_group: Group of its log lines in CloudWatch Logs.
+        log_stream: Stream of its log lines.
+        startup_seconds: How long it may take until it answers GET /ping.
+        environment: The container's environment beside the model's.
+        restart: Whether it is started anew when it ends by itself.
     """
 
     model: Mapping[str, Any]
@@ -78,12 +78,12 @@ class Server:
     """The process of one model."""
 
     def __init__(self, service: Service, hosted: Hosted, folder: Path) -> None:
-        """Prepares a server; nothing is started.
+        """Prepare a server; nothing is started.
 
         Args:
-            service: the service.
-            hosted: what to serve.
-            folder: the server's own folder, made when it starts.
+            service: The service.
+            hosted: What to serve.
+            folder: The server's own folder, made when it starts.
         """
         self._service = service
         self._hosted = hosted
@@ -105,8 +105,8 @@ class Server:
         """Brings the model and starts the process; `wait_healthy` tells when it answers.
 
         Raises:
-            ServingError: the process could not be started.
-            StorageError: the model is not there.
+            ServingError: The process could not be started.
+            StorageError: The model is not there.
         """
         model = self._folder / "ml" / "model"
         model.mkdir(parents=True)
@@ -121,10 +121,10 @@ class Server:
         return self._exit_status
 
     def wait_healthy(self) -> None:
-        """Waits until GET /ping answers 200.
+        """Wait until GET /ping answers 200.
 
         Raises:
-            ServingError: it did not in time, or the process has ended, or is being stopped.
+            ServingError: It did not in time, or the process has ended, or is being stopped.
         """
         deadline = time.monotonic() + self._hosted.startup_seconds
         while time.monotonic() < deadline and self._exit_status is None:
@@ -139,7 +139,7 @@ class Server:
         )
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse | None:
-        """Sends a GET request; None when there was no answer in two seconds."""
+        """Send a GET request; return None when there was no answer in two seconds."""
         try:
             return self._pool.urlopen("GET", path, timeout=_GET_SECONDS)
         except urllib3.exceptions.HTTPError:
@@ -148,7 +148,7 @@ class Server:
     def invoke(
         self, body: bytes, headers: Mapping[str, str], timeout: float
     ) -> urllib3.BaseHTTPResponse:
-        """Sends one request to /invocations and returns the whole response.
+        """Send one request to /invocations and return the whole response.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no response.
@@ -173,13 +173,13 @@ class Server:
     def exchange(
         self, source: Path, target: Path, headers: Mapping[str, str], timeout: float
     ) -> urllib3.BaseHTTPResponse:
-        """Sends a file to /invocations and writes the answer to another; neither is held in memory.
+        """Send a file to /invocations and write the answer to another; neither is held in memory.
 
         Args:
-            source: the request's body.
-            target: where to write the response's body.
-            headers: the request's headers.
-            timeout: seconds to wait for the response, and for each further part of it.
+            source: The request's body.
+            target: Where to write the response's body.
+            headers: The request's headers.
+            timeout: Seconds to wait for the response, and for each further part of it.
 
         Raises:
             urllib3.exceptions.HTTPError: there was no response.
@@ -211,14 +211,14 @@ class Server:
         return self._stopping.is_set()
 
     def last_output(self) -> str:
-        """The end of the container's output and, if it ended, its exit status."""
+        """Return the end of the container's output and, if it ended, its exit status."""
         path = self._folder / "log.txt"
         tail = path.read_bytes()[-_LOG_TAIL:].decode(errors="replace") if path.exists() else ""
         ended = "" if self._exit_status is None else f", exit code: {self._exit_status}"
         return f"Its last output: {tail.strip()}{ended}"
 
     def stop(self, grace_seconds: float = _STOP_SECONDS) -> None:
-        """Ends the process: SIGTERM, and SIGKILL after the grace period."""
+        """End the process: SIGTERM, and SIGKILL after the grace period."""
         with self._lock:
             self._stopping.set()
             process = self._process
@@ -260,7 +260,7 @@ class Server:
         return process
 
     def _keep_running(self, process: subprocess.Popen[bytes]) -> None:
-        """Waits for the process, and starts it anew if it ends by itself after it was healthy."""
+        """Wait for the process, and start it anew if it ends by itself after it was healthy."""
         while True:
             status = containers.wait(process)
             self._service.store.delete(PROCESS, f"{process.pid}")
@@ -276,7 +276,7 @@ class Server:
             process = started
 
     def _restarted(self) -> subprocess.Popen[bytes] | None:
-        """Starts the process anew; None when it could not be started now."""
+        """Start the process anew; return None when it could not be started now."""
         try:
             return self._launch()
         except Exception as error:
@@ -313,10 +313,10 @@ class Server:
 
 
 def servable_model(service: Service, name: str) -> dict[str, Any]:
-    """A model with all that is needed to serve it, as its PrimaryContainer.
+    """Return a model with all that is needed to serve it, as its PrimaryContainer.
 
     Raises:
-        ApiError: the model, or the model package it names, is not there, or it has several
+        ApiError: The model, or the model package it names, is not there, or it has several
             containers.
     """
     model = require(service, "Model", name)
@@ -324,10 +324,10 @@ def servable_model(service: Service, name: str) -> dict[str, Any]:
 
 
 def _container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's only container, taken from its model package where it names one.
+    """Return a model's only container, taken from its model package where it names one.
 
     Raises:
-        ApiError: the model has several containers, or its package is not there.
+        ApiError: The model has several containers, or its package is not there.
     """
     given = model.get("Containers") or [model["PrimaryContainer"]]
     resolved: list[dict[str, Any]] = []

@@ -23,7 +23,8 @@ MODEL = "_Model"
 DRAIN_SECONDS = 70.0
 """How long requests under way are waited for: longer than a real-time request may take."""
 
-_HEALTH_CHECK_SECONDS = 240
+HEALTH_CHECK_SECONDS = 240
+"""How long a container may take until it answers, where its variant does not say."""
 
 
 class Unavailable(Exception):  # noqa: N818 - an answer to the caller, not a fault
@@ -59,13 +60,13 @@ class Variant:
     def __init__(
         self, service: Service, endpoint: str, config: Mapping[str, Any], folder: Path
     ) -> None:
-        """Prepares a variant; nothing is started.
+        """Prepare a variant; nothing is started.
 
         Args:
-            service: the service.
-            endpoint: the endpoint's name, for its log group.
-            config: the production variant, as `servable` returns it: with its model.
-            folder: the fleet's folder; an instance's is <variant>-<instance id> in it.
+            service: The service.
+            endpoint: The endpoint's name, for its log group.
+            config: The production variant, as `servable` returns it: with its model.
+            folder: The fleet's folder; an instance's is <variant>-<instance id> in it.
         """
         self.name: str = config["VariantName"]
         self.weight: float = config.get("InitialVariantWeight", 1.0)
@@ -88,7 +89,7 @@ class Variant:
         return len(self._instances)
 
     def summary(self) -> dict[str, Any]:
-        """The variant's ProductionVariantSummary."""
+        """Return the variant's ProductionVariantSummary."""
         return {
             **self._common_summary(),
             "CurrentInstanceCount": self.instances,
@@ -107,11 +108,11 @@ class Variant:
     # Instances
 
     def launch(self, count: int) -> list[Server]:
-        """Starts instances, which get no requests before `admit`.
+        """Start instances, which get no requests before `admit`.
 
         Raises:
-            ServingError: one did not start, or the variant is stopped.
-            StorageError: the model is not in S3.
+            ServingError: One did not start, or the variant is stopped.
+            StorageError: The model is not in S3.
         """
         launched = []
         for _ in range(count):
@@ -128,7 +129,7 @@ class Variant:
         """Lets instances take requests, once they answer.
 
         Raises:
-            ServingError: one does not.
+            ServingError: One does not.
         """
         for server in servers:
             server.wait_healthy()
@@ -137,11 +138,11 @@ class Variant:
             self._changed.notify_all()
 
     def scale(self, count: int) -> None:
-        """Starts or ends instances until there are `count`; requests go on.
+        """Start or end instances until there are `count`; requests go on.
 
         Raises:
-            ServingError: a new one did not come up; those before are left as they were.
-            StorageError: the model is not in S3.
+            ServingError: A new one did not come up; those before are left as they were.
+            StorageError: The model is not in S3.
         """
         if count > self.instances:
             before = set(self._started)
@@ -160,10 +161,10 @@ class Variant:
 
     @contextmanager
     def instance(self) -> Iterator[Server]:
-        """An instance for one request, which is not ended during the block.
+        """Yield an instance for one request, which is not ended during the block.
 
         Raises:
-            Unavailable: there is none.
+            Unavailable: There is none.
         """
         with self._changed:
             if not self._instances:
@@ -179,7 +180,7 @@ class Variant:
                 self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ends all instances, also those that are just being started."""
+        """End all instances, also those that are just being started."""
         with self._changed:
             self._stopped = True
             self._instances.clear()
@@ -216,4 +217,4 @@ class Variant:
 
     def _startup_seconds(self) -> float:
         given: float | None = self.config.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        return given or _HEALTH_CHECK_SECONDS
+        return given or HEALTH_CHECK_SECONDS

@@ -41,7 +41,7 @@ class ContainerRun(Run):
 
     Attributes:
         hosts: The hosts, the first one first.
-        exceeded: The limit of time that has ended the job, if one has: ``MaxRuntimeExceeded``.
+        exceeded: The limit of time that has ended the job, if one has: `MaxRuntimeExceeded`.
     """
 
     log_group: ClassVar[str]
@@ -65,7 +65,7 @@ class ContainerRun(Run):
 
     @abstractmethod
     def prepare(self, host: Host) -> None:
-        """Lay out a host's ``/opt/ml`` and bring the inputs in."""
+        """Lay out a host's `/opt/ml` and bring the inputs in."""
 
     @abstractmethod
     def command(self, image: Image) -> list[str]:
@@ -77,7 +77,7 @@ class ContainerRun(Run):
 
     @abstractmethod
     def finish(self, exit_code: int) -> dict[str, Any]:
-        """Take the outputs out of each ``/opt/ml``; return members for the job's body."""
+        """Take the outputs out of each `/opt/ml`; return members for the job's body."""
 
     def containers_start(self) -> None:
         """Do what has to be done just before the containers start."""
@@ -112,7 +112,7 @@ class ContainerRun(Run):
     def start_over(self) -> None:
         """Leave nothing of the containers' files; new hosts have nothing of the old ones'.
 
-        Only the logs are kept: ``log.txt`` as ``log-1.txt`` and so on.
+        Only the logs are kept: `log.txt` as `log-1.txt` and so on.
         """
         for host in self.hosts:
             if host.log.exists():
@@ -130,13 +130,13 @@ class ContainerRun(Run):
         containers.stop_all(processes, grace_seconds)
 
     def write_json(self, host: Host, path: str, value: object) -> None:
-        """Write a configuration file of the container contract; the path is below ``/opt/ml``."""
+        """Write a configuration file of the container contract; the path is below `/opt/ml`."""
         target = host.ml / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(value))
 
     def share(self, source: Mapping[str, Any], host: Host) -> tuple[int, int]:
-        """Return a host's share of an S3 source, as ``Storage.download`` takes it."""
+        """Return a host's share of an S3 source, as `Storage.download` takes it."""
         if source.get("S3DataDistributionType") == "ShardedByS3Key":
             return host.index, len(self.hosts)
         return 0, 1

@@ -24,7 +24,7 @@ class Host:
     """One host of a job.
 
     Attributes:
-        name: ``algo-1`` and so on, as AWS names them.
+        name: `algo-1` and so on, as AWS names them.
         index: Its place among the hosts, from 0.
         folder: Folder of all that is its own.
         process: Its container, once it was started.
@@ -41,7 +41,7 @@ class Host:
 
     @property
     def ml(self) -> Path:
-        """The folder that its container sees as ``/opt/ml``."""
+        """The folder that its container sees as `/opt/ml`."""
         return self.folder / "ml"
 
     @property
@@ -57,7 +57,7 @@ class Host:
         return self.folder / "log.txt"
 
     def local_path(self, path: str) -> Path:
-        """Return where a path of its container, under ``/opt/ml``, lies on this machine."""
+        """Return where a path of its container, under `/opt/ml`, lies on this machine."""
         return self.ml / Path(path).relative_to("/opt/ml")
 
 
@@ -68,7 +68,7 @@ def of_job(folder: Path, count: int) -> list[Host]:
 
 
 def assign_addresses(run: Run, count: int) -> None:
-    """Give a job addresses of the loopback network that no other job has: ``run.addresses``.
+    """Give a job addresses of the loopback network that no other job has: `run.addresses`.
 
     With one of its own each host can listen on any port, and jobs that use the same port do not
     meet. The two bytes in the middle are the port of the local AWS, which is its own on this

@@ -111,7 +111,7 @@ class Run(ABC):
         self.service.submit(self.end_processes, self.service.settings.stop_grace_seconds)
 
     def abort(self, reason: str) -> None:
-        """End the job as failed, in the background; ``done`` tells when its state is written."""
+        """End the job as failed, in the background; `done` tells when its state is written."""
         self._abort_reason = reason
         self._stop.set()
         self.service.submit(self.end_processes, _CLOSE_GRACE_SECONDS)
@@ -239,7 +239,7 @@ def delete_job(service: Service, kind: str, name: str) -> None:
 
 
 def job_folder(service: Service, kind: str, name: str) -> Path:
-    """Return the folder of a job: ``ml``, its ``/opt/ml``, and ``log.txt``."""
+    """Return the folder of a job: `ml`, its `/opt/ml`, and `log.txt`."""
     prefix = kind.removesuffix("Job").lower()
     return service.settings.data_dir / "jobs" / f"{prefix}-{name}"
 

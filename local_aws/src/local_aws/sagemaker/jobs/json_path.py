@@ -2,7 +2,7 @@
 
 The subset is that of "Supported JSONPath operators" in "Associate Prediction Results with Input
 Records" (https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform-data-processing.html),
-which also says that a range includes its end, unlike in other dialects: ``$[1:4]`` is the second
+which also says that a range includes its end, unlike in other dialects: `$[1:4]` is the second
 to the fifth element.
 """
 
@@ -121,7 +121,7 @@ class JsonPath:
 
     @property
     def rest(self) -> int | None:
-        """The N of ``$[N:]``, which takes a CSV row from that column on; None for other paths."""
+        """The N of `$[N:]`, which takes a CSV row from that column on; None for other paths."""
         step = self.steps[0] if len(self.steps) == 1 else None
         if not isinstance(step, _Elements) or step.indexes is not None or step.last is not None:
             return None

@@ -159,7 +159,7 @@ class TrainingRun(ContainerRun):
             self.storage.download(source["S3Uri"], folder, source["S3DataType"], share=share)
 
     def command(self, image: Image) -> list[str]:
-        """Return the container's program and arguments; an image is run with ``train``."""
+        """Return the container's program and arguments; an image is run with `train`."""
         return jobs.command_line(
             image,
             self._algorithm.get("ContainerEntrypoint", []),
@@ -185,11 +185,11 @@ class TrainingRun(ContainerRun):
         self.metrics.see_line(line)
 
     def failure_text(self, host: Host) -> str:
-        """Return what the container wrote to ``/opt/ml/output/failure``."""
+        """Return what the container wrote to `/opt/ml/output/failure`."""
         return read_text(host.ml / "output" / "failure")
 
     def finish(self, exit_code: int) -> dict[str, Any]:
-        """Upload ``output.tar.gz``, checkpoints and, unless the job failed, ``model.tar.gz``.
+        """Upload `output.tar.gz`, checkpoints and, unless the job failed, `model.tar.gz`.
 
         What several hosts wrote to the same folder is put into one archive
         ("Amazon SageMaker AI Training Storage Folders", Tips and considerations).

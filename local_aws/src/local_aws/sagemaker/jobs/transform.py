@@ -164,7 +164,7 @@ class TransformRun(jobs.Run):
 
 
 def _environment(job: Mapping[str, Any]) -> dict[str, str]:
-    """The container's environment: the last three only if the caller set them."""
+    """Return the container's environment: the last three only if the caller set them."""
     environment = {**job.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
     if job.get("MaxPayloadInMB"):
         environment["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job["MaxPayloadInMB"])
@@ -176,7 +176,7 @@ def _environment(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _limits(job: Mapping[str, Any], server: Server) -> Limits:
-    """What the caller asked for, else what the container answers, else AWS's defaults.
+    """Return what the caller asked for, else what the container answers, else AWS's defaults.
 
     Raises:
         ServingError: The container's answer to GET /execution-parameters has no meaning.

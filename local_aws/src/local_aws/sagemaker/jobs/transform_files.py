@@ -121,7 +121,7 @@ class Transformer:
     def run(self, objects: Sequence[S3Object]) -> None:
         """Transform objects, and store the output of each that succeeded as a whole.
 
-        A failed one does not hold up the others; ``failures`` tells of it.
+        A failed one does not hold up the others; `failures` tells of it.
 
         Raises:
             ServingError: The server does not answer.

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core import images, resources
 from local_aws.sagemaker.jobs.processing import ProcessingRun
-from local_aws.sagemaker.monitoring import timing as monitoring_time
+from local_aws.sagemaker.monitoring import timing
 from local_aws.sagemaker.monitoring.definitions import Monitor
 from local_aws.sagemaker.monitoring.inputs import Request, Window, s3_input
 
@@ -79,17 +79,17 @@ class Plan:
 
     def _bounds(self) -> tuple[datetime, datetime]:
         """Return the window: the schedule's, or the input's, or the time since the last one."""
-        timing = self._schedule["MonitoringScheduleConfig"]["ScheduleConfig"]
+        when = self._schedule["MonitoringScheduleConfig"]["ScheduleConfig"]
         base = self._scheduled
-        if "DataAnalysisStartTime" in timing:
+        if "DataAnalysisStartTime" in when:
             members = ("DataAnalysisStartTime", "DataAnalysisEndTime")
-            start, end = (base + monitoring_time.offset(m, timing[m]) for m in members)
+            start, end = (base + timing.offset(m, when[m]) for m in members)
             return start, end
         data = self.monitor.data
-        start = base - monitoring_time.period(timing["ScheduleExpression"])
+        start = base - timing.period(when["ScheduleExpression"])
         if "StartTimeOffset" in data:
-            start = base + monitoring_time.offset("StartTimeOffset", data["StartTimeOffset"])
-        end = base + monitoring_time.offset("EndTimeOffset", data.get("EndTimeOffset", "PT0H"))
+            start = base + timing.offset("StartTimeOffset", data["StartTimeOffset"])
+        end = base + timing.offset("EndTimeOffset", data.get("EndTimeOffset", "PT0H"))
         return start, end
 
     def requests(self) -> Iterator[Request]:
@@ -188,9 +188,9 @@ class Plan:
             "dataset_format": json.dumps(self._format()),
             "dataset_source": data["LocalPath"],
             "output_path": self.monitor.output["LocalPath"],
-            "start_time": monitoring_time.iso(self._window.start),
-            "end_time": monitoring_time.iso(self._window.end),
-            "metric_time": monitoring_time.iso(self._window.start),
+            "start_time": timing.iso(self._window.start),
+            "end_time": timing.iso(self._window.end),
+            "metric_time": timing.iso(self._window.start),
             "publish_cloudwatch_metrics": self.monitor.environment.get(
                 "publish_cloudwatch_metrics", "Enabled"
             ),

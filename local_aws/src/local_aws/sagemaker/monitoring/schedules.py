@@ -13,8 +13,7 @@ from local_aws.sagemaker.core.kinds import Kind
 from local_aws.sagemaker.core.loops import attempt, repeat
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.monitoring import definitions, executions
-from local_aws.sagemaker.monitoring import timing as monitoring_time
+from local_aws.sagemaker.monitoring import definitions, executions, timing
 from local_aws.sagemaker.monitoring.definitions import Monitor
 from local_aws.sagemaker.monitoring.executions import SCHEDULE
 
@@ -70,33 +69,33 @@ def _update(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 def _fields(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     """Check a schedule's configuration, and return what is stored beside it."""
     config = request["MonitoringScheduleConfig"]
-    timing = config.get("ScheduleConfig")
-    if not timing:
+    when = config.get("ScheduleConfig")
+    if not when:
         raise ApiError("ValidationException", "MonitoringScheduleConfig: give a ScheduleConfig")
     monitor = definitions.monitor_of(service, config)
     definitions.check(service, monitor)
-    _check_timing(timing)
-    _check_runtime(monitor, timing["ScheduleExpression"])
+    _check_timing(when)
+    _check_runtime(monitor, when["ScheduleExpression"])
     return {
         "MonitoringType": monitor.type,
         "EndpointName": monitor.endpoint,
         "MonitoringJobDefinitionName": monitor.name,
-        "_Due": _first_due(timing["ScheduleExpression"]),
+        "_Due": _first_due(when["ScheduleExpression"]),
     }
 
 
-def _check_timing(timing: dict[str, Any]) -> None:
-    monitoring_time.hours_of(timing["ScheduleExpression"])
+def _check_timing(when: dict[str, Any]) -> None:
+    timing.hours_of(when["ScheduleExpression"])
     members = ("DataAnalysisStartTime", "DataAnalysisEndTime")
-    given = [member for member in members if member in timing]
-    if len(given) == 1 or (timing["ScheduleExpression"] == monitoring_time.NOW and not given):
+    given = [member for member in members if member in when]
+    if len(given) == 1 or (when["ScheduleExpression"] == timing.NOW and not given):
         raise ApiError(
             "ValidationException",
             "Give both DataAnalysisStartTime and DataAnalysisEndTime; ScheduleExpression NOW needs "
             "them",
         )
     if given:
-        start, end = (monitoring_time.offset(member, timing[member]) for member in members)
+        start, end = (timing.offset(member, when[member]) for member in members)
         if not timedelta() < end - start <= _MAX_WINDOW:
             raise ApiError(
                 "ValidationException",
@@ -108,7 +107,7 @@ def _check_runtime(monitor: Monitor, expression: str) -> None:
     """Refuse what could take longer than an hour where another execution is due then."""
     seconds = monitor.rest.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)
     most = 1800 if monitor.type in ("ModelQuality", "ModelBias") else 3600
-    if len(monitoring_time.hours_of(expression)) == 24 and seconds > most:
+    if len(timing.hours_of(expression)) == 24 and seconds > most:
         raise ApiError(
             "ValidationException",
             f"MaxRuntimeInSeconds of a {monitor.type} monitor with an hourly schedule can be up to "
@@ -118,7 +117,7 @@ def _check_runtime(monitor: Monitor, expression: str) -> None:
 
 def _first_due(expression: str) -> float | None:
     now = time.time()
-    return now if expression == monitoring_time.NOW else monitoring_time.next_due(expression, now)
+    return now if expression == timing.NOW else timing.next_due(expression, now)
 
 
 @operation("DescribeMonitoringSchedule")
@@ -142,8 +141,8 @@ def _start(service: Service, request: dict[str, Any]) -> None:
     """Lets a stopped schedule go on."""
     with service.store.transaction():
         body = resources.require(service, SCHEDULE, request["MonitoringScheduleName"])
-        timing = body["MonitoringScheduleConfig"]["ScheduleConfig"]
-        due = _first_due(timing["ScheduleExpression"])
+        when = body["MonitoringScheduleConfig"]["ScheduleConfig"]
+        due = _first_due(when["ScheduleExpression"])
         service.set_status(SCHEDULE, body["MonitoringScheduleArn"], "Scheduled", _Due=due)
 
 
@@ -180,7 +179,7 @@ def tick(service: Service, now: float) -> None:
 def _look_at(service: Service, found: dict[str, Any], now: float) -> None:
     due = found.get("_Due")
     expression = found["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"]
-    delay = 0.0 if expression == monitoring_time.NOW else _DELAY_SECONDS
+    delay = 0.0 if expression == timing.NOW else _DELAY_SECONDS
     if due is None or now < due + delay:
         return
     if executions.running_of(service, found["MonitoringScheduleName"]):
@@ -189,7 +188,7 @@ def _look_at(service: Service, found: dict[str, Any], now: float) -> None:
         arn = found["MonitoringScheduleArn"]
         body = service.store.get(SCHEDULE, arn)
         if body and body.get("_Due") == due:
-            following = monitoring_time.next_due(expression, max(now, due))
+            following = timing.next_due(expression, max(now, due))
             service.store.update(SCHEDULE, arn, _Due=following)
             executions.start(service, body, due)
 
@@ -203,8 +202,8 @@ def resume(service: Service) -> None:
     now = time.time()
     for body in service.store.list(SCHEDULE, MonitoringScheduleStatus="Scheduled"):
         expression = body["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"]
-        if expression != monitoring_time.NOW and (body.get("_Due") or now) < now:
-            due = monitoring_time.next_due(expression, now)
+        if expression != timing.NOW and (body.get("_Due") or now) < now:
+            due = timing.next_due(expression, now)
             service.store.update(SCHEDULE, body["MonitoringScheduleArn"], _Due=due)
     closing = _clocks[service] = threading.Event()
     service.submit(_run_clock, service, closing)

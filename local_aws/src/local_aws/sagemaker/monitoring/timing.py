@@ -23,7 +23,7 @@ _DURATION = re.compile(
 
 
 def hours_of(expression: str) -> frozenset[int]:
-    """Return the hours of the day (UTC) at which a schedule is due; none for ``NOW``.
+    """Return the hours of the day (UTC) at which a schedule is due; none for `NOW`.
 
     Raises:
         ApiError: The expression is none that AWS takes (ValidationException).
@@ -47,7 +47,7 @@ def hours_of(expression: str) -> frozenset[int]:
 
 
 def next_due(expression: str, now: float) -> float | None:
-    """Return the next time after ``now`` (epoch seconds) that a schedule is due, None for NOW."""
+    """Return the next time after `now` (epoch seconds) that a schedule is due, None for NOW."""
     hours = hours_of(expression)
     moment = datetime.fromtimestamp(now, UTC).replace(minute=0, second=0, microsecond=0)
     for passed in range(1, 25):
@@ -57,12 +57,12 @@ def next_due(expression: str, now: float) -> float | None:
 
 
 def period(expression: str) -> timedelta:
-    """Return the time between two executions; an hour for ``NOW``."""
+    """Return the time between two executions; an hour for `NOW`."""
     return timedelta(hours=24 // max(1, len(hours_of(expression)))) if expression != NOW else HOUR
 
 
 def offset(member: str, text: str) -> timedelta:
-    """Read an ISO 8601 duration such as ``-PT1H`` or ``-P8D``.
+    """Read an ISO 8601 duration such as `-PT1H` or `-P8D`.
 
     Raises:
         ApiError: It is none, or has months or years, which have no fixed length.
@@ -91,5 +91,5 @@ def hours_between(start: datetime, end: datetime) -> Iterator[datetime]:
 
 
 def iso(moment: datetime) -> str:
-    """Write a time as ``2021-05-06T23:00:00Z``."""
+    """Write a time as `2021-05-06T23:00:00Z`."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -55,10 +55,10 @@ _LONGEST_DURATION = 64
 
 
 def check_cache_config(body: Mapping[str, Any]) -> None:
-    """Checks a step's CacheConfig.
+    """Check a step's CacheConfig.
 
     Raises:
-        DefinitionError: it is of another form, or turned on without a lifetime.
+        DefinitionError: It is of another form, or turned on without a lifetime.
     """
     config = mapping(body.get("CacheConfig") or {}, "CacheConfig")
     if not isinstance(config.get("Enabled", False), bool):
@@ -68,10 +68,10 @@ def check_cache_config(body: Mapping[str, Any]) -> None:
 
 
 def duration(text: object) -> float:
-    """The seconds of an ISO 8601 duration; the leading P may be missing, as in "30dT5h".
+    """Return the seconds of an ISO 8601 duration; the leading P may be missing, as in "30dT5h".
 
     Raises:
-        DefinitionError: it is none.
+        DefinitionError: It is none.
     """
     short = isinstance(text, str) and len(text) <= _LONGEST_DURATION
     match = _DURATION.fullmatch(text) if isinstance(text, str) and short else None
@@ -91,13 +91,13 @@ class Entry:
     def __init__(
         self, store: Store, pipeline: str, step: Mapping[str, Any], arguments: Mapping[str, Any]
     ) -> None:
-        """Finds the place.
+        """Find the place.
 
         Args:
-            store: all state.
-            pipeline: the pipeline's ARN.
-            step: the step as it stands in the definition.
-            arguments: its Arguments with their values.
+            store: All state.
+            pipeline: The pipeline's ARN.
+            step: The step as it stands in the definition.
+            arguments: Its Arguments with their values.
         """
         chosen = {key: arguments[key] for key in _KEYS[step["Type"]] if key in arguments}
         if "TrainingJobDefinition" in chosen:
@@ -111,7 +111,7 @@ class Entry:
         self._lifetime = duration(step["CacheConfig"]["ExpireAfter"])
 
     def find(self) -> dict[str, Any] | None:
-        """The former run: its PipelineExecutionArn and Metadata; None if there is none in time."""
+        """Return the former run's PipelineExecutionArn and Metadata; None if none is in time."""
         found = self._store.get(CACHE, self._name)
         if found is None or found["EndTime"] + self._lifetime <= time.time():
             return None
@@ -137,6 +137,6 @@ def caches(step: Mapping[str, Any]) -> bool:
 
 
 def forget(store: Store, pipeline: str) -> None:
-    """Empties the cache of a pipeline that is deleted."""
+    """Empty the cache of a pipeline that is deleted."""
     for row in store.list(CACHE, PipelineArn=pipeline):
         store.delete(CACHE, row["Name"])

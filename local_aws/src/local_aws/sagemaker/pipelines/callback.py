@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.05
 
 
 def forget(store: Store, execution: str) -> None:
-    """Makes the tokens of an execution worthless: nothing waits for them any more."""
+    """Make the tokens of an execution worthless: nothing waits for them any more."""
     for row in store.list(CALLBACK, PipelineExecutionArn=execution):
         store.delete(CALLBACK, row["CallbackToken"])
 
@@ -107,7 +107,7 @@ def _send_failure(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take(service: Service, request: dict[str, Any], **answer: object) -> dict[str, Any]:
-    """Stores the first answer to a token; the same request may come again."""
+    """Store the first answer to a token; the same request may come again."""
     token, store = request["CallbackToken"], service.store
     answered = json.dumps([request.get("ClientRequestToken"), answer])
     with store.transaction():

@@ -32,10 +32,10 @@ OUTPUT_TYPES = ("String", "Integer", "Float", "Boolean")
 
 
 def check_step(body: Mapping[str, Any]) -> None:
-    """Checks what a step holds beside its name and its references.
+    """Check what a step holds beside its name and its references.
 
     Raises:
-        DefinitionError: a member is missing, unknown, or of another form.
+        DefinitionError: A member is missing, unknown, or of another form.
     """
     CHECKS[body["Type"]](body)
     check_cache_config(body)

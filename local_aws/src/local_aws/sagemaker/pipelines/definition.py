@@ -40,10 +40,10 @@ class Parameter:
     allowed: tuple[Value, ...] = ()
 
     def read(self, raw: object) -> Value:
-        """Returns `raw`, text or already typed, as this parameter's type.
+        """Return `raw`, text or already typed, as this parameter's type.
 
         Raises:
-            DefinitionError: it is not of that type, or not one of EnumValues.
+            DefinitionError: It is not of that type, or not one of EnumValues.
         """
         value = typed(self.type, raw)
         if value is None:
@@ -86,7 +86,7 @@ class Step:
         return [self.arguments, self.body.get("FunctionArn"), self.body.get("SqsQueueUrl")]
 
     def property_file(self, name: str) -> dict[str, Any] | None:
-        """The entry of PropertyFiles of that name: its OutputName and FilePath."""
+        """Return the entry of PropertyFiles of that name: its OutputName and FilePath."""
         if self.type != "Processing":
             return None
         entries: list[dict[str, Any]] = self.body.get("PropertyFiles") or []
@@ -101,10 +101,10 @@ class Definition:
     steps: dict[str, Step]
 
     def bind(self, given: Sequence[dict[str, str]]) -> dict[str, Value]:
-        """Returns the value of every parameter, from `given` ({Name, Value}) or its default.
+        """Return the value of every parameter, from `given` ({Name, Value}) or its default.
 
         Raises:
-            DefinitionError: a name that the definition does not have, a value of another type,
+            DefinitionError: A name that the definition does not have, a value of another type,
                 or no value at all.
         """
         values = {item["Name"]: item["Value"] for item in given}
@@ -126,10 +126,10 @@ class Definition:
 
 
 def parse(text: str) -> Definition:
-    """Reads and checks a definition.
+    """Read and check a definition.
 
     Raises:
-        DefinitionError: it is not JSON, of another schema version, or refers to what is not there;
+        DefinitionError: It is not JSON, of another schema version, or refers to what is not there;
             the message names the step.
     """
     if len(text) > MAX_LENGTH:
@@ -202,7 +202,7 @@ def _parameter(entry: dict[str, Any]) -> Parameter:
 def _steps(
     entries: object, where: str, condition: str | None, branch: bool | None
 ) -> Iterator[Step]:
-    """The steps of a list, each followed by those in its branches."""
+    """Yield the steps of a list, each followed by those in its branches."""
     for entry in sequence(entries, where):
         body = mapping(entry, f"An entry of {where}")
         name, kind = body.get("Name"), body.get("Type")
@@ -266,7 +266,7 @@ def _check_order(definition: Definition) -> None:
 
 @contextmanager
 def _naming(step: str) -> Iterator[None]:
-    """Puts the step's name in front of a DefinitionError from the block."""
+    """Put the step's name in front of a DefinitionError from the block."""
     try:
         yield
     except DefinitionError as error:

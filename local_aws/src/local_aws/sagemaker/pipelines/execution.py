@@ -47,12 +47,12 @@ _closing: WeakSet[Service] = WeakSet()
 
 
 def close(service: Service) -> None:
-    """Makes the threads of all executions end; `fail_interrupted` deals with them at next start."""
+    """Make the threads of all executions end; `fail_interrupted` deals with them at next start."""
     _closing.add(service)
 
 
 def fail_interrupted(service: Service) -> None:
-    """Marks as Failed what a process that has ended left running."""
+    """Mark as Failed what a process that has ended left running."""
     reason = (
         "The local AWS stopped while the execution was running. RetryPipelineExecution runs the "
         "steps again that did not succeed."
@@ -68,12 +68,12 @@ def fail_interrupted(service: Service) -> None:
 
 
 def steps_of(service: Service, execution: str) -> list[dict[str, Any]]:
-    """The stored steps of an execution: those that started, or whose results are reused."""
+    """Return the stored steps of an execution: those that started, or whose results are reused."""
     return service.store.list_under(STEP, execution)
 
 
 def record(service: Service, step: Mapping[str, Any], status: str, **fields: object) -> None:
-    """Stores a step's new status and sends its event; `step` is new or as it is stored."""
+    """Store a step's new status and send its event; `step` is new or as it is stored."""
     execution, name = step["PipelineExecutionArn"], step["StepName"]
     key = f"{execution}/{name}"
     if status in ("Succeeded", "Failed", "Stopped"):
@@ -99,7 +99,7 @@ class Execution:
     """Runs the steps of one stored execution."""
 
     def __init__(self, service: Service, arn: str) -> None:
-        """Reads the execution and its version of the definition from the store."""
+        """Read the execution and its version of the definition from the store."""
         stored = require(service, EXECUTION, arn)
         version = require_version(service, stored, stored["PipelineVersionId"])
         self._service, self._arn, self._stored = service, arn, stored
@@ -126,7 +126,7 @@ class Execution:
         self._ended: SimpleQueue[str] = SimpleQueue()
 
     def run(self) -> None:
-        """Runs until no step is left that may run, then stores the execution's end."""
+        """Run until no step is left that may run, then store the execution's end."""
         running = 0
         while self._service not in _closing:
             while running < self._limit() and (step := self._next()):
@@ -148,7 +148,7 @@ class Execution:
         return limit
 
     def _next(self) -> Step | None:
-        """Takes the next step that can start; puts aside those that never will."""
+        """Take the next step that can start; put aside those that never will."""
         if self._failures or self._stopping():
             return None
         progress = True
@@ -207,7 +207,7 @@ class Execution:
             self._ended.put(step.name)
 
     def _attempts(self, step: Step, body: dict[str, Any]) -> Result:
-        """Runs a step, again and again as its retry policies say."""
+        """Run a step, again and again as its retry policies say."""
 
         def report(metadata: dict[str, Any], status: str = "Executing") -> None:
             record(self._service, body, status, Metadata=metadata)

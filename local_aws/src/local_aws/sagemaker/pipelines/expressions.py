@@ -52,7 +52,7 @@ def mapping(value: object, what: str) -> dict[str, Any]:
     """`value`, which must be a JSON object.
 
     Raises:
-        DefinitionError: it is something else; the message names `what`.
+        DefinitionError: It is something else; the message names `what`.
     """
     if not isinstance(value, dict):
         raise DefinitionError(f"{what} must be a JSON object, not {value!r:.80}.")
@@ -63,7 +63,7 @@ def sequence(value: object, what: str) -> list[Any]:
     """`value`, which must be a JSON list.
 
     Raises:
-        DefinitionError: it is something else; the message names `what`.
+        DefinitionError: It is something else; the message names `what`.
     """
     if not isinstance(value, list):
         raise DefinitionError(f"{what} must be a list, not {value!r:.80}.")
@@ -71,7 +71,7 @@ def sequence(value: object, what: str) -> list[Any]:
 
 
 def expression(value: object) -> str | None:
-    """The kind of expression that `value` is (Get, Std:Join, Std:JsonGet), or None."""
+    """Return the kind of expression that `value` is (Get, Std:Join, Std:JsonGet), or None."""
     if isinstance(value, dict) and len(value) == 1:
         key = next(iter(value))
         return key if key in _KINDS else None
@@ -82,7 +82,7 @@ def references(value: object) -> Iterator[str]:
     """Every path that a Get inside `value` names.
 
     Raises:
-        DefinitionError: an expression has another form than the schema's.
+        DefinitionError: An expression has another form than the schema's.
     """
     kind = expression(value)
     if isinstance(value, dict):
@@ -103,10 +103,10 @@ def references(value: object) -> Iterator[str]:
 
 
 def split_step_path(path: str) -> tuple[str, str]:
-    """Splits "Steps.Train.ModelArtifacts.X" into ("Train", ".ModelArtifacts.X").
+    """Split "Steps.Train.ModelArtifacts.X" into ("Train", ".ModelArtifacts.X").
 
     Raises:
-        DefinitionError: it is no such path.
+        DefinitionError: It is no such path.
     """
     match = _STEP_PATH.fullmatch(path)
     if match is None:
@@ -115,10 +115,10 @@ def split_step_path(path: str) -> tuple[str, str]:
 
 
 def look_up(document: object, path: str) -> Json:
-    """The value at `path` ("a.b", "['a b'][0]", "Outputs['train'].S3Output") in a document.
+    """Return the value at `path` ("a.b", "['a b'][0]", "Outputs['train'].S3Output") in a document.
 
     Raises:
-        EvaluationError: there is nothing at that path.
+        EvaluationError: There is nothing at that path.
     """
     current, position = document, 0
     while position < len(path):
@@ -141,11 +141,11 @@ class Evaluator:
     """Gives expressions their value in one execution.
 
     Attributes:
-        parameters: the execution's parameters.
-        variables: what `Execution.<name>` stands for; called at each use, since one is the time.
-        properties: a finished step's properties, by step name: what its Describe call returns.
-        property_file: the S3 URI of a step's property file, by step and property file name.
-        read: the content of an S3 URI; raises EvaluationError.
+        parameters: The execution's parameters.
+        variables: What `Execution.<name>` stands for; called at each use, since one is the time.
+        properties: A finished step's properties, by step name: what its Describe call returns.
+        property_file: The S3 URI of a step's property file, by step and property file name.
+        read: The content of an S3 URI; raises EvaluationError.
     """
 
     parameters: Mapping[str, Value]
@@ -158,7 +158,7 @@ class Evaluator:
         """`item` with every expression inside it replaced by its value.
 
         Raises:
-            EvaluationError: an expression refers to what this execution does not have.
+            EvaluationError: An expression refers to what this execution does not have.
         """
         kind = expression(item)
         if kind == "Get":
@@ -178,7 +178,7 @@ class Evaluator:
         """Whether a condition holds.
 
         Raises:
-            EvaluationError: values that have no order are compared.
+            EvaluationError: Values that have no order are compared.
         """
         kind = condition["Type"]
         if kind == "Or":

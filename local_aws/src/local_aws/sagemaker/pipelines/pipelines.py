@@ -123,7 +123,7 @@ def list_pipelines(service: Service, request: dict[str, Any]) -> dict[str, Any]:
 def _with_definition(
     service: Service, request: dict[str, Any], *, required: bool
 ) -> dict[str, Any]:
-    """The request with its definition, from S3 if it is there, checked, in PipelineDefinition."""
+    """Return the request with its checked definition, also one of S3's, in PipelineDefinition."""
     fields = dict(request)
     location = fields.pop("PipelineDefinitionS3Location", None)
     if "PipelineDefinition" in fields and location is not None:

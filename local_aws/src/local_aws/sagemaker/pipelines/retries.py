@@ -37,10 +37,10 @@ _SECONDS_PER_MINUTE = 60
 
 
 def check_retry_policies(body: Mapping[str, Any]) -> None:
-    """Checks a step's RetryPolicies.
+    """Check a step's RetryPolicies.
 
     Raises:
-        DefinitionError: they are of another form, out of bounds, or not for this type of step.
+        DefinitionError: They are of another form, out of bounds, or not for this type of step.
     """
     policies = sequence(body.get("RetryPolicies") or [], "RetryPolicies")
     if policies and body["Type"] not in RETRYABLE:
@@ -76,7 +76,7 @@ def _check_number(member: str, value: object, maximum: float) -> None:
 
 
 def failure_of_call(error: ApiError) -> str | None:
-    """The type of exception that an operation's error is to a policy, if it is one."""
+    """Return the type of exception that an operation's error is to a policy, if it is one."""
     if error.code == "ResourceLimitExceeded":
         return RESOURCE_LIMIT
     if error.code == "ThrottlingException":
@@ -85,7 +85,7 @@ def failure_of_call(error: ApiError) -> str | None:
 
 
 def failure_of_job(step_type: str, reason: str) -> str | None:
-    """The type of exception that a job's FailureReason is to a policy, if it is one."""
+    """Return the type of exception that a job's FailureReason is to a policy, if it is one."""
     if reason.startswith("InternalServerError"):
         # A tuning job tries its training jobs again by itself, says the page above.
         return None if step_type == "Tuning" else JOB_INTERNAL_ERROR
@@ -98,13 +98,13 @@ class Retries:
     """The retries of one step in one execution."""
 
     def __init__(self, policies: list[dict[str, Any]]) -> None:
-        """Starts the step's time; `policies` are checked RetryPolicies."""
+        """Start the step's time; `policies` are checked RetryPolicies."""
         self._policies = [_DEFAULTS | policy for policy in policies]
         self._counts = [0] * len(policies)
         self._start = time.monotonic()
 
     def delay(self, exception_type: str | None) -> float | None:
-        """The seconds to wait before the step is tried again; None if it is not."""
+        """Return the seconds to wait before the step is tried again; None if it is not."""
         for number, policy in enumerate(self._policies):
             if exception_type not in policy["ExceptionType"]:
                 continue

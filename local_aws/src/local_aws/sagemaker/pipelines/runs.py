@@ -231,7 +231,7 @@ def _run(service: Service, arn: str) -> None:
 
 
 def forget_execution(store: Store, execution: str) -> None:
-    """Removes an execution of a pipeline that is deleted."""
+    """Remove an execution of a pipeline that is deleted."""
     for step in store.list_under(STEP, execution):
         store.delete(STEP, f"{execution}/{step['StepName']}")
     callback.forget(store, execution)
@@ -250,7 +250,7 @@ def _reused(
     definition: Definition,
     config: Mapping[str, Any] | None,
 ) -> dict[str, dict[str, Any]]:
-    """The steps of the source execution on which the selected ones build, for a new execution."""
+    """Return the steps of the source execution on which the selected ones build."""
     if config is None:
         return {}
     selected = selected_steps(definition, config)

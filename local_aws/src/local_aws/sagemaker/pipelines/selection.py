@@ -14,10 +14,10 @@ from local_aws.sagemaker.pipelines.expressions import DefinitionError
 
 
 def selected_steps(definition: Definition, config: Mapping[str, Any]) -> set[str]:
-    """The names of the steps to run.
+    """Return the names of the steps to run.
 
     Raises:
-        DefinitionError: one does not exist, or one that lies between two of them is not selected.
+        DefinitionError: One does not exist, or one that lies between two of them is not selected.
     """
     selected = {entry["StepName"] for entry in config["SelectedSteps"]}
     unknown = sorted(selected - definition.steps.keys())
@@ -35,22 +35,22 @@ def selected_steps(definition: Definition, config: Mapping[str, Any]) -> set[str
 
 
 def reused_steps(definition: Definition, selected: set[str]) -> set[str]:
-    """The steps whose results the selected ones read, which do not run themselves."""
+    """Return the steps whose results the selected ones read, which do not run themselves."""
     return {name for step in selected for name in _read(definition.steps[step])} - selected
 
 
 def check_branches(
     definition: Definition, selected: set[str], reused: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Checks that the branches in which selected steps stand were taken by the former execution.
+    """Check that the branches in which selected steps stand were taken by the former execution.
 
     Args:
-        definition: the definition.
-        selected: the names of the steps to run.
-        reused: the stored steps of the former execution that are used, by name.
+        definition: The definition.
+        selected: The names of the steps to run.
+        reused: The stored steps of the former execution that are used, by name.
 
     Raises:
-        DefinitionError: one was not.
+        DefinitionError: One was not.
     """
     for name in sorted(selected):
         step = definition.steps[name]
@@ -65,7 +65,7 @@ def check_branches(
 
 
 def _read(step: Step) -> frozenset[str]:
-    """The steps whose results a step needs: what it only waits for need not have run."""
+    """Return the steps whose results a step needs: what it only waits for need not have run."""
     return step.reads if step.condition is None else step.reads | {step.condition}
 
 

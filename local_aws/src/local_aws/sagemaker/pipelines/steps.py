@@ -35,7 +35,7 @@ class StepFailed(Exception):  # noqa: N818 - a state of the step, not an error o
     """The step ended in failure; the text is its FailureReason.
 
     Attributes:
-        exception_type: what it is to a retry policy, if to any.
+        exception_type: What it is to a retry policy, if to any.
     """
 
     def __init__(self, reason: str, exception_type: str | None = None) -> None:
@@ -51,7 +51,7 @@ class Report(Protocol):
     """Stores what is known of a step that has not ended."""
 
     def __call__(self, metadata: dict[str, Any], status: str = "Executing") -> None:
-        """Stores its Metadata and its status, Executing or Stopping."""
+        """Store its Metadata and its status, Executing or Stopping."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Turn:
     """One step of one execution, about to run.
 
     Attributes:
-        service: the service.
-        step: the step.
-        execution: the execution's ARN.
-        evaluator: gives the step's expressions their values.
-        stopping: tells whether the execution is to stop.
-        report: stores the step's Metadata while it runs, and marks it Executing or Stopping.
+        service: The service.
+        step: The step.
+        execution: The execution's ARN.
+        evaluator: Gives the step's expressions their values.
+        stopping: Tells whether the execution is to stop.
+        report: Stores the step's Metadata while it runs, and marks it Executing or Stopping.
     """
 
     service: Service
@@ -81,7 +81,7 @@ class Turn:
         return value
 
     def generated_name(self, given: object, length: int) -> str:
-        """A name for the resource that the step makes, at most `length` characters.
+        """Return a name for the resource that the step makes, at most `length` characters.
 
         `given` is the name in the Arguments, if any: the SDK puts a prefix there with
         `use_custom_job_prefix`. Otherwise the prefix is the execution and the step.
@@ -100,7 +100,7 @@ class Result(NamedTuple):
     """What a step that succeeded left.
 
     Attributes:
-        metadata: its Metadata.
+        metadata: Its Metadata.
         cached_from: ARN of the execution whose run of the step was taken instead of a new one.
     """
 
@@ -109,11 +109,11 @@ class Result(NamedTuple):
 
 
 def run(turn: Turn) -> Result:
-    """Runs a step to its end, or finds its former run.
+    """Run a step to its end, or find its former run.
 
     Raises:
-        StepFailed: with the reason.
-        StepStopped: the execution is being stopped, and so was the step.
+        StepFailed: With the reason.
+        StepStopped: The execution is being stopped, and so was the step.
     """
     try:
         if not cache.caches(turn.step.body):
@@ -133,7 +133,7 @@ def run(turn: Turn) -> Result:
 
 
 def properties(service: Service, step: Step, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The properties of a finished step that expressions can read.
+    """Return the properties of a finished step that expressions can read.
 
     They are the Describe response of what the step made, so they are found again from the
     Metadata alone; a Lambda or Callback step has OutputParameters. A Tuning step has its training
@@ -189,7 +189,7 @@ def _is_there(turn: Turn, metadata: Mapping[str, Any]) -> bool:
 
 
 def _named(turn: Turn, kind: str) -> tuple[str, dict[str, Any]]:
-    """The generated name of what a step makes, and its request."""
+    """Return the generated name of what a step makes, and its request."""
     member, arguments = f"{kind}Name", turn.arguments
     longest = input_shape(f"Create{kind}").members[member].metadata["max"]
     name = turn.generated_name(arguments.get(member), longest)
@@ -246,7 +246,7 @@ def _endpoint_config(turn: Turn) -> dict[str, Any]:
 
 
 def _endpoint(turn: Turn) -> dict[str, Any]:
-    """Makes the endpoint, or updates the one of that name."""
+    """Make the endpoint, or update the one of that name."""
     service, arguments = turn.service, turn.arguments
     name, config = arguments.get("EndpointName"), arguments.get("EndpointConfigName")
     there = isinstance(name, str) and service.store.get("Endpoint", name) is not None
@@ -313,10 +313,10 @@ def _lambda(turn: Turn) -> dict[str, Any]:
 
 
 def output_parameters(step: Step, given: object, giver: str) -> list[dict[str, str]]:
-    """The declared outputs of a Lambda or Callback step, in the text form of its Metadata.
+    """Return the declared outputs of a Lambda or Callback step, in the text form of its Metadata.
 
     Raises:
-        StepFailed: one is missing from `given`, or of another type; the reason names the `giver`.
+        StepFailed: One is missing from `given`, or of another type; the reason names the `giver`.
     """
     return [_output(output, given, giver) for output in step.body.get("OutputParameters") or []]
 

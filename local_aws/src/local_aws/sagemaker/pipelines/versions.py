@@ -28,7 +28,7 @@ _KEPT = (
 
 
 def add_version(service: Service, arn: str) -> int:
-    """Makes a version of what a pipeline is now, in the transaction of its change.
+    """Make a version of what a pipeline is now, in the transaction of its change.
 
     Returns:
         Its number; the first is 1.
@@ -45,7 +45,7 @@ def add_version(service: Service, arn: str) -> int:
 
 
 def add_first_versions(service: Service) -> None:
-    """Gives pipelines of a data folder from before there were versions their first one."""
+    """Give pipelines of a data folder from before there were versions their first one."""
     for pipeline in service.store.list("Pipeline", **{_NEWEST: None}):
         arn = pipeline["PipelineArn"]
         with service.store.transaction():
@@ -60,17 +60,17 @@ def add_first_versions(service: Service) -> None:
 
 
 def version_key(arn: str, number: int) -> str:
-    """The name of a version's row."""
+    """Return the name of a version's row."""
     return f"{arn}/{number}"
 
 
 def require_version(
     service: Service, pipeline: Mapping[str, Any], number: int | None
 ) -> dict[str, Any]:
-    """A version of a pipeline, by default the newest.
+    """Return a version of a pipeline, by default the newest.
 
     Raises:
-        ApiError: there is none of that number (ResourceNotFound).
+        ApiError: There is none of that number (ResourceNotFound).
     """
     arn = pipeline["PipelineArn"]
     found = service.store.get(VERSION, version_key(arn, number or pipeline[_NEWEST]))
@@ -80,7 +80,7 @@ def require_version(
 
 
 def forget_versions(store: Store, arn: str) -> None:
-    """Removes the versions of a pipeline that is deleted."""
+    """Remove the versions of a pipeline that is deleted."""
     for version in store.list_under(VERSION, arn):
         store.delete(VERSION, version_key(arn, version["PipelineVersionId"]))
 

@@ -1,6 +1,6 @@
 """The model registry: model package groups, their versions, and approval.
 
-Packages are ``Completed`` at once: AWS's validation jobs are for its Marketplace.
+Packages are `Completed` at once: AWS's validation jobs are for its Marketplace.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _described = events.described(
 def _change(
     kind: Kind, body: Mapping[str, Any], previous_status: str | None, tags: Mapping[str, str]
 ) -> events.Event:
-    """The event of a package, which says of an update what it changed.
+    """Return the event of a package, which says of an update what it changed.
 
     The member is not in the developer guide's example, but handlers of such events rely on it: a
     version that is approved already sends events for every change of its metadata too.

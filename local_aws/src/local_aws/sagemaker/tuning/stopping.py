@@ -15,7 +15,7 @@ _REDUCTION = 3
 def worse_than_median(
     values: Sequence[float], others: Sequence[Sequence[float]], maximize: bool
 ) -> bool:
-    """Tell whether TrainingJobEarlyStoppingType ``Auto`` stops a training job.
+    """Tell whether TrainingJobEarlyStoppingType `Auto` stops a training job.
 
     The rule is that of "How Early Stopping Works" in "Stop Training Jobs Early"
     (https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-early-stopping.html):

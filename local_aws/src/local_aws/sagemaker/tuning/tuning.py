@@ -71,7 +71,7 @@ class TuningRun(jobs.Run):
         self._seen: dict[str, int] = {}
 
     def survives(self) -> bool:
-        """A tuning job goes on with the next local AWS."""
+        """Tell that it goes on with the next local AWS."""
         return True
 
     def work(self) -> dict[str, Any]:
