@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -122,11 +123,8 @@ class Running:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
         """A client of it."""
         environment = self.status["environment"]
-        return boto3.session.Session(
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        ).client(service, endpoint_url=environment["AWS_ENDPOINT_URL"])
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+        return _client(service, *(environment[name] for name in names))
 
     @property
     def memory(self) -> int:
@@ -140,6 +138,13 @@ class Running:
         file = Path(f"/proc/{self.status['pid']}/status")
         own = re.search(r"RssAnon:\s+(\d+)", file.read_text()) if file.exists() else None
         return int(own[1] if own else shown) * 1024
+
+
+@cache
+def _client(service: str, key: str, secret: str, url: str) -> Any:  # noqa: ANN401 - as above
+    """A client, made once: that takes longer than most calls."""
+    session = boto3.session.Session(key, secret, region_name=REGION)
+    return session.client(service, endpoint_url=url)
 
 
 def measure(folder: Path) -> LocalAws:

@@ -171,6 +171,18 @@ def test_log_events_outlive_a_kill(host: HostProcess) -> None:
     assert [event["message"] for event in found] == ["c"]
 
 
+def test_a_call_may_have_as_many_events_as_aws_takes(host: HostProcess) -> None:
+    """A mebibyte of events, 26 bytes counted for each, is more than that as JSON."""
+    lines = [f"{number:05} {'x' * 73}" for number in range(10_000)]
+    make_stream(host, "one", [])
+    host.client("logs").put_log_events(
+        logGroupName="group",
+        logStreamName="one",
+        logEvents=[{"timestamp": round(time.time() * 1000), "message": line} for line in lines],
+    )
+    assert messages(host, "one") == lines
+
+
 def test_what_was_deleted_stays_deleted(host: HostProcess) -> None:
     make_stream(host, "one", ["former"])
     logs, dynamodb = host.client("logs"), host.client("dynamodb")
