@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import REGION, aws_client
-from host_process import ACCOUNT, HostProcess
+from conftest import REGION, aws_client, until
+from host_process import ACCOUNT, ROLE, HostProcess
 from hypothesis import given
 from hypothesis import strategies as st
 from test_keeping import ONCE
@@ -122,7 +122,29 @@ def written(host: HostProcess) -> int:
     return (host.data_dir / "state" / "services.sqlite-wal").stat().st_size
 
 
-@pytest.mark.parametrize("what", ["log events", "items", "data points"])
+def make_machine(host: HostProcess) -> str:
+    arn: str = host.client("stepfunctions").create_state_machine(
+        name="machine",
+        roleArn=ROLE,
+        definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+    )["stateMachineArn"]
+    return arn
+
+
+def execute(host: HostProcess, machine: str, given: str = "{}") -> dict[str, Any]:
+    states = host.client("stepfunctions")
+    arn = states.start_execution(stateMachineArn=machine, input=given)["executionArn"]
+    described: dict[str, Any] = {}
+
+    def ended() -> bool:
+        described.update(states.describe_execution(executionArn=arn))
+        return bool(described["status"] != "RUNNING")
+
+    until(ended)
+    return described
+
+
+@pytest.mark.parametrize("what", ["log events", "items", "data points", "executions"])
 def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, what: str) -> None:
     if what == "log events":
         make_stream(host, "full", ["a line of a log"] * EVENTS)
@@ -135,6 +157,11 @@ def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, what: str) 
         make_table(host, "full")
         put_items(host, "full", [item(str(number), 0) for number in range(ITEMS)])
         one_more = [lambda: put_items(host, "full", [item("one", 0)])]
+    elif what == "executions":
+        machine = make_machine(host)
+        for _ in range(20):
+            execute(host, machine, json.dumps("x" * 20 * KIB))
+        one_more = [lambda: execute(host, machine)]
     else:
         for _ in range(10):
             put_points(host, 1000)
@@ -274,6 +301,20 @@ def test_data_points_outlive_a_kill(host: HostProcess) -> None:
     put_points(host, 1)
     kill_and_start(host)
     assert points(host) == 6
+
+
+def test_executions_outlive_a_kill(host: HostProcess) -> None:
+    machine = make_machine(host)
+    done = execute(host, machine, '{"a": 1}')
+    history = host.client("stepfunctions").get_execution_history(executionArn=done["executionArn"])
+    for _ in range(2):
+        kill_and_start(host)
+        states = host.client("stepfunctions")
+        found = states.describe_execution(executionArn=done["executionArn"])
+        assert (found["status"], found["output"]) == ("SUCCEEDED", '{"a": 1}')
+        again = states.get_execution_history(executionArn=done["executionArn"])
+        assert again["events"] == history["events"]
+        assert len(states.list_executions(stateMachineArn=machine)["executions"]) == 1
 
 
 def scoped(key: str, value: object) -> dict[str, Any]:

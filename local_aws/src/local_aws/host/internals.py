@@ -209,6 +209,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_emit_execution_status_event": "(execution) -> None",
         "_error_matches": "(error_equals, error)",
         "_evaluate_jsonata": "(expression, raw_input, ctx=None, result=None, error_output=None)",
+        "get_state": "()",
         "_evaluate_jsonata_choice_rule": "(rule, raw_input, ctx)",
         "_execute_choice": "(state_def, raw_input, ctx=None)",
         "_execute_map": "(state_def, raw_input, execution, ctx)",

@@ -2,7 +2,7 @@
 
 ministack saves at a clean stop only, to files, all but S3's objects, which it writes at once. Each
 of its services keeps its state in module-level stores of two classes. Here it goes to SQLite: a
-service's state whole when it has changed, and what grows in it by row (`rows`).
+service's state whole when it has changed, and what grows in it by row (`growing`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from local_aws.host.growing import Growing
 from local_aws.host.internals import module
-from local_aws.host.rows import RowsOfServices, Statement
+from local_aws.host.rows import Statement
 
 _SHARED = (
     *("athena", "cloudformation", "cloudwatch", "cloudwatch_logs", "eventbridge", "glue", "iam"),
@@ -61,7 +62,7 @@ class MinistackStores:
         self._orphans: Callable[[], None] | None = None
         self._watch()
         self._prune_last()
-        self._growing = RowsOfServices(self._db)
+        self._growing = Growing(self._db)
         self._replace_files()
 
     def advance(self) -> int:
@@ -86,6 +87,11 @@ class MinistackStores:
         ]
         services = {self._owner(store) for store in used} | {*_BESIDE_STORES}
         states = module("app")._build_persistence_save_dict()
+        self._reading = threading.get_ident()
+        try:
+            self._growing.collect()
+        finally:
+            self._reading = None
         rows = self._growing.rows.take()  # before the states, which then have all their owners
         try:
             changed = {
