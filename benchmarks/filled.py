@@ -242,6 +242,7 @@ def _operations(local: Running) -> dict[str, Callable[[], object]]:
         "ListObjectsV2 with a delimiter": lambda: s3.list_objects_v2(
             Bucket=NAME, Delimiter="/", MaxKeys=1
         ),
+        "ListObjectVersions": lambda: s3.list_object_versions(Bucket=NAME, MaxKeys=1),
         "DeleteObject": lambda: s3.delete_object(Bucket=NAME, Key="none"),
         "SendMessage": lambda: sqs.send_message(QueueUrl=queue, MessageBody="x"),
         "PutParameter": lambda: ssm.put_parameter(

@@ -450,6 +450,34 @@ def test_versions_of_a_former_process_are_found(host: HostProcess) -> None:
             s3.delete_bucket(Bucket="bucket")
 
 
+def test_versions_are_listed_by_pages(host: HostProcess) -> None:
+    s3 = make_bucket(host, versioned=True)
+    for name in ("a/1", "a/1", "a/2", "b", "c/1"):
+        s3.put_object(Bucket="bucket", Key=name, Body=b"")
+    for name in ("a/2", "never"):
+        s3.delete_object(Bucket="bucket", Key=name)
+    marker = s3.delete_object(Bucket="bucket", Key="b")["VersionId"]
+    s3.delete_object(Bucket="bucket", Key="b", VersionId=marker)
+    whole = ["a/1", "a/1", "a/2", "a/2", "b", "c/1", "never"]
+    for _ in range(2):
+        for size in (1, 2, 3, 10):
+            pages = host.client("s3").get_paginator("list_object_versions")
+            found = [
+                each["Key"]
+                for each_page in pages.paginate(
+                    Bucket="bucket", PaginationConfig={"PageSize": size}
+                )
+                for kind in ("Versions", "DeleteMarkers")
+                for each in each_page.get(kind, [])
+            ]
+            assert sorted(found) == whole
+        s3 = host.client("s3")
+        grouped = s3.list_object_versions(Bucket="bucket", Delimiter="/")
+        assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["a/", "c/"]
+        assert len(s3.list_object_versions(Bucket="bucket", Prefix="a/")["Versions"]) == 3
+        kill_and_start(host)
+
+
 def test_an_object_that_cannot_be_stored_is_not_acknowledged(host: HostProcess) -> None:
     make_bucket(host)
     folder = host.data_dir / "s3" / ACCOUNT / "bucket"

@@ -168,6 +168,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
             "(bucket_name: str, key: str, version_id: str | None = None) -> bytes | None"
         ),
         "_key_disk_path": "(base: str, key: str) -> str | None",
+        "_list_object_versions": "(bucket_name: str, query_params: dict)",
         "_load_persisted_bucket": "(account_id, bucket_name, bucket_path)",
         "_object_acl": None,
         "_object_annotations": None,

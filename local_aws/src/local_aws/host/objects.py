@@ -30,7 +30,11 @@ class Objects(MutableMapping[str, State]):
     """The current objects of one bucket, by key."""
 
     def __init__(
-        self, find: Callable[[str], None], names: Callable[[], set[str]], known: State | None
+        self,
+        find: Callable[[str], None],
+        names: Callable[[], set[str]],
+        known: State | None,
+        remembered: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Take over what is known; nothing is read.
 
@@ -38,8 +42,9 @@ class Objects(MutableMapping[str, State]):
             find: Looks for the files of a key and, if there are any, enters the object here.
             names: Returns the keys that have files, of which some may be no objects any more.
             known: All objects there are, if that is known: no files are looked for then.
+            remembered: Tells whether a key that is no object any more has versions.
         """
-        self._find, self._read_names = find, names
+        self._find, self._read_names, self._remembered = find, names, remembered
         self._records: State = dict(known or {})
         self._all_seen = known is not None
         self._seen: set[str] = set()
@@ -63,16 +68,14 @@ class Objects(MutableMapping[str, State]):
         self.see(key)
         with self._lock:
             if self._names is not None and key not in self._records:
-                at = bisect_left(self._names, key)
-                if self._names[at : at + 1] != [key]:
-                    self._names.insert(at, key)
+                self.note(key)
             self._records[key] = record
 
     def __delitem__(self, key: str) -> None:
         self.see(key)
         with self._lock:
             del self._records[key]
-            if self._names is not None:
+            if self._names is not None and not self._remembered(key):
                 del self._names[bisect_left(self._names, key)]
 
     def __contains__(self, key: object) -> bool:
@@ -91,6 +94,14 @@ class Objects(MutableMapping[str, State]):
 
     def __bool__(self) -> bool:
         return any(True for _ in self)
+
+    def note(self, key: str) -> None:
+        """Take note of a key that may be no object, but has versions."""
+        with self._lock:
+            names = self.names()
+            at = bisect_left(names, key)
+            if names[at : at + 1] != [key]:
+                names.insert(at, key)
 
     def names(self) -> list[str]:
         """Return all keys in order, with some among them that are no objects any more."""
@@ -115,8 +126,21 @@ def apply(folder: str) -> None:
     s3.S3_PERSIST = True
     _Buckets(folder).apply()
     s3._collect_list_entries = page
-    s3._object_versions, s3._object_tags = _histories(), _histories()
+    s3._object_versions, s3._object_tags = _histories(Objects.note), _histories()
     s3._object_acl, s3._object_annotations = _histories(), _histories()
+    s3._list_object_versions = replaced(
+        s3._list_object_versions,
+        {
+            """set(k for k in bucket["objects"] if _in_page(k))
+    for bn, k in _object_versions:
+        if bn == bucket_name and _in_page(k):
+            all_keys.add(k)
+""": """_names_of_page(
+        bucket_name, bucket["objects"], prefix, delimiter, key_marker, version_id_marker, max_keys)
+"""
+        },
+        _names_of_page=names_of_page,
+    )
     _store_or_fail()
 
 
@@ -169,7 +193,10 @@ class _Buckets:
         def find(key: str) -> None:
             self._load(account, bucket, (s3._key_disk_path(folder, key), key))
 
-        return Objects(find, lambda: _names(folder, s3._ENCODED_KEYS_DIR), known)
+        def remembered(key: str) -> bool:
+            return (account, (bucket, key)) in s3._object_versions._data
+
+        return Objects(find, lambda: _names(folder, s3._ENCODED_KEYS_DIR), known, remembered)
 
 
 def _files_of(found: tuple[str, str], suffix: str) -> Iterator[tuple[str, str]]:
@@ -201,29 +228,46 @@ def _names(folder: str, encoded: str) -> set[str]:
     return found
 
 
-def _histories() -> Any:  # noqa: ANN401 - ministack has no types
-    """Return a store of what belongs to keys, whose files are looked for when a key is used."""
+def _histories(
+    on_write: Callable[[Objects, str], None] = lambda _objects, _key: None,
+) -> Any:  # noqa: ANN401 - ministack has no types
+    """Return a store of what belongs to keys, whose files are looked for when a key is used.
+
+    Args:
+        on_write: Called with a bucket's objects and a key for which something is entered.
+    """
     base = module("core.responses").AccountScopedDict
 
     class Histories(base):  # type: ignore[misc, valid-type]  # ministack has no types
         def _scoped(self, key: tuple[str, ...]) -> Any:  # noqa: ANN401
             scoped = super()._scoped(key)
-            _see(scoped[0], key)
+            _with_objects(scoped[0], key, Objects.see)
             return scoped
+
+        def __setitem__(self, key: tuple[str, ...], value: object) -> None:
+            super().__setitem__(key, value)
+            _with_objects(self._prefix(), key, on_write)
+
+        def setdefault(self, key: tuple[str, ...], default: object = None) -> object:
+            found = super().setdefault(key, default)
+            _with_objects(self._prefix(), key, on_write)
+            return found
 
         def get_scoped(
             self, account: str, region: str | None, key: tuple[str, ...], default: object = None
         ) -> object:
-            _see(account, key)
+            _with_objects(account, key, Objects.see)
             return super().get_scoped(account, region, key, default)
 
     return Histories()
 
 
-def _see(account: str, key: tuple[str, ...]) -> None:
+def _with_objects(
+    account: str, key: tuple[str, ...], function: Callable[[Objects, str], None]
+) -> None:
     bucket = module("services.s3")._buckets._data.get((account, key[0]))
     if bucket is not None and isinstance(bucket["objects"], Objects):
-        bucket["objects"].see(key[1])
+        function(bucket["objects"], key[1])
 
 
 def _store_or_fail() -> None:
@@ -286,6 +330,29 @@ def page(
             keys.append(entry)
             at += 1
     return keys, prefixes, False, last
+
+
+def names_of_page(  # noqa: PLR0913, PLR0917 - as it is called in ministack
+    bucket: str,
+    objects: Objects,
+    prefix: str,
+    delimiter: str,
+    key_marker: str,
+    version_marker: str,
+    most: int,
+) -> list[str]:
+    """Return the keys that a page of ListObjectVersions may have to look at, in order."""
+    versions = module("services.s3")._object_versions
+    names = objects.names()
+    found: list[str] = []
+    for at in range(bisect_left(names, max(prefix, key_marker)), len(names)):
+        name = names[at]
+        if not name.startswith(prefix) or (len(found) > most + 1 and not delimiter):
+            break
+        within = name != key_marker or version_marker  # whose versions may go on
+        if within and (name in objects or versions.get((bucket, name))):
+            found.append(name)
+    return found
 
 
 def _behind(names: list[str], prefix: str, start: int) -> int:
