@@ -430,20 +430,33 @@ def test_a_log_goes_on_after_a_time_out(aws: Aws, monkeypatch: pytest.MonkeyPatc
     assert seen == ["one", "two"]
 
 
-def test_a_job_that_does_not_start_leaves_no_thread(aws: Aws) -> None:
-    before = threading.active_count()
-    request = training_request(
-        aws.folder,
-        "job",
-        "pass",
-        f"s3://{aws.bucket}/models",
-        CheckpointConfig={"S3Uri": f"s3://{aws.bucket}/kept/"},
-        AlgorithmSpecification={"ContainerEntrypoint": ["/no/such/program"]},
-    )
-    aws.sagemaker.create_training_job(**request)
-    assert aws.wait("Training", "job")["TrainingJobStatus"] == "Failed"
-    until(lambda: not [each for each in threading.enumerate() if each.name == "checkpoints"])
-    until(lambda: threading.active_count() <= before + 2)  # of the connection of the client
+def test_a_job_that_does_not_start_leaves_no_thread(
+    aws: Aws, tmp_path: Path, emulator_port: int
+) -> None:
+    # Without a namespace there is no program in between: the start itself fails.
+    service = make_service(tmp_path / "other", emulator_port, "environment", lambda *_: None)
+    try:
+        request = training_request(
+            service.settings.data_dir,
+            "job",
+            "pass",
+            f"s3://{aws.bucket}/models",
+            CheckpointConfig={"S3Uri": f"s3://{aws.bucket}/kept/"},
+            AlgorithmSpecification={"ContainerEntrypoint": ["/no/such/program"]},
+        )
+        service.call("CreateTrainingJob", request)
+        described: dict[str, Any] = {}
+
+        def ended() -> bool:
+            described.update(service.call("DescribeTrainingJob", {"TrainingJobName": "job"}))
+            return bool(described["TrainingJobStatus"] == "Failed")
+
+        until(ended)
+        assert "/no/such/program" in described["FailureReason"]
+        until(lambda: not service.runs)
+        assert [each for each in threading.enumerate() if each.name == "checkpoints"] == []
+    finally:
+        service.close()
 
 
 def test_all_manifests_of_an_hour_are_seen(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +470,10 @@ def test_all_manifests_of_an_hour_are_seen(aws: Aws, monkeypatch: pytest.MonkeyP
             request["PaginationConfig"] = {"PageSize": 2}
             return pages("list_objects_v2").paginate(**request)
 
-    stand_in(monkeypatch, aws.service, "s3", get_paginator=lambda _: Small())
+    def small(**request: Any) -> Any:
+        return real.list_objects_v2(**{**request, "MaxKeys": 2})
+
+    stand_in(monkeypatch, aws.service, "s3", get_paginator=lambda _: Small(), list_objects_v2=small)
     for number in range(5):
         aws.put(f"captured/input/2026/11/28/10/manifest-{number}", "[]")
     data = {
