@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from conftest import REGION, aws_client, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
 
+from local_aws.host import saver as saver_module
 from local_aws.host.saver import Saver
 
 #: A client that tries again goes on for a minute after the kill: DynamoDB's ten times.
@@ -337,3 +338,30 @@ def test_what_a_running_request_has_used_is_looked_at_again() -> None:
         saver.save()
     saver.save()
     assert stores.floors == [began, began, stores.generation]
+
+
+def test_what_was_never_read_is_never_saved() -> None:
+    """A process that is stopped while it starts leaves the state on disk as it is."""
+    stores = Counted()
+    Saver(stores).stop()
+    assert stores.floors == []
+
+
+def test_a_save_that_fails_does_not_end_the_saver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saver_module, "SWEEP_SECONDS", 0.01)
+    stores = Counted()
+    saves: list[bool] = []
+
+    def save_used(_floor: int, *, everything: bool) -> None:
+        saves.append(everything)
+        if len(saves) < 3:
+            raise TypeError("a state that cannot be written")
+
+    monkeypatch.setattr(stores, "save_used", save_used)
+    saver = Saver(stores)
+    saver.changed()
+    saver.start()
+    until(lambda: len(saves) > 3)
+    saver.stop()
+    # What was to be looked at is looked at until it is saved.
+    assert saves[:4] == [True, True, True, False]
