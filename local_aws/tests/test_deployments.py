@@ -15,6 +15,7 @@ from model_server import SERVER_IMAGE, Hosted, Load, host, running
 from local_aws.images.containers import start_time
 from local_aws.sagemaker.hosting import runtime
 from local_aws.sagemaker.hosting.deployment import Step, Update, steps
+from local_aws.sagemaker.hosting.endpoint_checks import servable
 from local_aws.sagemaker.hosting.fleet import Fleet
 
 
@@ -245,9 +246,7 @@ def test_an_update_that_a_stop_interrupted_is_rolled_back(
 def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: Hosted) -> None:
     two_versions(hosted)
     service = hosted.aws.service
-    config = service.store.get("EndpointConfig", "new")
-    assert config is not None
-    green = Fleet(service, "e1", config, None)
+    green = Fleet(service, "e1", servable(service, "new"), None)
     # Requests may not ask for less than ten minutes, so not by one.
     limited = policy("CANARY", 60, CanarySize=percent(50))["BlueGreenUpdatePolicy"]
     limited["MaximumExecutionTimeoutInSeconds"] = 2

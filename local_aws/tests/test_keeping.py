@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from conftest import REGION, aws_client, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
 
+from local_aws.host import saver as saver_module
 from local_aws.host.saver import Saver
 
 #: A client that tries again goes on for a minute after the kill: DynamoDB's ten times.
@@ -62,13 +64,14 @@ class Streams:
             BillingMode="PAY_PER_REQUEST",
         )
         host.client("logs").create_log_group(logGroupName="kept")
+        host.client("logs").create_log_stream(logGroupName="kept", logStreamName="events")
 
     def writes(self) -> dict[str, tuple[Write, Kept]]:
         """What is written by service, and how to see it afterwards."""
         client = {
             name: aws_client(name, self.host.port, config=ONCE)
             for name in (
-                *("cloudformation", "dynamodb", "events", "logs", "s3"),
+                *("cloudformation", "cloudwatch", "dynamodb", "events", "logs", "s3"),
                 *("sagemaker", "scheduler", "sns", "sqs", "ssm"),
             )
         }
@@ -130,6 +133,20 @@ class Streams:
                         logGroupName="kept", logStreamNamePrefix=name
                     )["logStreams"][0]
                 ),
+            ),
+            "log events": (
+                lambda name: client["logs"].put_log_events(
+                    logGroupName="kept",
+                    logStreamName="events",
+                    logEvents=[{"timestamp": round(time.time() * 1000), "message": name}],
+                ),
+                lambda _: _events(client["logs"]),
+            ),
+            "metrics": (
+                lambda name: client["cloudwatch"].put_metric_data(
+                    Namespace="kept", MetricData=[{"MetricName": name, "Value": 1}]
+                ),
+                lambda _: _metrics(client["cloudwatch"]),
             ),
             "cloudformation": (
                 lambda name: client["cloudformation"].create_stack(
@@ -201,6 +218,16 @@ def _messages(sqs: Any, queue: str) -> set[str]:
         if not received:
             return found
         found |= {message["Body"] for message in received}
+
+
+def _events(logs: Any) -> set[str]:
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName="kept")
+    return {event["message"] for page in pages for event in page["events"]}
+
+
+def _metrics(cloudwatch: Any) -> set[str]:
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace="kept")
+    return {metric["MetricName"] for page in pages for metric in page["Metrics"]}
 
 
 def _made(client: dict[str, Any], name: str) -> None:
@@ -311,3 +338,30 @@ def test_what_a_running_request_has_used_is_looked_at_again() -> None:
         saver.save()
     saver.save()
     assert stores.floors == [began, began, stores.generation]
+
+
+def test_what_was_never_read_is_never_saved() -> None:
+    """A process that is stopped while it starts leaves the state on disk as it is."""
+    stores = Counted()
+    Saver(stores).stop()
+    assert stores.floors == []
+
+
+def test_a_save_that_fails_does_not_end_the_saver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saver_module, "SWEEP_SECONDS", 0.01)
+    stores = Counted()
+    saves: list[bool] = []
+
+    def save_used(_floor: int, *, everything: bool) -> None:
+        saves.append(everything)
+        if len(saves) < 3:
+            raise TypeError("a state that cannot be written")
+
+    monkeypatch.setattr(stores, "save_used", save_used)
+    saver = Saver(stores)
+    saver.changed()
+    saver.start()
+    until(lambda: len(saves) > 3)
+    saver.stop()
+    # What was to be looked at is looked at until it is saved.
+    assert saves[:4] == [True, True, True, False]

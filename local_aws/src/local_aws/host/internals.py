@@ -138,6 +138,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_runs_on_worker_thread": "(resource_type: str) -> bool",
     },
     "ministack.services.cloudwatch": {
+        "TWO_WEEKS_SECONDS": None,
         "_alarms": None,
         "_calc_stats": "(points)",
         "_cbor_metric_data_result": "(result)",
@@ -148,8 +149,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_error": "(code, message, status, use_json=False, use_cbor=False)",
         "_evaluate_alarm": "(alarm)",
         "_evaluate_parent_alarms": "(child, seen=frozenset())",
+        "_evict_old_metrics": "()",
         "_get_metric_data": "(params, cbor_data, is_cbor, is_json=False)",
         "_json_ok": "(data: dict)",
+        "_metric_bucket": "(key: tuple) -> list",
         "_metrics": None,
         "_p": "(params, key, default='')",
         "_parse_ts": "(value)",
@@ -163,6 +166,33 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
             "(namespace: str, metric_name: str, value: float, unit: str = 'None', "
             "dimensions: dict | None = None) -> None"
         ),
+        "get_state": "()",
+    },
+    "ministack.services.cloudwatch_logs": {
+        "_append_log_events": "(stream, events)",
+        "_describe_log_groups": "(data)",
+        "_describe_log_streams": "(data)",
+        "_build_log_record": "(*, ptr, timestamp_ms, message, log_group, log_stream)",
+        "_get_log_record": "(data)",
+        "_log_groups": None,
+        "_log_records": None,
+        "_public_log_record": "(record: dict) -> dict",
+        "get_state": "()",
+        "json_response": (
+            "(data: dict, status: int = 200, *, "
+            "content_type: str = 'application/x-amz-json-1.0') -> tuple"
+        ),
+    },
+    "ministack.services.dynamodb": {
+        "_INDEX_MEMBERS": None,
+        "_create_replica": "(name, table, region)",
+        "_extract_key_val": "(attr)",
+        "_items_replaced": "(table)",
+        "_remove_item": "(table, pk_val, sk_val)",
+        "_scan": "(data)",
+        "_set_item": "(table, pk_val, sk_val, item)",
+        "_tables": None,
+        "get_state": "()",
     },
     "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
     "ministack.services.eventbridge": {
@@ -190,17 +220,33 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
     },
     "ministack.services.s3": {
+        "S3_PERSIST": None,
+        "_ENCODED_KEYS_DIR": None,
         "_atomic_write": "(fpath: str, data: bytes, *, text: bool = False)",
+        "_buckets": None,
+        "_collect_list_entries": (
+            "(bucket_objects: dict, prefix: str, delimiter: str, max_keys: int, start_after: str)"
+        ),
         "_complete_multipart_upload": (
             "(bucket_name: str, key: str, body: bytes, query_params: dict, "
             "headers: dict | None = None)"
         ),
+        "_ensure_bucket": "(name: str)",
         "_get_object_data": (
             "(bucket_name: str, key: str, version_id: str | None = None) -> bytes | None"
         ),
+        "_key_disk_path": "(base: str, key: str) -> str | None",
+        "_list_object_versions": "(bucket_name: str, query_params: dict)",
+        "_load_persisted_bucket": "(account_id, bucket_name, bucket_path)",
+        "_object_acl": None,
+        "_object_annotations": None,
         "_object_disk_path": "(bucket: str, key: str, account_id: str = None) -> str | None",
+        "_object_tags": None,
+        "_object_versions": None,
+        "_persist_object": "(bucket: str, key: str, obj)",
         "_read_body": "(bucket_name: str, key: str, obj: dict) -> bytes",
         "_put_object": "(bucket_name: str, key: str, body: bytes, headers: dict)",
+        "now_iso": "() -> str",
     },
     "ministack.services.scheduler": {
         "_SCHEDULE_TICK_INTERVAL": None,
@@ -236,6 +282,7 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_emit_execution_status_event": "(execution) -> None",
         "_error_matches": "(error_equals, error)",
         "_evaluate_jsonata": "(expression, raw_input, ctx=None, result=None, error_output=None)",
+        "get_state": "()",
         "_evaluate_jsonata_choice_rule": "(rule, raw_input, ctx)",
         "_execute_choice": "(state_def, raw_input, ctx=None)",
         "_execute_map": "(state_def, raw_input, execution, ctx)",
@@ -308,3 +355,28 @@ def module(name: str) -> Any:  # noqa: ANN401 - ministack has no types
     ministack reads its settings from the environment when it is imported, so they are set before.
     """
     return importlib.import_module(f"ministack.{name}")
+
+
+def replaced(function: Any, expressions: Mapping[str, str], **names: object) -> Any:  # noqa: ANN401
+    """Return a function of ministack's with some expressions replaced.
+
+    Args:
+        function: The function.
+        expressions: What takes the place of each expression.
+        **names: What the new expressions use, put into the function's module.
+
+    Raises:
+        IncompatibleMinistackError: An expression is not there exactly once.
+    """
+    source = inspect.getsource(function)
+    for old, new in expressions.items():
+        if source.count(old) != 1:
+            raise IncompatibleMinistackError(f"{function.__qualname__} has not one {old!r}")
+        source = source.replace(old, new)
+    home = inspect.getmodule(function)
+    code = compile(source, inspect.getfile(function), "exec")
+    # Its own globals: what is patched in the module later is seen by it as well.
+    vars(home).update(names)
+    made: dict[str, Any] = {}
+    exec(code, vars(home), made)  # noqa: S102 - it is ministack's own code
+    return made[function.__name__]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from local_aws.host import ecr, lambda_functions
+from local_aws.host import ecr, lambda_functions, objects
 from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
@@ -52,7 +52,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "MINISTACK_REGION": settings.region,
         "PERSIST_STATE": "1",
         "S3_DATA_DIR": str(folder / "s3"),
-        "S3_PERSIST": "1",
+        "S3_PERSIST": "0",  # `objects` begins it
         "SFTP_ENABLED": "0",
         "STATE_DIR": str(folder / "state"),
         "TMPDIR": str(folder / "tmp"),
@@ -102,6 +102,7 @@ class Ministack:
         large = LargeObjects(settings.data_dir.resolve() / "tmp" / "s3")
         large.apply()
         self.roles = IamRoles(settings)
+        objects.apply(os.environ["S3_DATA_DIR"])
         self.application = Gate(large.application(module("app").app), settings, self.roles)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 

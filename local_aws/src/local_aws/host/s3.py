@@ -7,7 +7,6 @@ when it needs them. Stored objects are read the same way, and copies are hard li
 
 from __future__ import annotations
 
-import inspect
 import mmap
 import os
 import resource
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs
 
-from local_aws.host.internals import IncompatibleMinistackError, module
+from local_aws.host.internals import module, replaced
 
 LARGE = 1024**2
 """Bytes of a body from which on it stays on disk."""
@@ -94,18 +93,29 @@ class LargeObjects:
         Here: memory stays bounded, however large the objects are.
         """
         app, s3 = module("app"), module("services.s3")
-        app._read_request_body = _replaced(
-            app._read_request_body, 'b"".join(chunks)', "_joined(chunks)", _joined=self.joined
+        app._read_request_body = replaced(
+            app._read_request_body,
+            {'b"".join(chunks)': "_whole(method, headers, chunks)"},
+            _whole=self._whole,
         )
-        app._decode_aws_chunked_body = _replaced(
-            app._decode_aws_chunked_body, 'b"".join(chunks)', "_joined(chunks)", _joined=self.joined
-        )
-        s3._complete_multipart_upload = _replaced(
-            s3._complete_multipart_upload,
-            'b"".join(combined_parts)',
-            "_joined(combined_parts)",
+        app._decode_aws_chunked_body = replaced(
+            app._decode_aws_chunked_body,
+            {'b"".join(chunks)': "_joined(chunks)"},
             _joined=self.joined,
         )
+        s3._complete_multipart_upload = replaced(
+            s3._complete_multipart_upload,
+            {'b"".join(combined_parts)': "_joined(combined_parts)"},
+            _joined=self.joined,
+        )
+
+    def _whole(self, method: str, headers: dict[str, str], parts: Sequence[Any]) -> Any:  # noqa: ANN401
+        """Join a request's body; other services than S3 parse theirs, which are small."""
+        on_disk = any(isinstance(part, OnDisk) for part in parts)
+        signed = headers.get("authorization", "")
+        if on_disk or (method == "PUT" and "/s3/aws4_request" in signed):
+            return self.joined(parts)
+        return b"".join(parts)
 
     def joined(self, parts: Sequence[Any]) -> Any:  # noqa: ANN401 - bytes, or what is like them
         """Join the parts of a body: on disk, if it is large."""
@@ -222,24 +232,6 @@ def _is_for_s3(scope: Message, headers: dict[bytes, bytes]) -> bool:
     signed = headers.get(b"authorization", b"").decode("latin-1")
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     return "/s3/aws4_request" in "".join([signed, *query.get("X-Amz-Credential", [])])
-
-
-def _replaced(function: Any, old: str, new: str, **names: object) -> Any:  # noqa: ANN401
-    """Return a function of ministack's with one expression replaced.
-
-    Raises:
-        IncompatibleMinistackError: The expression is not there exactly once.
-    """
-    source = inspect.getsource(function)
-    if source.count(old) != 1:
-        raise IncompatibleMinistackError(f"{function.__qualname__} has not one {old!r}")
-    home = inspect.getmodule(function)
-    code = compile(source.replace(old, new), inspect.getfile(function), "exec")
-    # Its own globals: what is patched in the module later is seen by it as well.
-    vars(home).update(names)
-    made: dict[str, Any] = {}
-    exec(code, vars(home), made)  # noqa: S102 - it is ministack's own code
-    return made[function.__name__]
 
 
 def _allow_many_files() -> None:

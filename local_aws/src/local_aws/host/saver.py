@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from local_aws.sagemaker.core.loops import repeat
+
 SWEEP_SECONDS = 2.0
 """How long a change that no request has asked for, such as a schedule's, may wait for the disk."""
-
-_log = logging.getLogger(__name__)
 
 
 class Stores(Protocol):
@@ -51,7 +50,7 @@ class Saver:
             return self._asked - self._saved
 
     def start(self) -> None:
-        """Start to save what changes outside of requests."""
+        """Start to save what changes outside of requests, once the state on disk was read."""
         self._thread.start()
 
     def changed(self) -> None:
@@ -95,16 +94,20 @@ class Saver:
             self._saved = covers
 
     def stop(self) -> None:
-        """Save everything a last time and end."""
+        """Save everything a last time and end; what was never started has nothing to save."""
         self._stopping.set()
-        self._thread.join()
-        self.save(everything=True)
+        if self._thread.ident is not None:
+            self._thread.join()
+            self.save(everything=True)
 
     def _sweep(self) -> None:
-        while not self._stopping.wait(SWEEP_SECONDS):
-            # What runs by itself may hold what it changes for long, without another use of a store.
-            everything, self._changed = self._changed, False
-            try:
-                self.save(everything=everything)
-            except OSError:
-                _log.exception("the state could not be saved")
+        repeat("saving the state", SWEEP_SECONDS, self._stopping, self._save_changes)
+
+    def _save_changes(self) -> None:
+        # What runs by itself may hold what it changes for long, without another use of a store.
+        everything, self._changed = self._changed, False
+        try:
+            self.save(everything=everything)
+        except BaseException:
+            self._changed = self._changed or everything
+            raise

@@ -1,7 +1,8 @@
 """The state of ministack's services: which of it is used, and how it gets to disk.
 
 ministack saves at a clean stop only, to files, all but S3's objects, which it writes at once. Each
-of its services keeps its state in module-level stores of two classes. Here it goes to SQLite.
+of its services keeps its state in module-level stores of two classes. Here it goes to SQLite: a
+service's state whole when it has changed, and what grows in it by row (`growing`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from local_aws.host.growing import Growing
 from local_aws.host.internals import module
+from local_aws.host.rows import Statement
 
 _SHARED = (
     *("athena", "cloudformation", "cloudwatch", "cloudwatch_logs", "eventbridge", "glue", "iam"),
@@ -59,6 +62,7 @@ class MinistackStores:
         self._orphans: Callable[[], None] | None = None
         self._watch()
         self._prune_last()
+        self._growing = Growing(self._db)
         self._replace_files()
 
     def advance(self) -> int:
@@ -83,28 +87,41 @@ class MinistackStores:
         ]
         services = {self._owner(store) for store in used} | {*_BESIDE_STORES}
         states = module("app")._build_persistence_save_dict()
-        changed = {
-            name: text
-            for name, read in states.items()
-            if name in services
-            and (text := self._text(name, read)) is not None
-            and self._written.get(name) != hash(text)
-        }
-        if changed:
-            self._write(changed)
+        self._reading = threading.get_ident()
+        try:
+            self._growing.collect()
+        finally:
+            self._reading = None
+        rows = self._growing.rows.take()  # before the states, which then have all their owners
+        try:
+            changed = {
+                name: text
+                for name, read in states.items()
+                if name in services
+                and (text := self._text(name, read)) is not None
+                and self._written.get(name) != hash(text)
+            }
+            if changed or rows:
+                self._write(changed, rows)
+        except BaseException:
+            self._growing.rows.give_back(rows)
+            raise
         self._clean.update(dict.fromkeys(used, floor))
 
-    def _write(self, changed: dict[str, str]) -> None:
+    def _write(self, changed: dict[str, str], rows: Sequence[Statement]) -> None:
         try:
             self._db.execute("begin immediate")
             try:
+                for sql, values in rows:
+                    self._db.execute(sql, values)
                 self._db.executemany(
                     "insert or replace into services values (?, ?)", changed.items()
                 )
+                self._growing.forget_orphans(changed)
+                self._db.execute("commit")
             except BaseException:
                 self._db.execute("rollback")
                 raise
-            self._db.execute("commit")
         except sqlite3.Error as error:
             raise OSError(f"the state cannot be written: {error}") from error
         self._written |= {name: hash(text) for name, text in changed.items()}
@@ -115,8 +132,11 @@ class MinistackStores:
     def _load(self, service: str) -> Any:  # noqa: ANN401 - any service's own structures
         """Return the state of a service; None is no state."""
         row = self._db.execute("select state from services where name = ?", (service,)).fetchone()
-        decode = module("core.persistence")._json_object_hook
-        return json.loads(row[0], object_hook=decode) if row else None
+        if row is None:
+            return None
+        state = json.loads(row[0], object_hook=module("core.persistence")._json_object_hook)
+        self._growing.restore(service, state)
+        return state
 
     def _text(self, name: str, read: Callable[[], Any]) -> str | None:
         """Return a service's state as JSON; None is no state."""

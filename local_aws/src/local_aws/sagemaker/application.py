@@ -24,6 +24,9 @@ MAX_BODY = 64 * 1024**2
 """Bytes of a request that are read at all; each operation has its own lower limit."""
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
+_INVOCATIONS = 512
+"""How many invocations may wait at once; each takes a thread only then."""
+
 _JSON = {"content-type": "application/x-amz-json-1.1"}
 
 
@@ -33,6 +36,8 @@ class Application:
     Attributes:
         resumed: Set once what a former process has left is taken up; requests wait for it.
         pool: Runs the operations, which block.
+
+    Invocations wait for models, in threads apart: however many wait, operations are answered.
     """
 
     def __init__(self, service: Service) -> None:
@@ -43,6 +48,7 @@ class Application:
         """
         self.resumed = asyncio.Event()
         self.pool = ThreadPoolExecutor(64, thread_name_prefix="sagemaker")
+        self._invocations = ThreadPoolExecutor(_INVOCATIONS, thread_name_prefix="runtime")
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +78,7 @@ class Application:
         ):
             return refusal
         return await loop.run_in_executor(
-            self.pool, runtime.invoke, self._service, scope["method"], path, headers, body
+            self._invocations, runtime.invoke, self._service, scope["method"], path, headers, body
         )
 
 

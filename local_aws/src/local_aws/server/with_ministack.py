@@ -55,7 +55,6 @@ class _Server:
     async def run(self) -> None:
         """Serve until a signal says stop; running jobs and what they write are ended first."""
         resume = asyncio.create_task(self._resume())
-        self.ministack.saver.start()
         # Jobs and captures have things to write to S3 while they are ended.
         await listen(self, self.settings.port, self._close)
         resume.cancel()
@@ -68,6 +67,7 @@ class _Server:
     async def _resume(self) -> None:
         """Take up what a former process has left, once requests are answered."""
         await until_it_listens(self.settings.port)
+        self.ministack.saver.start()  # not before: a state that is half read must not be saved
         await asyncio.get_running_loop().run_in_executor(self.sagemaker.pool, self._take_up)
         self.sagemaker.resumed.set()
 

@@ -23,6 +23,7 @@ from local_aws.cloudformation.properties import typed
 from local_aws.host.cloudwatch import alarms, metric_math
 from local_aws.host.cloudwatch.metric_math import MetricMathError, Series
 from local_aws.host.internals import module
+from local_aws.sagemaker.core.loops import attempt
 
 _TICK_SECONDS = 10.0
 _STATISTICS = re.compile(r"SampleCount|Average|Sum|Minimum|Maximum|p\d{1,2}(\.\d+)?|p100")
@@ -43,7 +44,7 @@ def apply(put_event: Callable[..., None]) -> None:
     _tell_of_changes(put_event)
     _check_and_keep_metric_math(lock)
     _calculate_metric_data()
-    clock = threading.Thread(target=_watch, args=(lock,), name="alarms", daemon=True)
+    clock = threading.Thread(target=_watch, name="alarms", daemon=True)
     clock.start()
 
 
@@ -96,30 +97,28 @@ def _evaluate(lock: Lock) -> None:
             cloudwatch._dispatch_alarm_actions(alarm, old, verdict.state, verdict.reason)
             cloudwatch._evaluate_parent_alarms(alarm)
 
+    def isolated(alarm: dict[str, Any]) -> None:
+        attempt(f"evaluating the alarm {alarm.get('AlarmName')}", evaluate, alarm)
+
     def every(*arguments: object) -> object:
         with lock:
             return set_state(*arguments)
 
-    cloudwatch._evaluate_alarm = evaluate
+    cloudwatch._evaluate_alarm = isolated
     set_state = cloudwatch._set_alarm_state
     cloudwatch._set_alarm_state = every
 
 
-def _watch(lock: Lock) -> None:
+def _watch() -> None:
     """Evaluate all alarms each ten seconds, for time passes without data, too."""
     cloudwatch, responses = module("services.cloudwatch"), module("core.responses")
     while True:
         time.sleep(_TICK_SECONDS - time.time() % _TICK_SECONDS + 0.01)
-        try:
-            _measure_queues()
-            for account, region in {tuple(key[:2]) for key in list(cloudwatch._alarms._data)}:
-                responses.set_request_account_id(account)
-                responses.set_request_region(region)
-                for alarm in list(cloudwatch._alarms.values()):
-                    with lock:
-                        cloudwatch._evaluate_alarm(alarm)
-        except Exception:
-            _log.exception("alarms could not be evaluated")
+        attempt("measuring queues", _measure_queues)
+        for (account, region, _), alarm in cloudwatch._alarms.all_items():
+            responses.set_request_account_id(account)
+            responses.set_request_region(region)
+            cloudwatch._evaluate_alarm(alarm)
 
 
 def _measure_queues() -> None:
@@ -134,9 +133,8 @@ def _measure_queues() -> None:
         "ApproximateNumberOfMessagesNotVisible": "ApproximateNumberOfMessagesNotVisible",
         "ApproximateNumberOfMessagesDelayed": "ApproximateNumberOfMessagesDelayed",
     }
-    for (account, region, _), queue in list(sqs._queues._data.items()):
-        responses.set_request_account_id(account)
-        responses.set_request_region(region)
+
+    def measure(queue: dict[str, Any]) -> None:
         with sqs._queues_lock:
             sqs._refresh_counts(queue)
             counts = {name: float(queue["attributes"][of]) for name, of in names.items()}
@@ -146,6 +144,11 @@ def _measure_queues() -> None:
             before = cloudwatch._metrics.get(key)
             if count or (before and before[-1]["Value"]):
                 cloudwatch.record_metric("AWS/SQS", name, count, "Count", dimensions)
+
+    for (account, region, _), queue in list(sqs._queues._data.items()):
+        responses.set_request_account_id(account)
+        responses.set_request_region(region)
+        attempt("measuring a queue", measure, queue)
 
 
 def _tell_of_changes(put_event: Callable[..., None]) -> None:

@@ -45,7 +45,10 @@ def evaluate(
         MetricMathError: An expression cannot be read or calculated.
     """
     scope = _Scope(dict(expressions), dict(metrics), list(times), period)
-    return {name: scope.named(name) for name in expressions}
+    try:
+        return {name: scope.named(name) for name in expressions}
+    except RecursionError as error:
+        raise MetricMathError("an expression has too many parts to be calculated here") from error
 
 
 @dataclass
@@ -78,9 +81,11 @@ class _Scope:
                 return self.named(name)
             case ast.List(elts=members):
                 return [series for member in members for series in self.listed(member)]
-            case ast.BinOp(left=left, op=operation, right=right):
+            case ast.BinOp(left=left, op=operation, right=right) if type(operation) in _BINARY:
                 return _apply(_BINARY[type(operation)], self.value(left), self.value(right))
-            case ast.Compare(left=left, ops=[operation], comparators=[right]):
+            case ast.Compare(left=left, ops=[operation], comparators=[right]) if (
+                type(operation) in _COMPARE
+            ):
                 return _apply(_COMPARE[type(operation)], self.value(left), self.value(right))
             case ast.BoolOp(op=operation, values=members):
                 result = self.value(members[0])

@@ -17,6 +17,7 @@ from local_aws.host.eventbridge import schedules
 from local_aws.host.iam.targets import of_target, of_task
 from local_aws.host.internals import module
 from local_aws.host.stepfunctions.scopes import entered
+from local_aws.sagemaker.core.loops import attempt
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.roles import Session
 from local_aws.sagemaker.core.service import Service
@@ -294,29 +295,32 @@ def _keep_time(changed: Callable[[], None]) -> None:
     def tick() -> None:
         now = time.time()
         for key, schedule in list(scheduler._schedules._data.items()):
-            once = schedules.is_one_time(schedule)
-            if schedule.get("State") != "ENABLED" or (once and "FiredAt" in schedule):
-                continue
-            deleted = schedule.get("ActionAfterCompletion") == "DELETE"
-            if deleted and schedules.is_over(schedule, now):
-                scheduler._schedules._data.pop(key, None)
-                changed()
-                continue
-            # What was due while nothing ran is not made up for, but for what happens only once.
-            version = (key, schedule.get("LastModificationDate"))
-            since = max(started, schedules.instant(schedule.get("LastModificationDate")) or 0.0)
-            moment = schedules.due(schedule, fired.get(version, since), now, next_cron)
-            if moment is None:
-                continue
-            fired[version] = moment
-            if once:
-                schedule["FiredAt"] = moment
-            responses.set_request_account_id(key[0])
-            responses.set_request_region(key[1])
-            _fire(schedule, moment)
-            if once and deleted:
-                scheduler._schedules._data.pop(key, None)
+            attempt(f"the schedule {schedule.get('Arn')}", look_at, key, schedule, now)
+
+    def look_at(key: tuple[str, str, Any], schedule: dict[str, Any], now: float) -> None:
+        once = schedules.is_one_time(schedule)
+        if schedule.get("State") != "ENABLED" or (once and "FiredAt" in schedule):
+            return
+        deleted = schedule.get("ActionAfterCompletion") == "DELETE"
+        if deleted and schedules.is_over(schedule, now):
+            scheduler._schedules._data.pop(key, None)
             changed()
+            return
+        # What was due while nothing ran is not made up for, but for what happens only once.
+        version = (key, schedule.get("LastModificationDate"))
+        since = max(started, schedules.instant(schedule.get("LastModificationDate")) or 0.0)
+        moment = schedules.due(schedule, fired.get(version, since), now, next_cron)
+        if moment is None:
+            return
+        fired[version] = moment
+        if once:
+            schedule["FiredAt"] = moment
+        responses.set_request_account_id(key[0])
+        responses.set_request_region(key[1])
+        _fire(schedule, moment)
+        if once and deleted:
+            scheduler._schedules._data.pop(key, None)
+        changed()
 
     scheduler._tick_schedules = tick
     scheduler._SCHEDULE_TICK_INTERVAL = 1  # second; ministack looks each ten

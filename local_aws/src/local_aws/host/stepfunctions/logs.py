@@ -6,20 +6,17 @@ Developer Guide.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from local_aws.sagemaker.core.logs import batches
+from local_aws.sagemaker.core.logs import LogStream
+from local_aws.sagemaker.core.loops import attempt, repeat
 from local_aws.sagemaker.core.service import Service
 
 _INTERVAL_SECONDS = 0.3
@@ -27,7 +24,7 @@ _FATAL = ("ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut")
 _ERROR = ("Aborted", "Failed", "TimedOut")  # how the types of such events end
 _DATA = ("input", "output", "parameters")
 
-_log = logging.getLogger(__name__)
+_STREAMS = 1000  # that are remembered when nothing of them waits
 
 
 class StateLogs:
@@ -44,7 +41,7 @@ class StateLogs:
         """
         self._service = service
         self._queue: queue.SimpleQueue[tuple[str, str, Callable[[], str]]] = queue.SimpleQueue()
-        self._streams: set[tuple[str, str]] = set()
+        self._streams: dict[tuple[str, str], LogStream] = {}  # by group and name
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="state logs", daemon=True)
         self._thread.start()
@@ -78,31 +75,26 @@ class StateLogs:
         self._thread.join()
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._end.wait(_INTERVAL_SECONDS)
-            found: dict[tuple[str, str], list[str]] = defaultdict(list)
-            while not self._queue.empty():
-                group, stream, text = self._queue.get()
-                found[group, stream].append(text())
-            for (group, stream), texts in found.items():
-                self._write(group, stream, texts)
+        repeat("writing logs of executions", _INTERVAL_SECONDS, self._end, self._write)
+        attempt("writing logs of executions", self._write, True)
 
-    def _write(self, group: str, stream: str, texts: list[str]) -> None:
-        logs = self._service.client("logs")
-        now = round(datetime.now(UTC).timestamp() * 1000)
-        where = {"logGroupName": group, "logStreamName": stream}
-        try:
-            if (group, stream) not in self._streams:
-                with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
-                    logs.create_log_stream(**where)
-                self._streams.add((group, stream))
-            for batch in batches(texts):
-                events = [{"timestamp": now, "message": text} for text in batch]
-                logs.put_log_events(**where, logEvents=events)
-        except (ClientError, BotoCoreError) as error:
-            self._streams.discard((group, stream))  # its group may be made again
-            _log.warning("CloudWatch Logs takes nothing of %s: %s", stream, error)
+    def _write(self, last: bool = False) -> None:
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+
+        def take(group: str, stream: str, text: Callable[[], str]) -> None:
+            found[group, stream].append(text())
+
+        while not self._queue.empty():
+            attempt("writing an event of an execution", take, *self._queue.get())
+        for (group, name), texts in found.items():
+            stream = self._streams.setdefault(
+                (group, name), LogStream(self._service, group, name, makes_group=False)
+            )
+            stream.add(texts)
+        for stream in self._streams.values():
+            stream.send(last=last)
+        if len(self._streams) > _STREAMS:
+            self._streams = {key: each for key, each in self._streams.items() if each.waits}
 
 
 def _is_written(level: str, kind: str) -> bool:

@@ -5,11 +5,17 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
-from botocore.exceptions import HTTPClientError
 
-UNREACHABLE = (NoConnection, HTTPClientError)
-"""What a boto3 client raises when the service is away: a later attempt may succeed."""
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether what a boto3 client raised may be over later: the service is away, or fails."""
+    if isinstance(error, ClientError):
+        status: int = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+        return status >= 500
+    return isinstance(error, NoConnection | HTTPClientError)
+
 
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 from local_aws.images import containers
 from local_aws.sagemaker.core import events, permissions, resources
 from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.loops import attempt
 from local_aws.sagemaker.core.operations import OPERATIONS
 from local_aws.sagemaker.core.protocol import ApiError, operation_model, parse, serialize
 from local_aws.sagemaker.core.roles import PRINCIPAL, Roles, Session
@@ -29,6 +30,9 @@ Emit = Callable[[str, dict[str, Any], list[str]], None]
 
 # Clients may be used by several threads at once, but not made.
 _CLIENTS_LOCK = threading.Lock()
+
+# Seconds until events that were not taken are sent again: twice as long each time.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -217,22 +221,29 @@ class Service:
         """Send an event to EventBridge.
 
         It is written with the change that it tells of and delivered by a thread of its own, so that
-        neither a slow receiver holds the change up nor the end of the process loses the event. As
-        with AWS it may arrive more than once.
+        neither a slow receiver holds the change up nor the end of the process loses the event. One
+        that EventBridge does not take is sent again later, after those that follow it. As with AWS
+        it may arrive more than once.
         """
         self.store.queue_event(*event)
         self._wake.set()
 
     def _send_events(self) -> None:
+        wait = None
         while not self._closing:
-            self._wake.wait()
+            self._wake.wait(wait)
             self._wake.clear()
-            while not self._closing and (event := self.store.next_event()):
-                try:
-                    self._emit(*event[1:])
-                except Exception:
-                    _log.exception("EventBridge refused an event: %s", event[1])
-                self.store.event_sent(event[0])
+            if attempt("sending events", self._send_waiting) and not self.store.next_event():
+                wait = None
+            else:
+                wait = min(_LONGEST_WAIT, (wait or _FIRST_WAIT / 2) * 2)
+
+    def _send_waiting(self) -> None:
+        last = 0
+        while not self._closing and (event := self.store.next_event(last)):
+            last = event[0]
+            if attempt(f"sending the event {event[1]}", self._emit, *event[1:]):
+                self.store.event_sent(last)
 
     # Machinery
 

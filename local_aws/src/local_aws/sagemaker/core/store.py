@@ -147,11 +147,17 @@ class Store:
                 (detail_type, json.dumps(detail), json.dumps(resources)),
             )
 
-    def next_event(self) -> tuple[int, str, dict[str, Any], list[str]] | None:
-        """Return id, detail type, detail and resources of the oldest event not yet sent."""
+    def next_event(self, after: int = 0) -> tuple[int, str, dict[str, Any], list[str]] | None:
+        """Return id, detail type, detail and resources of the oldest event not yet sent.
+
+        Args:
+            after: Id of the event after which to look.
+        """
         with self._lock:
             row = self._db.execute(
-                "select id, detail_type, detail, resources from events order by id limit 1"
+                "select id, detail_type, detail, resources from events where id > ? "
+                "order by id limit 1",
+                (after,),
             ).fetchone()
         return (row[0], row[1], _load(row[2]), json.loads(row[3])) if row else None
 

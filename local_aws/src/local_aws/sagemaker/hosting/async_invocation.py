@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from local_aws.sagemaker.core.batching import may_pass
 from local_aws.sagemaker.core.storage import StorageError, split_uri
 from local_aws.sagemaker.hosting.fleet import Fleet
 from local_aws.sagemaker.hosting.metrics import EndpointMetrics
@@ -81,6 +82,8 @@ class Invocation:
 
         Raises:
             Requeue: It was not carried out, for its instance went away.
+            OSError: It could not be carried out for now: this machine's disk may be full.
+            ClientError: S3 failed, and may not later.
         """
         self._count("TimeInBacklog", self._age() * 1000, "Milliseconds")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ class Invocation:
             try:
                 with response.open("rb") if response and answered else text as content:
                     self._upload(content, location, DEFAULT_CONTENT_TYPE)
-            except _Failed as error:
+            except _Failed as error:  # by what the request asks for: it will not succeed later
                 _log.warning("endpoint %s: %s", self._body["EndpointName"], error)
         self._notify(
             "ErrorTopic",
@@ -151,8 +154,10 @@ class Invocation:
                 raise _Failed(f"ClientError: {uri} is larger than {_MAX_INPUT} bytes.")
             with target.open("wb") as file:
                 shutil.copyfileobj(found["Body"], file, _CHUNK)
-        except (StorageError, ClientError, BotoCoreError, OSError) as error:
+        except (StorageError, ClientError, BotoCoreError) as error:
             self._count("RequestDownloadFailures", 1, "Count")
+            if may_pass(error):
+                raise
             raise _Failed(f"ClientError: Could not download {uri}: {error}") from error
         self._count("RequestDownloadLatency", _since(start), "Microseconds")
 
@@ -202,8 +207,10 @@ class Invocation:
             self._service.client("s3", self._role).put_object(
                 Bucket=bucket, Key=key, Body=content, ContentType=content_type
             )
-        except (StorageError, ClientError, BotoCoreError, OSError) as error:
+        except (StorageError, ClientError, BotoCoreError) as error:
             self._count("ResponseUploadFailures", 1, "Count")
+            if may_pass(error):
+                raise
             raise _Failed(f"ClientError: Could not upload {uri}: {error}") from error
         self._count("ResponseUploadLatency", _since(start), "Microseconds")
 

@@ -14,6 +14,7 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from local_aws.sagemaker.core.loops import attempt
 from local_aws.sagemaker.hosting.async_invocation import EXPIRED, Invocation, Requeue
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ METRICS_SECONDS = 10.0
 """How often the metrics of the backlog are sent; AWS's come every minute."""
 
 _KIND = "AsyncInvocation"
+RETRY_SECONDS = 5.0
+"""How long a queue pauses after a request whose outcome could not be stored."""
+
 _DEFAULT_CONCURRENCY = 4
 _POLL_SECONDS = 0.25
 _EXPIRY_SECONDS = 1.0
@@ -44,7 +48,10 @@ class AsyncQueue:
         self._service, self._present, self._endpoint = service, present, endpoint
         self._changed = threading.Condition()
         self._closed = False
-        self._running: dict[str, float] = {}
+        self._paused_until = 0.0  # by `time.monotonic`
+        self._next_metrics = self._next_expiry = 0.0
+        # Time received and time of expiry of each request that runs.
+        self._running: dict[str, tuple[float, float]] = {}
         stored = reversed(service.store.list(_KIND, EndpointName=endpoint))
         # Key, time received and time of expiry of each; the oldest first.
         self._waiting: deque[tuple[str, float, float]] = deque(
@@ -79,64 +86,74 @@ class AsyncQueue:
     # The thread
 
     def _run(self) -> None:
-        next_metrics = next_expiry = 0.0
-        while True:
-            with self._changed:
-                now = time.monotonic()
-                if not self._closed and now < next_metrics and not self._ready():
-                    wait = _POLL_SECONDS if self._waiting else next_metrics - now
-                    self._changed.wait(min(wait, next_metrics - now))
-                if self._closed:
-                    return
-                taken = [self._take() for _ in range(self._ready())]
-                if now >= next_expiry:  # all are looked at: not with each change
-                    taken += self._take_expired()
-                    next_expiry = now + _EXPIRY_SECONDS
-            for key in taken:
-                self._service.submit(self._process, key)
-            if time.monotonic() >= next_metrics:
-                self._send_metrics()
-                next_metrics = time.monotonic() + METRICS_SECONDS
+        while not self._closed:
+            if not attempt(f"the queue of endpoint {self._endpoint}", self._turn):
+                time.sleep(_POLL_SECONDS)
+
+    def _turn(self) -> None:
+        with self._changed:
+            now = time.monotonic()
+            if not self._closed and now < self._next_metrics and not self._ready():
+                wait = _POLL_SECONDS if self._waiting else self._next_metrics - now
+                self._changed.wait(min(wait, self._next_metrics - now))
+            if self._closed:
+                return
+            taken = [self._take() for _ in range(self._ready())]
+            if now >= self._next_expiry:  # all are looked at: not with each change
+                taken += self._take_expired()
+                self._next_expiry = now + _EXPIRY_SECONDS
+        for key in taken:
+            self._service.submit(self._process, key)
+        if time.monotonic() >= self._next_metrics:
+            self._next_metrics = time.monotonic() + METRICS_SECONDS
+            self._send_metrics()
 
     def _ready(self) -> int:
         """How many requests can be sent now."""
         fleet = self._present.host.fleet(self._endpoint)
-        if fleet is None:
+        if fleet is None or time.monotonic() < self._paused_until:
             return 0
         client = fleet.config["AsyncInferenceConfig"].get("ClientConfig", {})
         each: int = client.get("MaxConcurrentInvocationsPerInstance", _DEFAULT_CONCURRENCY)
         return max(0, min(len(self._waiting), each * fleet.instances - len(self._running)))
 
     def _take(self) -> str:
-        key, received, _expires = self._waiting.popleft()
-        self._running[key] = received
+        key, received, expires = self._waiting.popleft()
+        self._running[key] = received, expires
         return key
 
     def _take_expired(self) -> list[str]:
+        if time.monotonic() < self._paused_until:
+            return []
         expired = [entry for entry in self._waiting if entry[2] < time.time()]
         for entry in expired:
             self._waiting.remove(entry)
-            self._running[entry[0]] = entry[1]
+            self._running[entry[0]] = entry[1:]
         return [key for key, _received, _expires in expired]
 
     def _process(self, key: str) -> None:
-        body = self._service.store.get(_KIND, key)
-        again = False
+        again = done = False
         try:
+            body = self._service.store.get(_KIND, key)
             if body is not None:  # else the endpoint is being deleted
                 self._invoke(body)
+            self._service.store.delete(_KIND, key)
+            done = True
         except Requeue:
             again = True
         except Exception:
-            again = self._closed
-            _log.exception("asynchronous request %s of endpoint %s", key, self._endpoint)
+            # It has no outcome: the disk may be full. It stays stored until it has one.
+            _log.exception(
+                "asynchronous request %s of endpoint %s will be tried again", key, self._endpoint
+            )
         finally:
-            if not again:
-                self._service.store.delete(_KIND, key)
             with self._changed:
-                received = self._running.pop(key)
-                if again and body is not None:
-                    self._waiting.appendleft((key, received, _expiry(body)))
+                received, expires = self._running.pop(key)
+                if again:
+                    self._waiting.appendleft((key, received, expires))
+                elif not done:
+                    self._waiting.append((key, received, expires))
+                    self._paused_until = time.monotonic() + RETRY_SECONDS
                 self._changed.notify_all()
 
     def _invoke(self, body: dict[str, Any]) -> None:
@@ -157,7 +174,8 @@ class AsyncQueue:
         instances = fleet.instances
         with self._changed:
             size = len(self._waiting) + len(self._running)
-            ages = [entry[1] for entry in self._waiting] + list(self._running.values())
+            ages = [entry[1] for entry in self._waiting]
+            ages += [received for received, _expires in self._running.values()]
         now = time.time()
         for name, value, unit in (
             ("ApproximateBacklogSize", size, "Count"),

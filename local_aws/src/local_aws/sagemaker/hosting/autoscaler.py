@@ -11,13 +11,15 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_aws.sagemaker.core.loops import attempt, repeat
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.hosting.running import hosting
 
@@ -59,24 +61,29 @@ def run(service: Service) -> None:
 
 
 def _run(service: Service) -> None:
-    closing = hosting(service).closing
-    while not closing.wait(INTERVAL_SECONDS):
-        try:
-            _scale_all(service)
-        except (ApiError, ClientError, BotoCoreError) as error:
-            _log.warning("CloudWatch's alarms cannot be read: %s", error)
+    repeat("scaling", INTERVAL_SECONDS, hosting(service).closing, partial(_scale_all, service))
 
 
 def _scale_all(service: Service) -> None:
     targets = service.store.list(TARGET_KIND)
     if not targets:
         return
-    raised = _raised_alarms(service)
+    try:
+        raised = _raised_alarms(service)
+    except (ClientError, BotoCoreError) as error:
+        _log.warning("CloudWatch's alarms cannot be read: %s", error)
+        return
     for target in targets:
-        try:
-            _scale(service, target, raised)
-        except ApiError as error:  # the endpoint is gone, or is being changed
-            _log.info("%s is not scaled: %s", target["ResourceId"], error.message)
+        attempt(f"scaling {target['ResourceId']}", _scale_unless_changed, service, target, raised)
+
+
+def _scale_unless_changed(
+    service: Service, target: Mapping[str, Any], raised: Iterable[Mapping[str, Any]]
+) -> None:
+    try:
+        _scale(service, target, raised)
+    except ApiError as error:  # the endpoint is gone, or is being changed
+        _log.info("%s is not scaled: %s", target["ResourceId"], error.message)
 
 
 def _raised_alarms(service: Service) -> list[dict[str, Any]]:
@@ -94,7 +101,11 @@ def _scale(
     described = service.store.get("Endpoint", endpoint) or {}
     if described.get("EndpointStatus") != "InService":
         return
-    counts = {v["VariantName"]: v["DesiredInstanceCount"] for v in described["ProductionVariants"]}
+    counts = {
+        found["VariantName"]: found["DesiredInstanceCount"]
+        for found in described["ProductionVariants"]
+        if "DesiredInstanceCount" in found  # a serverless variant has none
+    }
     if variant not in counts:
         return
     current = counts[variant]
@@ -213,8 +224,10 @@ def adjusted(configuration: Mapping[str, Any], current: int, adjustment: int) ->
 
 
 def _value(service: Service, alarm: Mapping[str, Any]) -> float | None:
-    """Return the newest value of an alarm's metric."""
+    """Return the newest value of an alarm's metric, or of its metric math."""
     now = datetime.now(UTC)
+    if queries := alarm.get("Metrics"):
+        return _value_of_math(service, queries, alarm["EvaluationPeriods"], now)
     period = alarm["Period"]
     statistic = alarm.get("Statistic", "Average")
     points = service.client("cloudwatch").get_metric_statistics(
@@ -230,6 +243,22 @@ def _value(service: Service, alarm: Mapping[str, Any]) -> float | None:
         return None
     newest = max(points, key=lambda point: point["Timestamp"])
     return float(newest[statistic])
+
+
+def _value_of_math(
+    service: Service, queries: Sequence[Mapping[str, Any]], count: int, now: datetime
+) -> float | None:
+    periods = [query["MetricStat"]["Period"] for query in queries if "MetricStat" in query]
+    periods += [query["Period"] for query in queries if "Period" in query]
+    span = timedelta(seconds=max(periods, default=60) * (count + 2))
+    found = service.client("cloudwatch").get_metric_data(
+        MetricDataQueries=queries,
+        StartTime=now - span,
+        EndTime=now + timedelta(seconds=1),
+        ScanBy="TimestampDescending",
+    )["MetricDataResults"]
+    values = [value for result in found for value in result["Values"]]
+    return float(values[0]) if values else None
 
 
 def _cause(policy: Mapping[str, Any], alarm: Mapping[str, Any]) -> str:

@@ -257,9 +257,16 @@ def _check_resource(service: Service, resource: str) -> None:
     if match is None:
         _refuse(f"ResourceId must be endpoint/<name>/variant/<name>, not {resource!r}")
     endpoint = require(service, "Endpoint", match["endpoint"])
-    variants = {summary["VariantName"] for summary in endpoint.get("ProductionVariants", [])}
+    variants = {
+        summary["VariantName"]: summary for summary in endpoint.get("ProductionVariants", [])
+    }
     if match["variant"] not in variants:
         _refuse(f"Endpoint {match['endpoint']} has no variant {match['variant']} in service")
+    if "CurrentServerlessConfig" in variants[match["variant"]]:
+        _refuse(
+            f"Variant {match['variant']} of endpoint {match['endpoint']} is serverless and has no "
+            f"{autoscaler.DIMENSION}"
+        )
 
 
 def _asynchronous(service: Service, resource: str) -> bool:

@@ -7,11 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core.protocol import ApiError
-from local_aws.sagemaker.hosting.deployment import ENDPOINT, DeploymentFailed, reasons
+from local_aws.sagemaker.core.texts import shorten
+from local_aws.sagemaker.hosting.deployment import (
+    ENDPOINT,
+    MAX_REASON,
+    DeploymentFailed,
+    reasons,
+)
 from local_aws.sagemaker.hosting.endpoint_checks import check_concurrency
 from local_aws.sagemaker.hosting.fleet import Fleet
 from local_aws.sagemaker.hosting.running import hosting
 from local_aws.sagemaker.hosting.serverless import ServerlessVariant
+from local_aws.sagemaker.hosting.variant import Variant
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
@@ -90,16 +97,26 @@ def desired(fleet: Fleet, changes: Changes) -> list[dict[str, Any]]:
 
 
 def change(service: Service, name: str, fleet: Fleet, changes: Changes) -> None:
-    """Carries a change out; if instances do not come up, all stays as it was."""
+    """Carry a change out; if instances do not come up, all variants get back what they had.
+
+    What cannot be given back is told of in the FailureReason.
+    """
     present = hosting(service)
+    undo: list[dict[str, Any]] = []
     try:
         with reasons(name):
             for change_ in changes:
+                undo.append(_present(fleet.variants[change_["VariantName"]]))
                 _scale(fleet, change_)
     except DeploymentFailed as error:
         if present.closing.is_set():
             return
         service.set_status(ENDPOINT, name, "RollingBack", FailureReason=str(error))
+        left = [text for change_ in reversed(undo) if (text := _undone(name, fleet, change_))]
+        if present.closing.is_set():
+            return
+        reason = shorten(" ".join([str(error), *left]), MAX_REASON)
+        service.set_status(ENDPOINT, name, None, FailureReason=reason)
     else:
         for change_ in changes:
             variant = fleet.variants[change_["VariantName"]]
@@ -107,6 +124,27 @@ def change(service: Service, name: str, fleet: Fleet, changes: Changes) -> None:
     service.set_status(ENDPOINT, name, "InService", ProductionVariants=fleet.summary())
     if queue := present.queues.get(name):
         queue.wake()
+
+
+def _present(variant: Variant) -> dict[str, Any]:
+    """Return the DesiredWeightAndCapacity of what a variant has now, but for its weight."""
+    if isinstance(variant, ServerlessVariant):
+        return {"VariantName": variant.name, "ServerlessUpdateConfig": dict(variant.serverless)}
+    return {"VariantName": variant.name, "DesiredInstanceCount": variant.count}
+
+
+def _undone(endpoint: str, fleet: Fleet, before: Mapping[str, Any]) -> str:
+    """Give a variant back what it had; return why it could not be done, if it could not."""
+    variant = fleet.variants[before["VariantName"]]
+    try:
+        with reasons(endpoint):
+            if isinstance(variant, ServerlessVariant):
+                variant.replace(before["ServerlessUpdateConfig"])
+            else:
+                _scale(fleet, before)
+    except DeploymentFailed as error:
+        return f"Variant {variant.name} did not get its former capacity back: {error}"
+    return ""
 
 
 def _scale(fleet: Fleet, change_: Mapping[str, Any]) -> None:

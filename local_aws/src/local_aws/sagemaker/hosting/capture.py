@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import botocore.exceptions
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local_aws.sagemaker.core.batching import UNREACHABLE, Batcher
+from local_aws.sagemaker.core.batching import Batcher, may_pass
 
 _log = logging.getLogger(__name__)
 
@@ -205,11 +205,14 @@ class CaptureWriter:
             body = b"".join(line.text for line in members)
             try:
                 self._s3(role).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=body)
-            except UNREACHABLE as error:
+            except (BotoCoreError, ClientError) as error:
+                if may_pass(error):
+                    kept += members
                 _log.warning(
-                    "data capture to s3://%s/%s will be tried again: %s", bucket, folder, error
+                    "data capture to s3://%s/%s %s: %s",
+                    bucket,
+                    folder,
+                    "will be tried again" if may_pass(error) else "was refused",
+                    error,
                 )
-                kept += members
-            except botocore.exceptions.ClientError as error:
-                _log.error("data capture to s3://%s/%s was refused: %s", bucket, folder, error)
         return kept

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
 
 ENDPOINT = "Endpoint"
+DEPLOYED = "_Deployed"
+"""Member of a stored endpoint: the config that answers, with its models, as it was deployed."""
 
-_MAX_REASON = 1024
+MAX_REASON = 1024
+"""Characters of an endpoint's FailureReason."""
+
 _ALARM_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
@@ -90,6 +94,7 @@ def create(service: Service, name: str, fleet: Fleet) -> None:
         "InService",
         ProductionVariants=fleet.summary(),
         PendingDeploymentSummary=None,
+        **{DEPLOYED: fleet.config},
     )
 
 
@@ -111,13 +116,13 @@ def reasons(name: str) -> Iterator[None]:
     except (DeploymentFailed, _Abandoned):
         raise
     except (ServingError, StorageError) as error:
-        raise DeploymentFailed(shorten(str(error), _MAX_REASON)) from error
+        raise DeploymentFailed(shorten(str(error), MAX_REASON)) from error
     except ApiError as error:
-        raise DeploymentFailed(shorten(error.message, _MAX_REASON)) from error
+        raise DeploymentFailed(shorten(error.message, MAX_REASON)) from error
     except Exception as error:
         # A fault of this program: the endpoint must still leave its transient state.
         _log.exception("deployment of endpoint %s", name)
-        raise DeploymentFailed(shorten(f"InternalServerError: {error!r}", _MAX_REASON)) from error
+        raise DeploymentFailed(shorten(f"InternalServerError: {error!r}", MAX_REASON)) from error
 
 
 class Update:
@@ -172,6 +177,7 @@ class Update:
                 ProductionVariants=self._green.summary(),
                 PendingDeploymentSummary=None,
                 **self._fields,
+                **{DEPLOYED: self._green.config},
             )
             self._end(self._blue)
 

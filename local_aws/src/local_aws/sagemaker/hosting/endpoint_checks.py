@@ -9,6 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import require
+from local_aws.sagemaker.hosting.serving import servable_model
+from local_aws.sagemaker.hosting.variant import MODEL
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
@@ -95,10 +97,12 @@ def check_concurrency(config: Mapping[str, Any]) -> None:
 
 
 def servable(service: Service, name: str) -> dict[str, Any]:
-    """Return an endpoint config that can be served here.
+    """Return an endpoint config that can be served here, with the models of its variants.
+
+    So an endpoint goes on with what it was deployed with when the config or a model is deleted.
 
     Raises:
-        ApiError: It is not there, or has what is not served; the message names it.
+        ApiError: It or a model is not there, or has what is not served; the message names it.
     """
     config = require(service, "EndpointConfig", name)
     for member in ("ShadowProductionVariants", "ExplainerConfig"):
@@ -110,7 +114,11 @@ def servable(service: Service, name: str) -> dict[str, Any]:
                 f"Variant '{variant['VariantName']}' of endpoint config '{name}' names no model; "
                 "the local AWS does not run inference components"
             )
-    return config
+    variants = [
+        {**variant, MODEL: servable_model(service, variant["ModelName"])}
+        for variant in config["ProductionVariants"]
+    ]
+    return {**config, "ProductionVariants": variants}
 
 
 def check_switch(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -200,7 +200,9 @@ def _restart(service: Service, name: str) -> None:
     """Brings an endpoint into service that a former process had."""
     endpoint = require(service, ENDPOINT, name)
     try:
-        config = servable(service, endpoint["EndpointConfigName"])
+        config = endpoint.get(deployment.DEPLOYED)
+        if config is None:  # it never was in service, or is of an older folder
+            config = servable(service, endpoint["EndpointConfigName"])
         properties = capacity.in_force(endpoint)
         fleet = Fleet(service, name, config, endpoint.get("CaptureConfig"), properties)
     except ApiError as error:

@@ -42,13 +42,10 @@ class Fleet:
         Args:
             service: The service.
             endpoint: The endpoint's name.
-            config: The endpoint config.
+            config: The endpoint config, as `servable` returns it: with its models.
             capture: The DataCaptureConfig in force, which may be another deployment's.
             variants: Weights and counts in force that are not the config's: by variant,
                 members of ProductionVariant.
-
-        Raises:
-            ApiError: A model of the config is not there.
         """
         self.config = config
         self.folder = endpoint_folder(service, endpoint) / uuid.uuid4().hex[:17]

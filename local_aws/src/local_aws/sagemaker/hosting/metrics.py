@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from local_aws.sagemaker.core.batching import UNREACHABLE, Batcher
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_aws.sagemaker.core.batching import Batcher, may_pass
 
 NAMESPACE = "AWS/SageMaker"
 
@@ -106,7 +108,9 @@ class EndpointMetrics:
                 self._cloudwatch.put_metric_data(
                     Namespace=NAMESPACE, MetricData=data[start : start + _DATA_PER_CALL]
                 )
-        except UNREACHABLE as error:
+        except (BotoCoreError, ClientError) as error:
+            if not may_pass(error):
+                raise
             _log.warning("endpoint metrics will be sent again: %s", error)
             return items
         return []

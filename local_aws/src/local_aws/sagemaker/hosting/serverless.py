@@ -68,7 +68,15 @@ class ServerlessVariant(Variant):
         Raises:
             ServingError: It is provisioned now, and the container does not answer.
         """
-        self.serverless |= config
+        self.replace({**self.serverless, **config})
+
+    def replace(self, config: Mapping[str, Any]) -> None:
+        """Change to another ServerlessConfig.
+
+        Raises:
+            ServingError: its concurrency is provisioned, and the container does not answer.
+        """
+        self.serverless = dict(config)
         if self._provisioned:
             self._warm(_STARTUP_SECONDS)
 

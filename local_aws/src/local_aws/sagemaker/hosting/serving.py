@@ -57,7 +57,7 @@ class Hosted:
     """What a server is to serve, for whom.
 
     Attributes:
-        model: The model's name.
+        model: The model, as `servable_model` returns it.
         role: What is served, in error messages: "production variant A", "transform job B".
         log_group: Group of its log lines in CloudWatch Logs.
         log_stream: Stream of its log lines.
@@ -66,7 +66,7 @@ class Hosted:
         restart: Whether it is started anew when it ends by itself.
     """
 
-    model: str
+    model: Mapping[str, Any]
     role: str
     log_group: str
     log_stream: str
@@ -85,14 +85,10 @@ class Server:
             service: The service.
             hosted: What to serve.
             folder: The server's own folder, made when it starts.
-
-        Raises:
-            ApiError: The model, or the model package it names, is not there.
         """
         self._service = service
         self._hosted = hosted
-        self._model = require(service, "Model", hosted.model)
-        self._definition = container_definition(service, self._model)
+        self._definition: Mapping[str, Any] = hosted.model["PrimaryContainer"]
         self.image: str = self._definition["Image"]
         self._folder = folder
         self._lock = threading.Lock()
@@ -124,7 +120,7 @@ class Server:
     @property
     def role(self) -> str:
         """ARN of the model's role; empty for a model without one."""
-        role: str = self._model.get("ExecutionRoleArn", "")
+        role: str = self._hosted.model.get("ExecutionRoleArn", "")
         return role
 
     @property
@@ -281,13 +277,20 @@ class Server:
                 self._exit_status = status
                 return
             _log.warning("the server of %s ended with %d: restarting", self._hosted.role, status)
-            if self._stopping.wait(_RESTART_SECONDS):
-                return
-            try:
-                process = self._launch()
-            except (ServingError, ApiError) as error:
-                _log.error("the server of %s was not restarted: %s", self._hosted.role, error)
-                return
+            started = None
+            while started is None:
+                if self._stopping.wait(_RESTART_SECONDS):
+                    return
+                started = self._restarted()
+            process = started
+
+    def _restarted(self) -> subprocess.Popen[bytes] | None:
+        """Start the process anew; return None when it could not be started now."""
+        try:
+            return self._launch()
+        except Exception as error:
+            _log.exception("the server of %s is tried again: %s", self._hosted.role, error)
+            return None
 
     def _fetch_model(self, folder: Path) -> None:
         source = self._definition.get("ModelDataSource", {}).get("S3DataSource", {})
@@ -318,7 +321,18 @@ class Server:
             archive.unlink(missing_ok=True)
 
 
-def container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:
+def servable_model(service: Service, name: str) -> dict[str, Any]:
+    """Return a model with all that is needed to serve it, as its PrimaryContainer.
+
+    Raises:
+        ApiError: The model, or the model package it names, is not there, or it has several
+            containers.
+    """
+    model = require(service, "Model", name)
+    return {**model, "PrimaryContainer": _container_definition(service, model), "Containers": []}
+
+
+def _container_definition(service: Service, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model's only container, taken from its model package where it names one.
 
     Raises:

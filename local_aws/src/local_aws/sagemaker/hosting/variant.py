@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker.core.resources import require
-from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError, container_definition
+from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
+
+MODEL = "_Model"
+"""Member of a deployed production variant: its model, which may be deleted while it serves."""
 
 DRAIN_SECONDS = 70.0
 """How long requests under way are waited for: longer than a real-time request may take."""
@@ -63,18 +65,14 @@ class Variant:
         Args:
             service: The service.
             endpoint: The endpoint's name, for its log group.
-            config: The production variant, as in the endpoint config.
+            config: The production variant, as `servable` returns it: with its model.
             folder: The fleet's folder; an instance's is <variant>-<instance id> in it.
-
-        Raises:
-            ApiError: The model, or the model package it names, is not there.
         """
         self.name: str = config["VariantName"]
         self.weight: float = config.get("InitialVariantWeight", 1.0)
         self.count: int = config.get("InitialInstanceCount", 1)
         self.config = config
-        model = require(service, "Model", config["ModelName"])
-        self.image: str = container_definition(service, model)["Image"]
+        self.image: str = config[MODEL]["PrimaryContainer"]["Image"]
         self._service, self._endpoint, self._folder = service, endpoint, folder
         self._resolved = time.time()
         routing = config.get("RoutingConfig", {}).get("RoutingStrategy")
@@ -209,7 +207,7 @@ class Variant:
     def _server(self) -> Server:
         instance_id = f"i-{uuid.uuid4().hex[:17]}"
         hosted = Hosted(
-            self.config["ModelName"],
+            self.config[MODEL],
             f"production variant {self.name}",
             log_group=f"/aws/sagemaker/Endpoints/{self._endpoint}",
             log_stream=f"{self.name}/{instance_id}",

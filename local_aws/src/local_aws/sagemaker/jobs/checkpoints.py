@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_aws.sagemaker.core.loops import repeat
 from local_aws.sagemaker.core.storage import Storage, StorageError, split_uri
 
 if TYPE_CHECKING:
@@ -69,18 +70,24 @@ class Checkpoints:
         Raises:
             StorageError: S3 refused.
         """
+        self.end()
+        self._send()
+
+    def end(self) -> None:
+        """End without sending what is left."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._send()
 
     def _follow(self) -> None:
-        while not self._end.wait(_INTERVAL_SECONDS):
-            try:
-                self._send()
-            except (StorageError, OSError) as error:  # a file may go while it is looked at
-                _log.warning("checkpoints for %s, tried again soon: %s", self._uri, error)
+        repeat(f"sending checkpoints to {self._uri}", _INTERVAL_SECONDS, self._end, self._try)
+
+    def _try(self) -> None:
+        try:
+            self._send()
+        except (StorageError, OSError) as error:  # a file may go while it is looked at
+            _log.warning("checkpoints for %s, tried again soon: %s", self._uri, error)
 
     def _send(self) -> None:
         bucket, prefix = split_uri(self._uri)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.core import events, kinds, resources
+from local_aws.sagemaker.core.loops import repeat
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.jobs import jobs, training_checks
 from local_aws.sagemaker.jobs.checkpoints import Checkpoints
@@ -122,9 +123,13 @@ class TrainingRun(ContainerRun):
     def _attempt(self) -> dict[str, Any]:
         begun = self.body.get("TrainingStartTime") or time.time()
         self._phase("Downloading", TrainingStartTime=begun)
-        if self._checkpoints:
-            self._checkpoints.restore()
-        return super().work()
+        if not self._checkpoints:
+            return super().work()
+        self._checkpoints.restore()
+        try:
+            return super().work()
+        finally:
+            self._checkpoints.end()  # if no container has come so far as to finish
 
     def _goes_on(self) -> bool:
         """Whether the containers have ended only for now."""
@@ -237,10 +242,13 @@ class TrainingRun(ContainerRun):
     def _watch(self) -> None:
         """Wait for `local-aws interrupt`, which leaves a file."""
         asked = self.folder / INTERRUPT
-        while not self.done.wait(_WATCH_SECONDS):
+
+        def look() -> None:
             if asked.exists() and self._containers_run():
                 asked.unlink()
                 self.interrupt()
+
+        repeat(f"watching {self.name} for an interruption", _WATCH_SECONDS, self.done, look)
 
     def _containers_run(self) -> bool:
         return any(host.process is not None and host.exit_code is None for host in self.hosts)

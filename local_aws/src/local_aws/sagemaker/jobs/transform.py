@@ -17,7 +17,7 @@ from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.storage import S3Object, StorageError, split_uri
-from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError, container_definition
+from local_aws.sagemaker.hosting.serving import Hosted, Server, ServingError, servable_model
 from local_aws.sagemaker.jobs import jobs
 from local_aws.sagemaker.jobs.jobs import StopRequested
 from local_aws.sagemaker.jobs.transform_files import Limits, Transformer, log_line
@@ -55,11 +55,11 @@ class TransformRun(jobs.Run):
     kind = _KIND
 
     def __init__(self, service: Service, body: dict[str, Any]) -> None:
-        model = resources.require(service, "Model", body["ModelName"])
+        model = servable_model(service, body["ModelName"])
         super().__init__(service, body, model.get("ExecutionRoleArn", ""))
         self._stream = f"{self.name}/i-{uuid.uuid4().hex[:17]}-{round(time.time())}"
         hosted = Hosted(
-            body["ModelName"],
+            model,
             f"transform job {self.name}",
             _LOG_GROUP,
             self._stream,
@@ -247,8 +247,8 @@ def _create(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     _check_payload(request)
     Records.read(request)
     with service.store.transaction():
-        model = resources.require(service, "Model", request["ModelName"])
-        images.resolve(service, container_definition(service, model)["Image"])
+        model = servable_model(service, request["ModelName"])
+        images.resolve(service, model["PrimaryContainer"]["Image"])
         body = resources.create(service, _KIND, request, TransformJobStatus="InProgress")
     TransformRun(service, body).start()
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -117,25 +118,31 @@ class Window:
     def _hours(self, root: str) -> list[tuple[str, str]]:
         """Return the prefixes of the window's hours that have objects, and their last parts."""
         hours = [f"{hour:%Y/%m/%d/%H}" for hour in timing.hours_between(self.start, self.end)]
-        return [(f"{root}/{hour}", hour) for hour in hours if self._keys(f"{root}/{hour}", 1)]
+        uris = [(f"{root}/{hour}", hour) for hour in hours]
+        return [(uri, hour) for uri, hour in uris if any(True for _ in self._keys(uri, 1))]
 
-    def _keys(self, uri: str, most: int = 1000) -> list[str]:
-        """Return names of objects right below a prefix."""
+    def _keys(self, uri: str, at_once: int = 1000) -> Iterator[str]:
+        """Yield the names of objects below a prefix."""
         bucket, prefix = split_uri(f"{uri}/")
-        page = self._service.client("s3").list_objects_v2(
-            Bucket=bucket, Prefix=prefix, MaxKeys=most
-        )
-        return [item["Key"].removeprefix(prefix) for item in page.get("Contents", [])]
+        for page in self._pages(
+            Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": at_once}
+        ):
+            for item in page.get("Contents", []):
+                yield item["Key"].removeprefix(prefix)
 
     def _folders(self, uri: str) -> list[str]:
         bucket, prefix = split_uri(f"{uri}/")
-        page = self._service.client("s3").list_objects_v2(
-            Bucket=bucket, Prefix=prefix, Delimiter="/"
-        )
         return [
             found["Prefix"].removeprefix(prefix).rstrip("/")
+            for page in self._pages(Bucket=bucket, Prefix=prefix, Delimiter="/")
             for found in page.get("CommonPrefixes", [])
         ]
+
+    def _pages(self, **request: object) -> Iterator[dict[str, Any]]:
+        pages: Iterable[dict[str, Any]] = (
+            self._service.client("s3").get_paginator("list_objects_v2").paginate(**request)
+        )
+        return iter(pages)
 
 
 def _inputs(hours: list[tuple[str, str]], title: str, local: str) -> list[Request]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from datetime import timedelta
@@ -11,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from local_aws.sagemaker.core import events, resources
 from local_aws.sagemaker.core.kinds import Kind
+from local_aws.sagemaker.core.loops import attempt, repeat
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.monitoring import definitions, executions, timing
@@ -26,7 +26,6 @@ _DELAY_SECONDS = 5.0
 _TICK_SECONDS = 0.5
 _MAX_WINDOW = timedelta(hours=24)
 
-_log = logging.getLogger(__name__)
 _clocks: WeakKeyDictionary[Service, threading.Event] = WeakKeyDictionary()
 
 resources.declare(
@@ -174,28 +173,28 @@ def tick(service: Service, now: float) -> None:
         now: The time, in epoch seconds.
     """
     for found in service.store.list(SCHEDULE, MonitoringScheduleStatus="Scheduled"):
-        due = found.get("_Due")
-        expression = found["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"]
-        delay = 0.0 if expression == timing.NOW else _DELAY_SECONDS
-        if due is None or now < due + delay:
-            continue
-        if executions.running_of(service, found["MonitoringScheduleName"]):
-            continue
-        with service.store.transaction():
-            arn = found["MonitoringScheduleArn"]
-            body = service.store.get(SCHEDULE, arn)
-            if body and body.get("_Due") == due:
-                following = timing.next_due(expression, max(now, due))
-                service.store.update(SCHEDULE, arn, _Due=following)
-                executions.start(service, body, due)
+        attempt(f"the schedule {found['MonitoringScheduleName']}", _look_at, service, found, now)
+
+
+def _look_at(service: Service, found: dict[str, Any], now: float) -> None:
+    due = found.get("_Due")
+    expression = found["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"]
+    delay = 0.0 if expression == timing.NOW else _DELAY_SECONDS
+    if due is None or now < due + delay:
+        return
+    if executions.running_of(service, found["MonitoringScheduleName"]):
+        return
+    with service.store.transaction():
+        arn = found["MonitoringScheduleArn"]
+        body = service.store.get(SCHEDULE, arn)
+        if body and body.get("_Due") == due:
+            following = timing.next_due(expression, max(now, due))
+            service.store.update(SCHEDULE, arn, _Due=following)
+            executions.start(service, body, due)
 
 
 def _run_clock(service: Service, closing: threading.Event) -> None:
-    while not closing.wait(_TICK_SECONDS):
-        try:
-            tick(service, time.time())
-        except Exception:
-            _log.exception("monitoring schedules could not be looked at")
+    repeat("monitoring schedules", _TICK_SECONDS, closing, lambda: tick(service, time.time()))
 
 
 def resume(service: Service) -> None:
