@@ -111,7 +111,7 @@ class LogStream:
     """
 
     def __init__(
-        self, service: Service, group: str, name: str, *, makes_group: bool = True
+        self, service: Service | Acting, group: str, name: str, *, makes_group: bool = True
     ) -> None:
         """Prepare; nothing is sent.
 
