@@ -64,8 +64,9 @@ bench: $(UV) ## Measure, and write benchmarks/results.md
 questions: $(UV) ## Write cookiecutter.json, the questions of copier.yml for Cookiecutter
 	uv run --quiet python -m tools.cookiecutter
 
-operations: $(UV) ## Write the tables of operations and resource types into local_aws/README.md
-	cd local_aws && uv run --quiet python -m local_aws.catalogue README.md
+operations: $(UV) ## Write what local_aws's README and docs say of its code: operations, rooms, patches
+	cd local_aws && uv run --quiet python -m local_aws.cli.catalogue README.md
+	cd local_aws && uv run --quiet python -m local_aws.documentation docs
 
 pins: $(UV) ## Move the pins of every pyproject.toml to the newest versions
 	uv run --quiet python -m tools.pins

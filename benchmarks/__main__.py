@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import bare, batch, generation, invoke, lifecycle, local_aws, orchestrators
+from benchmarks import (
+    bare,
+    batch,
+    filled,
+    generation,
+    invoke,
+    lifecycle,
+    local_aws,
+    orchestrators,
+)
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.report import Results, figures, report
@@ -38,7 +47,11 @@ def measure(folder: Path) -> Results:
     alone = folder / "alone"
     alone.mkdir()
     itself = local_aws.measure(alone)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, scored, itself)
+    print("the local AWS, empty and filled", flush=True)
+    pair = folder / "pair"
+    pair.mkdir()
+    beside = filled.measure(pair)
+    return Results(LIVES, made, stages, steps, asked, orchestrated, scored, itself, beside)
 
 
 def lives(project: Path) -> tuple[list[Stage], list[Step], Invoke]:

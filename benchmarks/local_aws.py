@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -122,11 +123,8 @@ class Running:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
         """A client of it."""
         environment = self.status["environment"]
-        return boto3.session.Session(
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        ).client(service, endpoint_url=environment["AWS_ENDPOINT_URL"])
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+        return _client(service, *(environment[name] for name in names))
 
     @property
     def memory(self) -> int:
@@ -142,38 +140,49 @@ class Running:
         return int(own[1] if own else shown) * 1024
 
 
+@cache
+def _client(service: str, key: str, secret: str, url: str) -> Any:  # noqa: ANN401 - as above
+    """A client, made once: that takes longer than most calls."""
+    session = boto3.session.Session(key, secret, region_name=REGION)
+    return session.client(service, endpoint_url=url)
+
+
 def measure(folder: Path) -> LocalAws:
     """Measure in an empty folder."""
-    context = folder / "image"
-    context.mkdir()
-    for name, text in {"Dockerfile": DOCKERFILE, "hello.py": HELLO, "busy.py": BUSY}.items():
-        (context / name).write_text(text)
-    (context / "server.py").write_text(SERVER)
-    command = _command()
+    context = image(folder)
+    command = installed()
     data_dir = folder / "aws"
     warm = folder / "warm-up"  # the first start of an installation compiles its Python files
-    _call(command, warm, "start", "--port=0")
-    _call(command, warm, "stop")
-    first = timing.seconds(lambda: _call(command, data_dir, "start", "--port=0", REGION_OPTION))
+    call(command, warm, "start", "--port=0")
+    call(command, warm, "stop")
+    first = timing.seconds(lambda: call(command, data_dir, "start", "--port=0", REGION_OPTION))
     try:
-        local = Running(command, data_dir, _status(command, data_dir))
-        python = _build(local, context)
+        local = Running(command, data_dir, status(command, data_dir))
+        python = build(local, context)
         job, process = _trivial_jobs(local, python, context)
         one, busy = _busy_jobs(local)
         through, direct = _invocations(local, python, context)
         execution, before, after = _executions(local)
-        _call(command, data_dir, "stop")
-        second = timing.seconds(
-            lambda: _call(command, data_dir, "start", "--port=0", REGION_OPTION)
-        )
+        call(command, data_dir, "stop")
+        second = timing.seconds(lambda: call(command, data_dir, "start", "--port=0", REGION_OPTION))
     finally:
-        _call(command, data_dir, "stop")
+        call(command, data_dir, "stop")
     return LocalAws(
         first, second, job, process, one, busy, through, direct, execution, before, after
     )
 
 
-def _command() -> Path:
+def image(folder: Path) -> Path:
+    """Write the image of jobs and endpoints; return its folder."""
+    context = folder / "image"
+    context.mkdir()
+    for name, text in {"Dockerfile": DOCKERFILE, "hello.py": HELLO, "busy.py": BUSY}.items():
+        (context / name).write_text(text)
+    (context / "server.py").write_text(SERVER)
+    return context
+
+
+def installed() -> Path:
     """The `local-aws` of this checkout, installed."""
     shown = template.run(
         ["uvx", "--quiet", "--from", template.ROOT / "local_aws", "python", "-c", WHERE],
@@ -182,16 +191,18 @@ def _command() -> Path:
     return Path(shown.strip()).with_name("local-aws")
 
 
-def _call(command: Path, data_dir: Path, *arguments: str) -> str:
+def call(command: Path, data_dir: Path, *arguments: str) -> str:
+    """Run a command of `local-aws`; return what it prints."""
     return template.run([command, *arguments, "--data-dir", data_dir], data_dir.parent)
 
 
-def _status(command: Path, data_dir: Path) -> dict[str, Any]:
-    status: dict[str, Any] = json.loads(_call(command, data_dir, "status", "--json"))
+def status(command: Path, data_dir: Path) -> dict[str, Any]:
+    """What `local-aws status` tells."""
+    status: dict[str, Any] = json.loads(call(command, data_dir, "status", "--json"))
     return status
 
 
-def _build(local: Running, context: Path) -> Path:
+def build(local: Running, context: Path) -> Path:
     """Build and push the image; return its Python."""
     docker = local.status["environment"]["CDK_DOCKER"]
     for arguments in (["build", "-t", IMAGE, context], ["push", IMAGE]):
@@ -214,13 +225,15 @@ def _request(script: str) -> dict[str, Any]:
     }
 
 
-def _start(local: Running, script: str) -> str:
+def start_job(local: Running, script: str) -> str:
+    """Create a job; return its name."""
     name = f"job-{uuid.uuid4().hex[:12]}"
     local.client("sagemaker").create_processing_job(ProcessingJobName=name, **_request(script))
     return name
 
 
-def _ended(local: Running, name: str) -> dict[str, Any]:
+def ended(local: Running, name: str) -> dict[str, Any]:
+    """Wait for a job's end; return its description."""
     sagemaker = local.client("sagemaker")
     while True:
         job: dict[str, Any] = sagemaker.describe_processing_job(ProcessingJobName=name)
@@ -243,7 +256,7 @@ def _trivial_jobs(
     process = timing.command([python, "hello.py"], context)
     managed, alone = [], []
     for _ in range(times):
-        managed.append(_seconds([_ended(local, _start(local, "hello.py"))]))
+        managed.append(_seconds([ended(local, start_job(local, "hello.py"))]))
         alone.append(timing.seconds(process))
     return median(managed), median(alone)
 
@@ -251,15 +264,27 @@ def _trivial_jobs(
 def _busy_jobs(local: Running, times: int = 3) -> tuple[float, float]:
     one, several = [], []
     for _ in range(times):
-        one.append(_seconds([_ended(local, _start(local, "busy.py"))]))
-        names = [_start(local, "busy.py") for _ in range(JOBS_AT_ONCE)]
-        several.append(_seconds([_ended(local, name) for name in names]))
+        one.append(_seconds([ended(local, start_job(local, "busy.py"))]))
+        names = [start_job(local, "busy.py") for _ in range(JOBS_AT_ONCE)]
+        several.append(_seconds([ended(local, name) for name in names]))
     return median(one), median(several)
 
 
 def _invocations(
     local: Running, python: Path, context: Path, times: int = 500
 ) -> tuple[float, float]:
+    through = endpoint(local)
+    with _server(python, context) as direct:
+        ways = [through, invoke.plain(direct, "/invocations")]
+        row = b"1,2.5,some text\n"
+        if {way(row) for way in ways} != {row}:
+            raise RuntimeError("the server does not answer what it is sent")
+        seconds = timing.in_turn(times, [lambda way=way: way(row) for way in ways])  # type: ignore[misc]  # a lambda's default
+    return seconds[0], seconds[1]
+
+
+def endpoint(local: Running) -> invoke.Send:
+    """Make an endpoint with data capture; return what asks it over plain HTTP."""
     local.client("s3").create_bucket(
         Bucket="capture", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -290,14 +315,7 @@ def _invocations(
         EndpointName="bench", WaiterConfig={"Delay": 1}
     )
     port = int(local.status["endpoint_url"].rpartition(":")[2])
-    with _server(python, context) as direct:
-        through = invoke.plain(port, "/endpoints/bench/invocations", "sagemaker")
-        ways = [through, invoke.plain(direct, "/invocations")]
-        row = b"1,2.5,some text\n"
-        if {way(row) for way in ways} != {row}:
-            raise RuntimeError("the server does not answer what it is sent")
-        seconds = timing.in_turn(times, [lambda way=way: way(row) for way in ways])  # type: ignore[misc]  # a lambda's default
-    return seconds[0], seconds[1]
+    return invoke.plain(port, "/endpoints/bench/invocations", "sagemaker")
 
 
 @contextmanager
@@ -315,24 +333,30 @@ def _server(python: Path, context: Path) -> Iterator[int]:
         process.wait()
 
 
-def _executions(local: Running) -> tuple[float, int, int]:
+def pipeline(local: Running) -> None:
+    """Make a pipeline of one trivial job."""
     step = {"Name": "Hello", "Type": "Processing", "Arguments": _request("hello.py")}
-    sagemaker = local.client("sagemaker")
-    sagemaker.create_pipeline(
+    local.client("sagemaker").create_pipeline(
         PipelineName="bench",
         PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": [step]}),
         RoleArn=ROLE,
         ClientRequestToken=uuid.uuid4().hex,
     )
+
+
+def _executions(local: Running) -> tuple[float, int, int]:
+    pipeline(local)
+    sagemaker = local.client("sagemaker")
     seconds, before = [], 0
     for number in range(WARM_UP + EXECUTIONS):
         if number == WARM_UP:
             before = local.memory
-        seconds.append(timing.seconds(lambda: _execute(sagemaker)))
+        seconds.append(timing.seconds(lambda: execute(sagemaker)))
     return median(seconds), before, local.memory
 
 
-def _execute(sagemaker: Any) -> None:  # noqa: ANN401 - boto3's clients have no common type
+def execute(sagemaker: Any) -> None:  # noqa: ANN401 - boto3's clients have no common type
+    """Run the pipeline once."""
     arn = sagemaker.start_pipeline_execution(
         PipelineName="bench", ClientRequestToken=uuid.uuid4().hex
     )["PipelineExecutionArn"]

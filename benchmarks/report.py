@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from benchmarks.batch import Batch
+from benchmarks.filled import EVENTS, ITEMS, JOBS, KEYS, Filled
 from benchmarks.generation import Generation
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
@@ -26,6 +27,7 @@ class Results:
     orchestrators: Sequence[Orchestrator]
     batch: Batch
     local_aws: LocalAws
+    filled: Filled
 
 
 def machine() -> str:
@@ -126,7 +128,8 @@ Ratio: **{copy / version:.2f}**.
 | plain HTTP through the local AWS, with data capture | {ways.plain * 1000:.2f} |
 | plain HTTP to the server itself | {ways.direct * 1000:.2f} |
 
-{alone(results.local_aws)}"""
+{alone(results.local_aws)}
+{beside(results.filled)}"""
 
 
 def alone(local: LocalAws) -> str:
@@ -153,6 +156,36 @@ With a job that prints a word, one that only computes, and a server that answers
 | a pipeline execution of one job | {local.execution:.2f} s | |
 | memory of the process's own | {local.memory_before / 2**20:.0f} MiB | |
 | its growth in {EXECUTIONS} executions, one after the other | {growth:+.1f} MiB | 0 |
+"""
+
+
+def beside(filled: Filled) -> str:
+    """What the local AWS costs when it is full."""
+    operations = "\n".join(
+        f"| {found.name} | {found.empty * 1000:.1f} | {found.filled * 1000:.1f} "
+        f"| {found.ratio:.2f} |"
+        for found in filled.operations
+    )
+    growth = (filled.memory_after - filled.memory_before) / 2**20
+    most = max(filled.operations, key=lambda found: found.ratio)
+    return f"""## The local AWS, empty and filled
+
+Filled: {EVENTS:,} log events in one stream, {ITEMS:,} items in a table, {KEYS:,} objects in a
+versioned bucket. Medians with boto3, in turn with an empty one. The aim is at most twice the empty
+one's time.
+
+| | empty, ms | filled, ms | ratio |
+|---|---:|---:|---:|
+{operations}
+
+The greatest ratio: **{most.ratio:.2f}** ({most.name}).
+
+| | | aim |
+|---|---:|---:|
+| `local-aws start` in the empty one's folder | {filled.start_empty:.2f} s | |
+| in the filled one's | {filled.start_filled:.2f} s | 2 s |
+| memory of the filled one's process | {filled.memory_before / 2**20:.0f} MiB | |
+| its growth in {JOBS:,} jobs | {growth:+.1f} MiB | |
 """
 
 

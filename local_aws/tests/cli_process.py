@@ -14,7 +14,7 @@ from typing import Any
 
 from conftest import aws_client, until
 
-from local_aws.containers import start_time
+from local_aws.images.containers import start_time
 
 LOCAL_AWS = Path(sys.executable).with_name("local-aws")
 

@@ -23,9 +23,10 @@ import boto3
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from local_aws.containers import detect_isolation
-from local_aws.images import Image, Images
-from local_aws.sagemaker.service import Service
+from local_aws.images.containers import detect_isolation
+from local_aws.images.images import Image, Images
+from local_aws.sagemaker.assembly import SageMaker
+from local_aws.sagemaker.core.service import Service
 from local_aws.settings import Settings
 
 # A run in the background has SIGINT ignored, and what it starts would inherit that.
@@ -169,7 +170,7 @@ def make_service(folder: Path, port: int, isolation: str, emit: Callable[..., No
         ),
     )
     settings = Settings(folder, port, REGION, isolation=isolation, stop_grace_seconds=1.0)
-    service = Service(settings, emit, images)
+    service = SageMaker(settings, emit, images)
     service.resume()
     return service
 
@@ -199,7 +200,7 @@ def aws(
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     s3 = aws_client("s3", emulator_port)
     bucket = f"bucket-{abs(hash((request.node.nodeid, time.time())))}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})

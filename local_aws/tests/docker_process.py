@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local_aws.images import Image
+from local_aws.images.images import Image
 
 PROGRAM = Path(sys.executable).with_name("local-aws-docker")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

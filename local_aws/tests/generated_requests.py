@@ -12,9 +12,9 @@ from conftest import IMAGE, ROLE
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from local_aws.sagemaker import protocol
-from local_aws.sagemaker.operations import OPERATIONS
-from local_aws.sagemaker.protocol import input_shape
+from local_aws.sagemaker.core import protocol
+from local_aws.sagemaker.core.operations import OPERATIONS
+from local_aws.sagemaker.core.protocol import input_shape
 
 
 def fuzz(examples: int) -> settings:

@@ -20,7 +20,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/toy"
 PROGRAM = """
 import sys
 from pathlib import Path
-from local_aws.server import serve
+from local_aws.server.with_ministack import serve
 from local_aws.settings import Settings
 serve(Settings(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], isolation="environment"))
 """

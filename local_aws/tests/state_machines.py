@@ -15,7 +15,7 @@ from conftest import IMAGE, processing_request, until
 from host_process import ROLE, HostProcess
 from transform_requests import SERVER, TRANSFORM_IMAGE
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 SLOW = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, HostProcess, queue, receive
 
-from local_aws import alarms, metric_math
+from local_aws.host.cloudwatch import alarms, metric_math
 
 # Amazon CloudWatch User Guide, "Configuring how CloudWatch alarms treat missing data": data points
 # (0 within the threshold, X beyond it, - missing) and the state by TreatMissingData: missing,
@@ -146,6 +146,10 @@ def test_metric_math(expression: str, expected: metric_math.Value) -> None:
         ("m1.real", "cannot be calculated"),
         ("__import__('os')", "__import__"),
         ("(" * 5000, "cannot be read"),
+        ("m1 % m2", "m1 % m2 cannot be calculated"),
+        ("m1 // m2", "cannot be calculated"),
+        ("m1 in m2", "cannot be calculated"),
+        ("m1" + " + m1" * 5000, "too many parts|cannot be read"),
     ],
 )
 def test_metric_math_refuses_by_name(expression: str, message: str) -> None:
@@ -306,6 +310,7 @@ def test_an_alarm_on_metric_math(host: HostProcess) -> None:
         ({"ExtendedStatistic": "IQM"}, "IQM"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "GreaterThanUpperThreshold"),
         ({"Metrics": [{"Id": "e", "Expression": "SEARCH(1)"}]}, "SEARCH"),
+        ({"Metrics": [{"Id": "e", "Expression": "5 % 2"}]}, "5 % 2 cannot be calculated"),
         ({"Metrics": [{"Id": "e", "Expression": "1 + 1"}]}, "single time series"),
     ],
 )

@@ -18,16 +18,16 @@ from conftest import REGION, ROLE, free_port, training_request, until
 from model_server import SERVER, SERVER_IMAGE
 from others_tools import environment, tool
 
-from local_aws import ecr
-from local_aws.alone import MetricsFile
-from local_aws.images import Image, Images
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.images import ecr
+from local_aws.images.images import DOCKER_MANIFEST, Image, Images
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.server.alone import MetricsFile
 
 SERVE = """
 import sys
 sys.modules["ministack"] = None  # whoever imports it fails
 from pathlib import Path
-from local_aws.alone import serve
+from local_aws.server.alone import serve
 from local_aws.settings import Settings
 folder, port, region, s3 = sys.argv[1:]
 serve(Settings(Path(folder), int(port), region, endpoints={"s3": s3}))
@@ -225,8 +225,8 @@ def test_alarms_need_a_cloudwatch(tmp_path: Path) -> None:
 
 def test_images_are_pushed_without_a_registry() -> None:
     uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"
-    ecr.put_image(uri, {}, {"AWS_ENDPOINT_URL_SAGEMAKER": "http://127.0.0.1:9"})
+    ecr.put_image(uri, {}, DOCKER_MANIFEST, {"AWS_ENDPOINT_URL_SAGEMAKER": "http://127.0.0.1:9"})
     # Nor is one missed that somebody names.
     named = {"AWS_ENDPOINT_URL_SAGEMAKER": "x", "AWS_ENDPOINT_URL_ECR": "http://127.0.0.1:9"}
     with pytest.raises(ecr.PushError, match=r"127\.0\.0\.1:9"):
-        ecr.put_image(uri, {}, named)
+        ecr.put_image(uri, {}, DOCKER_MANIFEST, named)

@@ -12,8 +12,8 @@ from cli_process import Cli, children_of, fresh_cli, is_zombie, listening_addres
 from conftest import REGION, ROLE, processing_request, until
 from model_server import SERVER, SERVER_IMAGE
 
-from local_aws.containers import start_time
-from local_aws.images import Image, Images
+from local_aws.images.containers import start_time
+from local_aws.images.images import Image, Images
 
 SLEEP = "import os, time; print('it is', os.getpid(), flush=True); time.sleep(600)"
 

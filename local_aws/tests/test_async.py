@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from conftest import REGION, Aws, aws_client, make_service, until
 from model_server import SERVER_IMAGE, Hosted, host
 
-from local_aws.sagemaker import async_queue
-from local_aws.sagemaker.hosting import hosting
+from local_aws.sagemaker.hosting import async_queue
+from local_aws.sagemaker.hosting.running import hosting
 
 
 @pytest.fixture

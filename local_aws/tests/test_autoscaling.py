@@ -1,11 +1,13 @@
-"""Application Auto Scaling with boto3: real instances, alarms of an emulator's CloudWatch."""
+"""Application Auto Scaling with boto3: real instances, and the local AWS's own CloudWatch."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, make_service, until
+from host_process import HostProcess
 from model_server import SERVER_IMAGE, Hosted, host, running
 
-from local_aws.sagemaker import async_queue, autoscaler, autoscaling
+from local_aws.sagemaker.core.service import Service
+from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
@@ -28,15 +32,25 @@ def hosted(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield served
 
 
-@pytest.fixture
-def scaling(hosted: Hosted) -> Iterator[Any]:
-    """A boto3 client of Application Auto Scaling."""
+@pytest.fixture(scope="module")
+def emulator_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of a whole local AWS, whose CloudWatch evaluates alarms as AWS does."""
+    whole = HostProcess(tmp_path_factory.mktemp("whole"))
+    try:
+        whole.start()
+        yield whole.port
+    finally:
+        whole.end()
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[Any]:
+    """A boto3 client of a service's Application Auto Scaling."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            target = self.headers["X-Amz-Target"]
-            status, answer = autoscaling.handle(hosted.aws.service, target, body)
+            status, answer = autoscaling.handle(service, self.headers["X-Amz-Target"], body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -47,43 +61,73 @@ def scaling(hosted: Hosted) -> Iterator[Any]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield aws_client("application-autoscaling", server.server_port)
-    server.shutdown()
-    server.server_close()
+    try:
+        yield aws_client("application-autoscaling", server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
-class Alarms:
-    """The alarms of the emulator's CloudWatch; their states are set by hand."""
+@pytest.fixture
+def scaling(hosted: Hosted) -> Iterator[Any]:
+    with serving(hosted.aws.service) as client:
+        yield client
+
+
+class CloudWatch:
+    """Alarms, and what was measured in the minutes before the test."""
 
     def __init__(self, port: int) -> None:
         self._client = aws_client("cloudwatch", port)
 
-    def set(self, name: str, state: str) -> None:
-        self._client.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+    def measured(self, metric: str, value: float, minutes: range, **dimensions: str) -> None:
+        """Store a value for each of some minutes, 1 being the one before this."""
+        now = datetime.now(UTC)
+        self._client.put_metric_data(
+            Namespace="AWS/SageMaker",
+            MetricData=[
+                {
+                    "MetricName": metric,
+                    "Value": value,
+                    "Timestamp": now - timedelta(minutes=minute),
+                    "Dimensions": [
+                        {"Name": name, "Value": given} for name, given in dimensions.items()
+                    ],
+                }
+                for minute in minutes
+            ],
+        )
 
-    def raise_until(self, name: str, condition: Callable[[], bool]) -> None:
-        """Keep an alarm raised: the emulator decides anew with each metric that it gets."""
-
-        def met() -> bool:
-            self.set(name, "ALARM")
-            return condition()
-
-        until(met)
+    def latest(self, metric: str, endpoint: str) -> float:
+        """The greatest value of the last two minutes; -1 where there is none."""
+        now = datetime.now(UTC)
+        points = self._client.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}],
+            StartTime=now - timedelta(minutes=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        return max((point["Maximum"] for point in points), default=-1)
 
     def described(self, name: str) -> dict[str, Any]:
         alarm: dict[str, Any]
         (alarm,) = self._client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         return alarm
 
-    def on_backlog(self, endpoint: str, action: str) -> str:
+    def state(self, name: str) -> str:
+        return str(self.described(name)["StateValue"])
+
+    def alarm_on_backlog(self, endpoint: str, action: str) -> str:
         name = f"backlog-{endpoint}"
         self._client.put_metric_alarm(
             AlarmName=name,
             MetricName="HasBacklogWithoutCapacity",
             Namespace="AWS/SageMaker",
-            Statistic="Average",
-            EvaluationPeriods=2,
-            DatapointsToAlarm=2,
+            Statistic="Maximum",
+            EvaluationPeriods=1,
             Threshold=1,
             ComparisonOperator="GreaterThanOrEqualToThreshold",
             TreatMissingData="missing",
@@ -95,8 +139,8 @@ class Alarms:
 
 
 @pytest.fixture
-def alarms(emulator_port: int) -> Alarms:
-    return Alarms(emulator_port)
+def cloudwatch(emulator_port: int) -> CloudWatch:
+    return CloudWatch(emulator_port)
 
 
 def resource(endpoint: str) -> dict[str, str]:
@@ -149,7 +193,7 @@ def asynchronous(hosted: Hosted) -> str:
 
 
 def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
-    hosted: Hosted, scaling: Any, alarms: Alarms
+    hosted: Hosted, scaling: Any, cloudwatch: CloudWatch
 ) -> None:
     name = asynchronous(hosted)
     scaling.register_scalable_target(**resource(name), MinCapacity=0, MaxCapacity=2)
@@ -157,50 +201,55 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
         PolicyName="backlog", **resource(name), **tracking(2.0, **backlog(name))
     )
     high, low = (alarm["AlarmName"] for alarm in policy["Alarms"])
-    described = alarms.described(high)
+    described = cloudwatch.described(high)
     assert (described["Threshold"], described["EvaluationPeriods"]) == (2.0, 3)
     assert described["AlarmActions"] == [policy["PolicyARN"]]
-    assert (alarms.described(low)["Threshold"], alarms.described(low)["EvaluationPeriods"]) == (
-        1.8,
-        15,
-    )
-    alarms.set(high, "OK")
-    alarms.raise_until(low, lambda: count(hosted, name) == 0)
+    described = cloudwatch.described(low)
+    assert (described["Threshold"], described["EvaluationPeriods"]) == (1.8, 15)
+
+    # After a quarter of an hour without a backlog no instance is left.
+    assert count(hosted, name) == 1
+    cloudwatch.measured("ApproximateBacklogSizePerInstance", 0, range(1, 17), EndpointName=name)
+    until(lambda: count(hosted, name) == 0)
+    assert (cloudwatch.state(low), cloudwatch.state(high)) == ("ALARM", "OK")
     until(lambda: running(hosted.aws) == [])
     scaling.delete_scaling_policy(PolicyName="backlog", **resource(name))
     with pytest.raises(ValueError, match="not enough values"):
-        alarms.described(high)
+        cloudwatch.described(high)
 
-    # A request waits in the queue, and the alarm on a backlog without capacity starts an instance.
-    step = scaling.put_scaling_policy(
-        PolicyName="from-zero",
+    # A request waits in the queue; the alarm on a backlog without capacity starts an instance, once
+    # the policy's cooldown lets it.
+    from_zero = {
+        "PolicyName": "from-zero",
         **resource(name),
-        PolicyType="StepScaling",
-        StepScalingPolicyConfiguration={
+        "PolicyType": "StepScaling",
+        "StepScalingPolicyConfiguration": {
             "AdjustmentType": "ChangeInCapacity",
             "MetricAggregationType": "Average",
             "Cooldown": 300,
             "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
         },
-    )
-    raised = alarms.on_backlog(name, step["PolicyARN"])
+    }
+    step = scaling.put_scaling_policy(**from_zero)
+    alarm = cloudwatch.alarm_on_backlog(name, step["PolicyARN"])
     location = hosted.aws.put("in/1", "x")
     answer = hosted.runtime.invoke_endpoint_async(EndpointName=name, InputLocation=location)
-    time.sleep(0.5)
+    until(lambda: cloudwatch.latest("HasBacklogWithoutCapacity", name) == 1)
+    until(lambda: cloudwatch.state(alarm) == "ALARM")
     assert hosted.aws.keys("out/") == []
-    target = hosted.aws.service.store.list("ScalableTarget")[0]
-    assert target["_LastActivity"]  # its cooldown would have to pass first
-    hosted.aws.service.store.update("ScalableTarget", target["ResourceId"], _LastActivity=0)
-    alarms.raise_until(raised, lambda: count(hosted, name) == 1)
+    assert count(hosted, name) == 0
+    from_zero["StepScalingPolicyConfiguration"]["Cooldown"] = 0
+    scaling.put_scaling_policy(**from_zero)
+    until(lambda: count(hosted, name) == 1)
     until(lambda: bool(hosted.aws.keys("out/")))
     assert answer["OutputLocation"].endswith(hosted.aws.keys("out/")[0])
 
     activities = scaling.describe_scaling_activities(**resource(name))["ScalingActivities"]
-    assert [activity["Description"] for activity in activities] == [
+    assert [activity["Description"] for activity in activities[-2:]] == [
         "Setting desired instance count to 1.",
         "Setting desired instance count to 0.",
     ]
-    assert f"monitor alarm {raised} in state ALARM" in activities[0]["Cause"]
+    assert f"monitor alarm {alarm} in state ALARM" in activities[-2]["Cause"]
     (left,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
     assert left["PolicyName"] == "from-zero"
     scaling.deregister_scalable_target(**resource(name))
@@ -209,26 +258,37 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
 
 
 def test_instances_follow_the_requests_within_bounds(
-    hosted: Hosted, scaling: Any, alarms: Alarms
+    hosted: Hosted, scaling: Any, cloudwatch: CloudWatch
 ) -> None:
     name = f"e-{time.monotonic_ns()}"
     hosted.endpoint(name)
     scaling.register_scalable_target(**resource(name), MinCapacity=2, MaxCapacity=3)
     until(lambda: count(hosted, name) == 2)  # the least that is allowed
-    metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    variant = {"EndpointName": name, "VariantName": "AllTraffic"}
+    metric = {
+        "PredefinedMetricSpecification": {
+            "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+        }
+    }
     policy = scaling.put_scaling_policy(
-        PolicyName="requests",
-        **resource(name),
-        **tracking(2.0, PredefinedMetricSpecification=metric),
+        PolicyName="requests", **resource(name), **tracking(2.0, **metric)
     )
-    high, low = (alarm["AlarmName"] for alarm in policy["Alarms"])
+    high, _ = (alarm["AlarmName"] for alarm in policy["Alarms"])
+    # There were so many in the minutes before, and these 30 make it the third in a row.
+    cloudwatch.measured("InvocationsPerInstance", 15, range(1, 3), **variant)
+    assert count(hosted, name) == 2
     for _ in range(30):
         hosted.invoke(name)
-    time.sleep(1.2)  # metrics are sent each second
-    alarms.raise_until(high, lambda: count(hosted, name) == 3)  # more would be needed
+    until(lambda: count(hosted, name) == 3)  # more would be needed
+    assert cloudwatch.state(high) == "ALARM"
     assert hosted.invoke(name)["model"] == name
-    alarms.set(high, "OK")
-    alarms.raise_until(low, lambda: count(hosted, name) == 2)
+
+    # Measured by this, there were few for a quarter of an hour.
+    scaling.put_scaling_policy(
+        PolicyName="requests", **resource(name), **tracking(1000.0, **metric)
+    )
+    cloudwatch.measured("InvocationsPerInstance", 0, range(1, 17), **variant)
+    until(lambda: count(hosted, name) == 2)
     # Others' bounds, for one that is registered.
     scaling.register_scalable_target(**resource(name), MinCapacity=1, MaxCapacity=1)
     until(lambda: count(hosted, name) == 1)
@@ -247,11 +307,15 @@ def test_scaling_goes_on_after_a_restart(
     service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
     try:
         service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        until(lambda: service.store.list("Endpoint")[0]["EndpointStatus"] == "InService")
-        service.store.update(
-            "ScalableTarget", resource(name)["ResourceId"], MinCapacity=2, MaxCapacity=2
-        )
-        until(lambda: len(service.store.list("ServingProcess")) == 2)
+        with serving(service) as client:
+            client.register_scalable_target(**resource(name), MinCapacity=2, MaxCapacity=2)
+            described = {"EndpointName": name}
+
+            def instances() -> int:
+                endpoint = service.call("DescribeEndpoint", described)
+                return int(endpoint["ProductionVariants"][0]["CurrentInstanceCount"])
+
+            until(lambda: instances() == 2)
     finally:
         service.close()
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from conftest import REGION, aws_client, until
 
-from local_aws.sagemaker.batching import Batcher
-from local_aws.sagemaker.capture import CaptureRule, CaptureWriter, Invocation, Payload
-from local_aws.sagemaker.metrics import EndpointMetrics, Observation, metric_data
+from local_aws.sagemaker.core.batching import Batcher
+from local_aws.sagemaker.hosting.capture import CaptureRule, CaptureWriter, Invocation, Payload
+from local_aws.sagemaker.hosting.metrics import EndpointMetrics, Observation, metric_data
 
 CONFIG: dict[str, Any] = {
     "EnableCapture": True,
@@ -138,7 +139,7 @@ def read(s3: Any, bucket: str) -> dict[str, list[dict[str, Any]]]:
 
 def test_records_are_written_by_endpoint_variant_and_hour(bucket: tuple[Any, str]) -> None:
     s3, name = bucket
-    writer = CaptureWriter(s3, interval=60.0)
+    writer = CaptureWriter(lambda _role: s3, interval=60.0)
     to = rule(DestinationS3Uri=f"s3://{name}/some/prefix/")
     for number in range(100):
         writer.capture(to, "e1", "V1", invocation(inference_id=str(number)))
@@ -160,11 +161,28 @@ def test_records_are_written_by_endpoint_variant_and_hour(bucket: tuple[Any, str
 
 def test_records_are_written_soon(bucket: tuple[Any, str]) -> None:
     s3, name = bucket
-    writer = CaptureWriter(s3, interval=0.1)
+    writer = CaptureWriter(lambda _role: s3, interval=0.1)
     writer.capture(rule(DestinationS3Uri=f"s3://{name}"), "e1", "V1", invocation())
     until(lambda: bool(read(s3, name)), seconds=5)
     assert next(iter(read(s3, name))).startswith("e1/V1/2022/")
     writer.close()
+
+
+def test_records_can_come_late(bucket: tuple[Any, str]) -> None:
+    s3, name = bucket
+    writer = CaptureWriter(lambda _role: s3, interval=0.01, delay=1.0)
+    to = rule(DestinationS3Uri=f"s3://{name}")
+    captured = time.monotonic()
+    writer.capture(to, "e1", "V1", invocation(inference_id="first"))
+    until(lambda: bool(read(s3, name)))
+    assert time.monotonic() >= captured + 1.0
+    (key,) = read(s3, name)
+    assert key.startswith("e1/V1/2022/02/14/17/25-49-123-"), "the time is the invocation's"
+
+    writer.capture(to, "e1", "V1", invocation(inference_id="second"))
+    writer.close()  # which waits for nothing
+    assert len(read(s3, name)) == 2
+    assert time.monotonic() < captured + 60
 
 
 class FailingS3:
@@ -183,7 +201,7 @@ class FailingS3:
 
 def test_records_wait_while_s3_is_away() -> None:
     s3 = FailingS3(failures=2)
-    writer = CaptureWriter(s3, interval=0.01)
+    writer = CaptureWriter(lambda _role: s3, interval=0.01)
     writer.capture(rule(), "e1", "V1", invocation())
     until(lambda: bool(s3.bodies))
     writer.close()

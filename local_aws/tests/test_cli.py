@@ -22,10 +22,10 @@ from cli_process import (
 )
 from conftest import processing_request, until
 
-from local_aws.containers import kill_orphan, start_time
-from local_aws.images import Image, Images
+from local_aws.images.containers import kill_orphan, start_time
+from local_aws.images.images import Image, Images
 
-COMMANDS = ("start", "stop", "status", "reset", "logs", "interrupt", "operations")
+COMMANDS = ("start", "stop", "status", "reset", "logs", "interrupt", "calls", "operations")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_help_tells_of_every_command_and_option() -> None:
 
 def test_commands_do_not_wait_for_what_only_the_process_needs(tmp_path: Path) -> None:
     heavy = "{'boto3', 'botocore', 'ministack', 'duckdb', 'hypercorn', 'urllib3'}"
-    code = f"import sys, local_aws.cli; print({heavy} & set(sys.modules))"
+    code = f"import sys, local_aws.cli.commands; print({heavy} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "set()\n"
     fastest = min(timed_status(tmp_path) for _ in range(5))

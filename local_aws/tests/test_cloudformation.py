@@ -13,13 +13,13 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from conftest import IMAGE, REGION, ROLE, Aws
 from monitor_requests import definition_request, schedule_request
 
-from local_aws.cloudformation import TYPES, handlers
-from local_aws.cloudformation_clients import types as client_types
-from local_aws.cloudformation_inert import handlers as inert_handlers
-from local_aws.cloudformation_types import Properties
-from local_aws.inert_types import TYPES as INERT_TYPES
-from local_aws.sagemaker.protocol import ApiError
-from local_aws.sagemaker.store import Store
+from local_aws.cloudformation.clients import types as client_types
+from local_aws.cloudformation.inert import handlers as inert_handlers
+from local_aws.cloudformation.inert_types import TYPES as INERT_TYPES
+from local_aws.cloudformation.properties import Properties
+from local_aws.cloudformation.sagemaker_types import TYPES, handlers
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.core.store import Store
 from local_aws.settings import Settings
 
 DEFINITION = {
@@ -40,7 +40,8 @@ def leaves(schema: dict[str, Any], key: str) -> set[str]:
 
 
 def check_properties(properties: Properties, schema: dict[str, Any]) -> None:
-    read_only = leaves(schema, "readOnlyProperties")
+    # CodeArtifact's schemas list what may be given at creation as read-only too.
+    read_only = leaves(schema, "readOnlyProperties") - leaves(schema, "createOnlyProperties")
     assert properties.names == set(schema["properties"]) - read_only
     assert properties.required == set(schema.get("required") or [])
     replacing = {name for name in leaves(schema, "createOnlyProperties") if "/" not in name}

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import free_port, until
 
-from local_aws import containers
-from local_aws.containers import Container
-from local_aws.images import Image
+from local_aws.images import containers
+from local_aws.images.containers import Container
+from local_aws.images.images import Image
 from local_aws.settings import Settings
 
 PYTHON = Path(sys.executable).parent
@@ -199,8 +199,10 @@ def test_an_orphan_is_ended_but_never_a_stranger_with_its_number(
     process = containers.start(container(tmp_path, "sleep", "600"), isolation)
     started = containers.start_time(process.pid)
     assert started
+    other = containers.start(container(tmp_path / "other", "sleep", "600"), isolation)
     containers.kill_orphan(process.pid, started + "0")
-    time.sleep(0.1)
+    containers.kill_orphan(other.pid, containers.start_time(other.pid))
+    assert other.wait(timeout=5) == -signal.SIGKILL
     assert process.poll() is None
     containers.kill_orphan(process.pid, started)
     assert process.wait(timeout=5) == -signal.SIGKILL
@@ -254,8 +256,8 @@ def test_an_opt_ml_that_the_host_has_is_covered(tmp_path: Path) -> None:
     (tmp_path / "nested.py").write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from local_aws import containers\n"
-        "from local_aws.images import Image\n"
+        "from local_aws.images import containers\n"
+        "from local_aws.images.images import Image\n"
         "assert Path('/opt/ml').is_dir()\n"
         "folder = Path(sys.argv[1])\n"
         "image = Image(root=folder, path='', env={}, entrypoint=[], command=[])\n"

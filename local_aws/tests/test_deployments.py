@@ -12,10 +12,11 @@ from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, make_service, until
 from model_server import SERVER_IMAGE, Hosted, Load, host, running
 
-from local_aws.containers import start_time
-from local_aws.sagemaker import runtime
-from local_aws.sagemaker.deployment import Step, Update, steps
-from local_aws.sagemaker.fleet import Fleet
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.hosting import runtime
+from local_aws.sagemaker.hosting.deployment import Step, Update, steps
+from local_aws.sagemaker.hosting.endpoint_checks import servable
+from local_aws.sagemaker.hosting.fleet import Fleet
 
 
 @pytest.fixture
@@ -182,7 +183,9 @@ def test_an_alarm_brings_all_traffic_back(hosted: Hosted, alarm: Alarm, after: s
     until(lambda: len(running(hosted.aws)) == 1)
     # While it is raised, no deployment begins.
     update(hosted, {**policy("ALL_AT_ONCE", 0), **watched})
-    assert alarm.name in hosted.wait("e1")["FailureReason"]
+    reason = hosted.wait("e1")["FailureReason"]
+    assert "terminated before it began" in reason
+    assert alarm.name in reason
     alarm.set("OK")
     update(hosted, {**policy("ALL_AT_ONCE", 0), **watched})
     described = hosted.wait("e1")
@@ -243,9 +246,7 @@ def test_an_update_that_a_stop_interrupted_is_rolled_back(
 def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: Hosted) -> None:
     two_versions(hosted)
     service = hosted.aws.service
-    config = service.store.get("EndpointConfig", "new")
-    assert config is not None
-    green = Fleet(service, "e1", config, None)
+    green = Fleet(service, "e1", servable(service, "new"), None)
     # Requests may not ask for less than ten minutes, so not by one.
     limited = policy("CANARY", 60, CanarySize=percent(50))["BlueGreenUpdatePolicy"]
     limited["MaximumExecutionTimeoutInSeconds"] = 2

@@ -6,17 +6,14 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import REGION, until
+from conftest import until
 from docker_process import VERSION, Docker, context, run_image, write
-from host_process import HostProcess
 from uv import find_uv_bin
 
-from local_aws.images import Images, UnknownImage
+from local_aws.images.images import Images, UnknownImage
 
 DOCKERFILE = f"""\
 # syntax=docker/dockerfile:1
@@ -310,92 +307,3 @@ def test_an_image_whose_folder_was_removed_is_not_there(docker: Docker, tmp_path
 
 def test_login_takes_the_password(docker: Docker) -> None:
     docker.run("login", "--username", "AWS", "--password-stdin", "registry", stdin="secret")
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
-@pytest.mark.parametrize("mutability", [None, "IMMUTABLE"])
-def test_push_tells_the_registry_and_sagemaker(
-    host: HostProcess, tmp_path: Path, mutability: str | None
-) -> None:
-    repository = f"toy/{mutability or 'missing'}".lower()
-    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/{repository}:1"
-    ecr: Any = host.client("ecr")
-    if mutability:
-        ecr.create_repository(repositoryName=repository, imageTagMutability=mutability)
-    docker = Docker(tmp_path / "data", AWS_ENDPOINT_URL=ecr.meta.endpoint_url)
-    docker.run("build", "-t", uri, str(context(tmp_path, 'WORKDIR /app\nCMD ["python"]\n')))
-
-    docker.run("push", uri)
-    docker.run("push", uri)  # as a run that was interrupted does again
-
-    wanted = [{"imageTag": "1"}]
-    (found,) = ecr.describe_images(repositoryName=repository, imageIds=wanted)["imageDetails"]
-    assert found["imageTags"] == ["1"]
-    assert Images(docker.data_dir).resolve(uri) == docker.image(uri)
-    with pytest.raises(ecr.exceptions.ImageNotFoundException):
-        ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": "2"}])
-
-    other = context(tmp_path, 'WORKDIR /app\nCMD ["python3"]\n')
-    docker.run("build", "-t", uri, str(other))
-    if mutability:
-        assert "ImageTagAlreadyExists" in docker.run("push", uri, status=1).stderr
-    else:
-        docker.run("push", uri)
-        (after,) = ecr.describe_images(repositoryName=repository, imageIds=wanted)["imageDetails"]
-        assert after["imageDigest"] != found["imageDigest"]
-
-
-@pytest.mark.parametrize(
-    ("output", "kind"),
-    [
-        ([], "oci.image.manifest.v1"),
-        (["--output=type=docker"], "oci.image.manifest.v1"),
-        (["-o", "type=docker,oci-mediatypes=true"], "oci.image.manifest.v1"),
-        # As the AWS CDK passes `outputs` of an image asset.
-        (["--output=type=docker,oci-mediatypes=false"], "docker.distribution.manifest.v2"),
-    ],
-)
-def test_the_registry_has_the_manifest_that_was_asked_for(
-    host: HostProcess, tmp_path: Path, output: list[str], kind: str
-) -> None:
-    repository = f"toy/{tmp_path.name}".lower().replace("_", "-")
-    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/{repository}:1"
-    ecr: Any = host.client("ecr")
-    docker = Docker(tmp_path / "data", AWS_ENDPOINT_URL=ecr.meta.endpoint_url)
-
-    docker.run("build", "-t", uri, *output, str(context(tmp_path, "WORKDIR /app\n")))
-    docker.run("push", uri)
-
-    (found,) = ecr.describe_images(repositoryName=repository)["imageDetails"]
-    assert found["imageManifestMediaType"] == f"application/vnd.{kind}+json"
-    wanted = [{"imageTag": "1"}]
-    (image,) = ecr.batch_get_image(repositoryName=repository, imageIds=wanted)["images"]
-    manifest = json.loads(image["imageManifest"])
-    assert manifest["mediaType"] == f"application/vnd.{kind}+json"
-    assert Images(docker.data_dir).resolve(uri).media_type == f"application/vnd.{kind}+json"
-
-
-def test_push_never_goes_to_the_real_aws(docker: Docker, tmp_path: Path) -> None:
-    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"
-    docker.run("build", "-t", uri, str(context(tmp_path, "WORKDIR /app\n")))
-    docker.env.pop("AWS_ENDPOINT_URL", None)
-    docker.env.pop("AWS_ENDPOINT_URL_ECR", None)
-
-    assert "AWS_ENDPOINT_URL" in docker.run("push", uri, status=1).stderr
-    docker.run("push", "unknown", status=1)
-
-
-def test_a_name_without_a_registry_needs_none(docker: Docker, tmp_path: Path) -> None:
-    docker.run("build", "-t", "toy", str(context(tmp_path, "WORKDIR /app\n")))
-    docker.run("push", "toy")
-
-    assert Images(docker.data_dir).resolve("toy") == docker.image("toy")

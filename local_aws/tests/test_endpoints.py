@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from conftest import REGION, ROLE, Aws, make_service, until
-from model_server import SERVER_IMAGE, Hosted, Load, host, running
+from model_server import SERVER_IMAGE, Held, Hosted, Load, host, running
 
-from local_aws.containers import start_time
-from local_aws.sagemaker import runtime, variant
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.hosting import runtime, variant
 
 
 @pytest.fixture
@@ -46,6 +43,8 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
         hosted.invoke("e1")
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         client.update_endpoint(EndpointName="e1", EndpointConfigName="c1")
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        client.delete_endpoint(EndpointName="e1")
     with pytest.raises(ClientError, match="Cannot create already existing endpoint"):
         client.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
 
@@ -71,17 +70,13 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
         client.describe_endpoint(EndpointName="e1")
 
 
-def test_an_update_fails_no_request(hosted: Hosted) -> None:
+def test_an_update_fails_no_request(hosted: Hosted, tmp_path: Path) -> None:
     client = hosted.aws.sagemaker
     hosted.endpoint("old")
     hosted.model("new", Environment={"START_SECONDS": "0.3"})
     hosted.config("new", {"ModelName": "new"})
     (old_pid,) = running(hosted.aws)
-    slow: list[dict[str, Any]] = []
-    caller = threading.Thread(target=lambda: slow.append(hosted.invoke("old", "sleep 1.5")))
-    with Load(hosted, "old") as load:
-        caller.start()
-        time.sleep(0.2)
+    with Load(hosted, "old") as load, Held(hosted, tmp_path / "held", "old") as slow:
         client.update_endpoint(EndpointName="old", EndpointConfigName="new")
         described = client.describe_endpoint(EndpointName="old")
         assert described["EndpointStatus"] == "Updating"
@@ -97,14 +92,15 @@ def test_an_update_fails_no_request(hosted: Hosted) -> None:
         described = hosted.wait("old")
         assert described["EndpointConfigName"] == "new"
         assert "PendingDeploymentSummary" not in described
+        until(lambda: load.models[-1] == "new")
+        assert start_time(old_pid) is not None
+        slow.let_go()
         until(lambda: start_time(old_pid) is None)
-        time.sleep(0.2)
-    caller.join()
     assert load.failures == []
     assert set(load.models) == {"old", "new"}
     assert load.models[-1] == "new"
     # The request that was under way at the switch was answered by the server that had it.
-    assert slow[0]["model"] == "old"
+    assert slow.answers[0]["model"] == "old"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +113,7 @@ def test_an_update_fails_no_request(hosted: Hosted) -> None:
 def test_a_failed_update_is_rolled_back(
     hosted: Hosted, content: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 1)
+    monkeypatch.setattr(variant, "HEALTH_CHECK_SECONDS", 1)
     hosted.endpoint("good")
     hosted.model("bad", content)
     hosted.config("bad", {"ModelName": "bad"})
@@ -177,7 +173,7 @@ def test_model_data_that_is_not_there_or_no_archive(hosted: Hosted) -> None:
 def test_the_health_check_has_the_time_that_the_variant_gives_it(
     hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(variant, "_HEALTH_CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(variant, "HEALTH_CHECK_SECONDS", 0.1)
     hosted.model("m1", Environment={"START_SECONDS": "1"})
     hosted.config("short", {"ModelName": "m1"})
     hosted.config("long", {"ModelName": "m1", "ContainerStartupHealthCheckTimeoutInSeconds": 60})

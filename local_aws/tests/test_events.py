@@ -7,9 +7,9 @@ from typing import Any
 
 from conftest import IMAGE, Aws, make_service, processing_request, until
 
-from local_aws.sagemaker import events
-from local_aws.sagemaker.protocol import input_shape
-from local_aws.sagemaker.store import Store
+from local_aws.sagemaker.core import events
+from local_aws.sagemaker.core.protocol import input_shape
+from local_aws.sagemaker.core.store import Store
 
 GOLDEN = Path(__file__).parent / "golden" / "events"
 
@@ -176,28 +176,6 @@ def test_approval_and_every_update_of_a_version_send_an_event(aws: Aws) -> None:
         ["ModelApprovalStatus"],
         ["CustomerMetadataProperties"],
     ]
-
-
-def test_a_receiver_that_fails_does_not_stop_the_others(
-    tmp_path: Path, emulator_port: int, isolation: str
-) -> None:
-    seen: list[str] = []
-
-    def emit(_: str, detail: dict[str, Any], __: list[str]) -> None:
-        seen.append(detail["ModelApprovalStatus"])
-        if len(seen) == 1:
-            raise ConnectionError
-
-    service = make_service(tmp_path, emulator_port, isolation, emit)
-    try:
-        service.call("CreateModelPackageGroup", {"ModelPackageGroupName": "g"})
-        for status in ("Approved", "Rejected"):
-            service.call(
-                "CreateModelPackage", {"ModelPackageGroupName": "g", "ModelApprovalStatus": status}
-            )
-        until(lambda: seen == ["Approved", "Rejected"])
-    finally:
-        service.close()
 
 
 def test_events_that_a_killed_process_did_not_send_are_sent_at_the_next_start(

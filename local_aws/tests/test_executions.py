@@ -269,7 +269,8 @@ def test_executions_that_ran_have_failed_after_a_restart(tmp_path: Path, killed:
         }
         execution = start(host, name, machine(states))
         wait_until_up(host, name)
-        time.sleep(1.5)  # what is later than half a second may be lost
+        # An answer of Step Functions comes when what it tells is on disk.
+        until(lambda: history(host, execution)[-1]["type"] == "TaskSubmitted")
         if killed:
             host.kill()
         else:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from conftest import REGION
 from host_process import DEFINITION, HostProcess, pipeline
 
-from local_aws import ministack_internals
+from local_aws.host import internals
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
 
 
 def test_the_installed_ministack_is_the_one_this_was_written_for() -> None:
-    ministack_internals.check()
+    internals.check()
 
 
 def test_the_check_lists_all_that_has_changed() -> None:
-    with pytest.raises(ministack_internals.IncompatibleMinistackError) as caught:
-        ministack_internals.check(
+    with pytest.raises(internals.IncompatibleMinistackError) as caught:
+        internals.check(
             {
                 "ministack.services.eventbridge": {"_no_such_name": None, "_put_events": "(other)"},
                 "ministack.no_such_module": {"x": None},
@@ -49,14 +49,12 @@ def test_the_check_lists_all_that_has_changed() -> None:
 
 def test_a_name_that_is_gone_stops_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("ministack.services.eventbridge._invoke_target")
-    with pytest.raises(
-        ministack_internals.IncompatibleMinistackError, match=r"eventbridge\._invoke_target"
-    ):
-        ministack_internals.check()
+    with pytest.raises(internals.IncompatibleMinistackError, match=r"eventbridge\._invoke_target"):
+        internals.check()
 
 
 def test_every_private_name_of_ministack_used_is_in_the_check() -> None:
-    package = Path(ministack_internals.__file__).parent
+    package = Path(internals.__file__).parents[1]
     used = set()
     for file in package.rglob("*.py"):
         source = file.read_text()
@@ -65,13 +63,11 @@ def test_every_private_name_of_ministack_used_is_in_the_check() -> None:
         # A module bound to a name, or used where it is got.
         bound = re.findall(r'(\w+) = module\("([\w.]+)"\)$', source, re.MULTILINE)
         for variable, name in bound:
-            for attribute in re.findall(rf"\b{variable}\.(\w+)", source):
+            for attribute in re.findall(rf"(?<![.\w]){variable}\.(\w+)", source):
                 used.add((f"ministack.{name}", attribute))
         for name, attribute in re.findall(r'\bmodule\("([\w.]+)"\)\.(\w+)', source):
             used.add((f"ministack.{name}", attribute))
-    listed = {
-        (module, name) for module, names in ministack_internals.INTERNALS.items() for name in names
-    }
+    listed = {(module, name) for module, names in internals.INTERNALS.items() for name in names}
     assert used, "the pattern above no longer finds anything"
     assert used <= listed
 

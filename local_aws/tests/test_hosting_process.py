@@ -14,7 +14,7 @@ from conftest import REGION, until
 from host_process import ROLE, HostProcess
 from model_server import SERVER, SERVER_IMAGE
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 BUCKET = "models"
 

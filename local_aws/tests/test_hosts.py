@@ -11,8 +11,8 @@ from conftest import Aws, make_service, processing_request, training_request, un
 from job_requests import LIST_INPUTS, channel, outputs, process, refused, s3_input, s3_output, train
 from test_training import archive
 
-from local_aws.sagemaker import hosts, jobs
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.jobs import hosts, jobs
 
 
 @pytest.fixture(autouse=True)

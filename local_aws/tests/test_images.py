@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local_aws.images import Image, Images, UnknownImage, locked
+from local_aws.images.images import Image, Images, UnknownImage, locked
 
 URI = "000000000000.dkr.ecr.eu-west-1.amazonaws.com/toy"
 
@@ -48,7 +48,7 @@ def test_an_unknown_image_is_named_with_the_way_to_push_it(tmp_path: Path) -> No
 
 def test_none_is_lost_when_processes_register_at_once(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from local_aws.images import Image, Images\n"
+        "import sys; from pathlib import Path; from local_aws.images.images import Image, Images\n"
         "images = Images(Path(sys.argv[1]))\n"
         "for i in range(50): images.register(f'{sys.argv[2]}:{i}', Image(Path('/')))\n"
     )

@@ -15,7 +15,7 @@ from host_process import ROLE, HostProcess
 from model_server import SERVER, SERVER_IMAGE
 from state_machines import machine, task
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 SLOW_IMAGE = f"{SERVER_IMAGE}-slow"

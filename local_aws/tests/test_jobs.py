@@ -21,7 +21,7 @@ from job_requests import (
     s3_output,
 )
 
-from local_aws.sagemaker import jobs
+from local_aws.sagemaker.jobs import jobs
 
 
 def test_eight_jobs_at_once(aws: Aws) -> None:

@@ -19,7 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from conftest import REGION, aws_client, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
 
-from local_aws.saver import Saver
+from local_aws.host import saver as saver_module
+from local_aws.host.saver import Saver
 
 #: A client that tries again goes on for a minute after the kill: DynamoDB's ten times.
 ONCE = Config(retries={"total_max_attempts": 1})
@@ -63,13 +64,14 @@ class Streams:
             BillingMode="PAY_PER_REQUEST",
         )
         host.client("logs").create_log_group(logGroupName="kept")
+        host.client("logs").create_log_stream(logGroupName="kept", logStreamName="events")
 
     def writes(self) -> dict[str, tuple[Write, Kept]]:
         """What is written by service, and how to see it afterwards."""
         client = {
             name: aws_client(name, self.host.port, config=ONCE)
             for name in (
-                *("cloudformation", "dynamodb", "events", "logs", "s3"),
+                *("cloudformation", "cloudwatch", "dynamodb", "events", "logs", "s3"),
                 *("sagemaker", "scheduler", "sns", "sqs", "ssm"),
             )
         }
@@ -132,6 +134,20 @@ class Streams:
                     )["logStreams"][0]
                 ),
             ),
+            "log events": (
+                lambda name: client["logs"].put_log_events(
+                    logGroupName="kept",
+                    logStreamName="events",
+                    logEvents=[{"timestamp": round(time.time() * 1000), "message": name}],
+                ),
+                lambda _: _events(client["logs"]),
+            ),
+            "metrics": (
+                lambda name: client["cloudwatch"].put_metric_data(
+                    Namespace="kept", MetricData=[{"MetricName": name, "Value": 1}]
+                ),
+                lambda _: _metrics(client["cloudwatch"]),
+            ),
             "cloudformation": (
                 lambda name: client["cloudformation"].create_stack(
                     StackName=name,
@@ -151,8 +167,8 @@ class Streams:
             ),
         }
 
-    def run_until_killed(self, seconds: float) -> None:
-        """Write everywhere at once, and kill the process some time after all have begun."""
+    def run_until_killed(self, writes: int) -> None:
+        """Write everywhere at once, and kill the process when each service has answered some."""
         self.acknowledged = {service: set() for service in self.writes()}
         threads = [
             threading.Thread(target=self._write, args=(service, write))
@@ -160,8 +176,7 @@ class Streams:
         ]
         for thread in threads:
             thread.start()
-        until(lambda: all(self.acknowledged.values()), 60)
-        time.sleep(seconds)
+        until(lambda: min(map(len, self.acknowledged.values())) >= writes, 60)
         self.host.kill()
         for thread in threads:
             thread.join(30)
@@ -205,6 +220,16 @@ def _messages(sqs: Any, queue: str) -> set[str]:
         found |= {message["Body"] for message in received}
 
 
+def _events(logs: Any) -> set[str]:
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName="kept")
+    return {event["message"] for page in pages for event in page["events"]}
+
+
+def _metrics(cloudwatch: Any) -> set[str]:
+    pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace="kept")
+    return {metric["MetricName"] for page in pages for metric in page["Metrics"]}
+
+
 def _made(client: dict[str, Any], name: str) -> None:
     [stack] = client["cloudformation"].describe_stacks(StackName=name)["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
@@ -222,9 +247,9 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
         host.end()
 
 
-def kill_and_compare(host: HostProcess, seconds: float) -> None:
+def kill_and_compare(host: HostProcess, writes: int) -> None:
     streams = Streams(host)
-    streams.run_until_killed(seconds)
+    streams.run_until_killed(writes)
     host.start()
     for service, (_, kept) in streams.writes().items():
         names = streams.acknowledged[service]
@@ -234,13 +259,13 @@ def kill_and_compare(host: HostProcess, seconds: float) -> None:
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(host: HostProcess) -> None:
-    kill_and_compare(host, 0.5)
+    kill_and_compare(host, 3)
 
 
 @pytest.mark.exhaustive
 def test_no_kill_of_many_loses_what_was_acknowledged(host: HostProcess) -> None:
-    for number in range(20):
-        kill_and_compare(host, number / 10)
+    for writes in range(1, 21):
+        kill_and_compare(host, writes)
         host.kill()
         host.forget()
         host.start()
@@ -296,13 +321,12 @@ def test_what_ends_while_a_save_goes_on_is_saved_by_one_more() -> None:
     threads = [threading.Thread(target=saver.save) for _ in range(20)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 10
-    while saver._asked < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: saver.waiting == 20)
     stores.may_save.set()
     for thread in threads:
         thread.join(10)
     assert len(stores.floors) == 2
+    assert saver.waiting == 0
 
 
 def test_what_a_running_request_has_used_is_looked_at_again() -> None:
@@ -314,3 +338,30 @@ def test_what_a_running_request_has_used_is_looked_at_again() -> None:
         saver.save()
     saver.save()
     assert stores.floors == [began, began, stores.generation]
+
+
+def test_what_was_never_read_is_never_saved() -> None:
+    """A process that is stopped while it starts leaves the state on disk as it is."""
+    stores = Counted()
+    Saver(stores).stop()
+    assert stores.floors == []
+
+
+def test_a_save_that_fails_does_not_end_the_saver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saver_module, "SWEEP_SECONDS", 0.01)
+    stores = Counted()
+    saves: list[bool] = []
+
+    def save_used(_floor: int, *, everything: bool) -> None:
+        saves.append(everything)
+        if len(saves) < 3:
+            raise TypeError("a state that cannot be written")
+
+    monkeypatch.setattr(stores, "save_used", save_used)
+    saver = Saver(stores)
+    saver.changed()
+    saver.start()
+    until(lambda: len(saves) > 3)
+    saver.stop()
+    # What was to be looked at is looked at until it is saved.
+    assert saves[:4] == [True, True, True, False]

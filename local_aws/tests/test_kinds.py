@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from conftest import Aws
 
-from local_aws.sagemaker import events, resources
-from local_aws.sagemaker.kinds import KINDS, Kind
-from local_aws.sagemaker.operations import OPERATIONS, operation
-from local_aws.sagemaker.protocol import operation_model
+from local_aws.sagemaker.core import events, resources
+from local_aws.sagemaker.core.kinds import KINDS, Kind
+from local_aws.sagemaker.core.operations import OPERATIONS, operation
+from local_aws.sagemaker.core.protocol import operation_model
 
-PACKAGE = Path(resources.__file__).parents[1]
+PACKAGE = Path(resources.__file__).parents[2]
 SERVES_ALL_KINDS = ("service", "kinds", "operations", "resources", "protocol", "store", "events")
 
 
@@ -67,7 +67,7 @@ def test_every_operation_is_one_of_the_model() -> None:
 
 @pytest.mark.parametrize("module", SERVES_ALL_KINDS)
 def test_what_serves_all_kinds_names_none(module: str) -> None:
-    tree = ast.parse((PACKAGE / "sagemaker" / f"{module}.py").read_text())
+    tree = ast.parse((PACKAGE / "sagemaker" / "core" / f"{module}.py").read_text())
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert not texts & KINDS.keys()
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import IMAGE, REGION, training_request
 from host_process import HostProcess
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 MIB = 1024**2
 GROWTH = 48 * MIB

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_server import SERVER, SERVER_IMAGE
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 SECONDS = 20.0
 

@@ -26,7 +26,7 @@ from monitor_requests import (
     wait_execution,
 )
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 HOURLY = "cron(0 * ? * * *)"
 

@@ -17,9 +17,9 @@ from monitor_requests import (
     wait_execution,
 )
 
-from local_aws.images import Image
-from local_aws.sagemaker import monitoring_schedules, monitoring_time
-from local_aws.sagemaker.protocol import ApiError
+from local_aws.images.images import Image
+from local_aws.sagemaker.core.protocol import ApiError
+from local_aws.sagemaker.monitoring import schedules, timing
 
 HOURLY = "cron(0 * ? * * *)"
 
@@ -30,18 +30,18 @@ def test_an_hourly_schedule_starts_one_execution_an_hour(aws: Aws) -> None:
     client.create_monitoring_schedule(**schedule_request("DataQuality", HOURLY))
     hour = (time.time() // 3600 + 1) * 3600
     for moment in (hour - 1, hour + 1, hour + 6, hour + 7, hour + 3500):
-        monitoring_schedules.tick(aws.service, moment)
+        schedules.tick(aws.service, moment)
         until(lambda: True)
     found = wait_execution(aws)
     assert found["ScheduledTime"].timestamp() == hour
     assert "endpoint" in found["FailureReason"]  # there is none
-    monitoring_schedules.tick(aws.service, hour + 3606)
+    schedules.tick(aws.service, hour + 3606)
     assert wait_execution(aws, count=2)["ScheduledTime"].timestamp() == hour + 3600
 
     client.stop_monitoring_schedule(MonitoringScheduleName="hourly")
     described = client.describe_monitoring_schedule(MonitoringScheduleName="hourly")
     assert described["MonitoringScheduleStatus"] == "Stopped"
-    monitoring_schedules.tick(aws.service, hour + 9000)
+    schedules.tick(aws.service, hour + 9000)
     assert len(listed(aws)) == 2
     changed = schedule_request("DataQuality", "cron(0 0 ? * * *)")
     client.update_monitoring_schedule(**changed)
@@ -132,19 +132,19 @@ def test_what_cannot_be_monitored_is_refused(aws: Aws) -> None:
     ],
 )
 def test_schedule_expressions(expression: str, hours: set[int]) -> None:
-    assert monitoring_time.hours_of(expression) == hours
+    assert timing.hours_of(expression) == hours
 
 
 @pytest.mark.parametrize("text", ["", "PT", "P", "-P1M", "1H", "P1DT"])
 def test_durations_that_are_none(text: str) -> None:
     with pytest.raises(ApiError, match="ISO 8601"):
-        monitoring_time.offset("StartTimeOffset", text)
+        timing.offset("StartTimeOffset", text)
 
 
 @pytest.mark.parametrize("text", ["-P53W", "P367D", "P999999999W", f"-PT{'9' * 5000}H"])
 def test_durations_that_are_too_long(text: str) -> None:
     with pytest.raises(ApiError, match=r"ISO 8601|more than a year"):
-        monitoring_time.offset("DataAnalysisStartTime", text)
+        timing.offset("DataAnalysisStartTime", text)
 
 
 def test_the_analyzer_is_no_image_of_other_names(aws: Aws) -> None:

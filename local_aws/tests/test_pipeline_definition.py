@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_aws.sagemaker.pipeline_definition import parse
-from local_aws.sagemaker.pipeline_expressions import DefinitionError
+from local_aws.sagemaker.pipelines.definition import parse
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 
 # What the SageMaker SDK 3.27 writes for a Lambda step, a condition and a Fail step.
 SDK_DEFINITION: dict[str, Any] = {
@@ -63,6 +63,30 @@ def fail_step(name: str, **fields: Any) -> dict[str, Any]:
 
 def definition(*steps: Any, **fields: Any) -> str:
     return json.dumps({"Version": "2020-12-01", "Steps": list(steps), **fields})
+
+
+def condition(name: str, *yes: Any, no: Any = ()) -> dict[str, Any]:
+    test = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
+    branches = {"IfSteps": list(yes), "ElseSteps": list(no)}
+    return {"Name": name, "Type": "Condition", "Arguments": {"Conditions": [test], **branches}}
+
+
+def lambda_step(name: str, **arguments: Any) -> dict[str, Any]:
+    outputs = [
+        {"OutputName": kind.lower(), "OutputType": kind}
+        for kind in ("String", "Integer", "Float", "Boolean")
+    ]
+    return {
+        "Name": name,
+        "Type": "Lambda",
+        "FunctionArn": "f",
+        "Arguments": arguments,
+        "OutputParameters": outputs,
+    }
+
+
+def get(path: str) -> dict[str, str]:
+    return {"Get": path}
 
 
 def test_reads_what_the_sdk_writes() -> None:
@@ -181,6 +205,33 @@ REFUSED = {
         "in a circle",
     ),
     "Lambda without a function": (definition({"Name": "L", "Type": "Lambda"}), "needs FunctionArn"),
+    "condition in a branch of another": (
+        definition(condition("Outer", condition("Inner"))),
+        "Step 'Inner': .* branch of another, 'Outer': nested condition steps are not supported",
+    ),
+    "condition in the other branch": (
+        definition(condition("Outer", no=[condition("Inner")])),
+        "Step 'Inner': .* nested condition steps",
+    ),
+    "Boolean for a Lambda": (
+        definition(lambda_step("L", a=True)),
+        "Step 'L': Argument 'a' .* must be a string, an integer or a float, not True",
+    ),
+    "list for a Lambda": (definition(lambda_step("L", a=[1])), r"Argument 'a' .*, not \[1\]"),
+    "object for a Lambda": (definition(lambda_step("L", a={"b": 1})), "Argument 'a' .*, not"),
+    "Boolean parameter for a Lambda": (
+        definition(
+            lambda_step("L", a=get("Parameters.Yes")),
+            Parameters=[{"Name": "Yes", "Type": "Boolean", "DefaultValue": True}],
+        ),
+        "Step 'L': 'Parameters.Yes' is a Boolean",
+    ),
+    "Boolean output for a Lambda": (
+        definition(
+            lambda_step("K"), lambda_step("L", a=get("Steps.K.OutputParameters['boolean']"))
+        ),
+        "Step 'L': .* is a Boolean",
+    ),
     "untyped output": (
         definition(
             {
@@ -221,6 +272,23 @@ REFUSED = {
 def test_refuses(text: str, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         parse(text)
+
+
+def test_a_lambda_takes_texts_and_numbers() -> None:
+    given = {
+        "text": "a",
+        "integer": 1,
+        "float": 0.5,
+        "parameter": get("Parameters.Rows"),
+        "joined": {"Std:Join": {"On": "/", "Values": ["a", get("Parameters.Rows")]}},
+        **{
+            kind: get(f"Steps.K.OutputParameters['{kind}']")
+            for kind in ("string", "integer", "float")
+        },
+    }
+    rows = {"Name": "Rows", "Type": "Integer", "DefaultValue": 1}
+    read = parse(definition(lambda_step("K"), lambda_step("L", **given), Parameters=[rows]))
+    assert read.steps["L"].arguments == given
 
 
 JSON = st.recursive(

@@ -30,8 +30,8 @@ from toy_pipelines import (
     wait,
 )
 
-from local_aws.containers import start_time
-from local_aws.sagemaker.pipeline_execution import shorten
+from local_aws.images.containers import start_time
+from local_aws.sagemaker.core.texts import shorten
 
 
 @pytest.fixture
@@ -106,18 +106,29 @@ def test_the_other_branch_fails_with_its_message(aws: Aws, function: str) -> Non
     assert steps["TooBad"]["Metadata"] == {"Fail": {"ErrorMessage": "below 0.9"}}
 
 
-def test_nested_conditions_and_outputs_of_lambda(aws: Aws, function: str) -> None:
+def test_conditions_after_another_and_outputs_of_lambda(aws: Aws, function: str) -> None:
     count = {"Get": "Steps.Notify.OutputParameters['count']"}
-    inner = condition("Inner", count, 4, [fail("TooMany")], [processing("Work", "print(1)")])
-    outer = condition("Outer", count, 3, [inner], [fail("TooFew")])
+    first = condition("First", count, 3, [processing("Work", "print(1)")], [fail("TooFew")])
+    second = condition("Second", count, 4, [fail("TooMany")], [])
     after = processing("After", "print(1)", DependsOn=["Work"])
-    ended, steps = run(aws, notify(function, "x"), outer, after)
+    ended, steps = run(aws, notify(function, "x"), first, second | {"DependsOn": ["Work"]}, after)
     assert ended["PipelineExecutionStatus"] == "Succeeded"
-    assert list(steps) == ["Notify", "Outer", "Inner", "Work", "After"]
+    assert set(steps) == {"Notify", "First", "Second", "Work", "After"}
+
+
+def test_a_lambda_is_not_called_with_a_boolean(aws: Aws, function: str) -> None:
+    """What an expression stands for is only known when its step runs."""
+    work = processing("Work", "print(1)")
+    work["Arguments"]["NetworkConfig"] = {"EnableNetworkIsolation": True}
+    told = {"Get": "Steps.Work.NetworkConfig.EnableNetworkIsolation"}
+    ended, steps = run(aws, work, notify(function, told))
+    assert ended["PipelineExecutionStatus"] == "Failed"
+    assert "Argument 'text' of a Lambda step must be a string" in ended["FailureReason"]
+    assert steps["Notify"]["StepStatus"] == "Failed"
 
 
 def test_a_failing_function_fails_the_execution(aws: Aws, function: str) -> None:
-    ended, steps = run(aws, notify(function, "x", fail=True))
+    ended, steps = run(aws, notify(function, "x", fail=1))
     assert ended["PipelineExecutionStatus"] == "Failed"
     assert "asked to fail" in ended["FailureReason"]
     assert steps["Notify"]["Metadata"] == {"Lambda": {"Arn": function}}

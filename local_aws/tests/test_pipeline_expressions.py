@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_aws.sagemaker.pipeline_expressions import EvaluationError, Evaluator, look_up
+from local_aws.sagemaker.pipelines.expressions import EvaluationError, Evaluator, look_up
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),

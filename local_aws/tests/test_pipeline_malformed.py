@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from toy_pipelines import THRESHOLD, definition, lifecycle
 
-from local_aws.sagemaker.pipeline_definition import parse
-from local_aws.sagemaker.pipeline_expressions import DefinitionError
+from local_aws.sagemaker.pipelines.definition import parse
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 
 
 def whole() -> Any:

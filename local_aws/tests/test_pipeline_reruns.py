@@ -23,8 +23,8 @@ from toy_pipelines import (
     wait,
 )
 
-from local_aws.sagemaker import pipeline_cache
-from local_aws.sagemaker.pipeline_expressions import DefinitionError
+from local_aws.sagemaker.pipelines import cache
+from local_aws.sagemaker.pipelines.expressions import DefinitionError
 
 COUNT = BASE + "print(len(os.listdir(base)))"
 CACHED = {"Enabled": True, "ExpireAfter": "PT1H"}
@@ -102,8 +102,8 @@ def test_the_cache_expires_and_is_of_one_pipeline(aws: Aws) -> None:
     create(aws, "expiring", step)
     first = start(aws, "expiring")
     succeeded(aws, first)
-    (row,) = aws.service.store.list(pipeline_cache.CACHE)
-    aws.service.store.update(pipeline_cache.CACHE, row["Name"], EndTime=time.time() - 3601)
+    (row,) = aws.service.store.list(cache.CACHE)
+    aws.service.store.update(cache.CACHE, row["Name"], EndTime=time.time() - 3601)
     second = start(aws, "expiring")
     assert "CacheHitResult" not in succeeded(aws, second)["Work"]
     hit = succeeded(aws, start(aws, "expiring"))["Work"]["CacheHitResult"]
@@ -111,7 +111,7 @@ def test_the_cache_expires_and_is_of_one_pipeline(aws: Aws) -> None:
     create(aws, "other", step)
     assert "CacheHitResult" not in succeeded(aws, start(aws, "other"))["Work"]
     aws.sagemaker.delete_pipeline(PipelineName="expiring")
-    assert len(aws.service.store.list(pipeline_cache.CACHE)) == 1
+    assert len(aws.service.store.list(cache.CACHE)) == 1
 
 
 def test_failed_runs_are_never_taken(aws: Aws) -> None:
@@ -135,13 +135,13 @@ def test_failed_runs_are_never_taken(aws: Aws) -> None:
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert pipeline_cache.duration(text) == seconds
+    assert cache.duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "P", "PT", "1", "an hour", "PT1X", None, 3600, "1" * 100])
 def test_other_durations_are_refused(text: object) -> None:
     with pytest.raises(DefinitionError, match="ISO 8601"):
-        pipeline_cache.duration(text)
+        cache.duration(text)
 
 
 # Retry policies

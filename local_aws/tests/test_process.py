@@ -24,9 +24,9 @@ from cli_process import (
 )
 from conftest import free_port, until
 
-from local_aws import process
-from local_aws.images import Image, Images
-from local_aws.process import LocalAws
+from local_aws.cli import process
+from local_aws.cli.process import LocalAws
+from local_aws.images.images import Image, Images
 
 
 @pytest.fixture
@@ -235,8 +235,8 @@ def test_reset_forgets_all_but_images(cli: Cli) -> None:
 def test_a_process_that_does_not_end_is_killed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = cli.start()["pid"]
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(process, "_STOP_SECONDS", 0.5)
-    monkeypatch.setattr(process, "_QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(process, "QUIET_SECONDS", 0.1)
     told: list[str] = []
     assert LocalAws(cli.data_dir, told.append).stop()
     assert [str(pid) in line for line in told] == [True]
@@ -247,20 +247,20 @@ def test_a_process_that_does_not_end_is_killed(cli: Cli, monkeypatch: pytest.Mon
 def test_another_port_is_chosen_when_somebody_is_quicker(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spawn = LocalAws._spawn
+    plain = subprocess.Popen
     with socket.socket() as taken:
 
-        def spawn_and_take(
-            self: LocalAws, lock: int, port: int, *settings: Any
-        ) -> tuple[subprocess.Popen[bytes], int]:
-            spawned = spawn(self, lock, port, *settings)
-            if taken.getsockname()[1] == 0:  # the first time, and long before the process can
-                taken.bind(("127.0.0.1", port))
+        def start_and_take(arguments: list[str], **more: Any) -> subprocess.Popen[bytes]:
+            started = plain(arguments, **more)
+            ports = [text[7:] for text in arguments if text.startswith("--port=")]
+            if ports and taken.getsockname()[1] == 0:  # once, and long before the process can
+                taken.bind(("127.0.0.1", int(ports[0])))
                 taken.listen()
-            return spawned
+            return started
 
-        monkeypatch.setattr(LocalAws, "_spawn", spawn_and_take)
-        record, new = LocalAws(cli.data_dir, print).start(0, "us-east-1", "auto", {})
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", start_and_take)
+            record, new = LocalAws(cli.data_dir, print).start(0, "us-east-1", "auto", {})
         assert new
         assert record.port != taken.getsockname()[1] > 0
     assert cli.status()["endpoint_url"] == f"http://127.0.0.1:{record.port}"

@@ -28,7 +28,7 @@ from job_requests import (
     wait_for_output,
 )
 
-from local_aws.sagemaker.storage import StorageError, split_uri
+from local_aws.sagemaker.core.storage import StorageError, split_uri
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from generated_requests import fuzz, operations, valid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_aws.sagemaker import protocol
-from local_aws.sagemaker.protocol import ApiError, input_shape, parse, serialize
+from local_aws.sagemaker.core import protocol
+from local_aws.sagemaker.core.protocol import ApiError, input_shape, parse, serialize
 
 
 def error(operation: str, request: object) -> ApiError:

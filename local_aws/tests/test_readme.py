@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local_aws import catalogue
-from local_aws.sagemaker.operations import DIFFERENCES, OPERATIONS
+from local_aws.cli import catalogue
+from local_aws.sagemaker.core.operations import DIFFERENCES, OPERATIONS
 
 README = Path(__file__).parents[1] / "README.md"
 

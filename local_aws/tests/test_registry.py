@@ -178,6 +178,33 @@ def test_stages_are_kept_listed_and_told(aws: Aws, group: str) -> None:
     assert told["UpdatedModelPackageFields"] == ["ModelLifeCycle"]
 
 
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"SourceUri": "s3://b/source"}, ["sourceUri"]),
+        ({"CustomerMetadataPropertiesToRemove": ["auc"]}, ["CustomerMetadataProperties"]),
+        (
+            {"ApprovalDescription": "again", "ModelApprovalStatus": "Approved"},
+            ["ApprovalDescription", "ModelApprovalStatus"],
+        ),
+        # With the value that it has already.
+        ({"ModelApprovalStatus": "Approved"}, ["ModelApprovalStatus"]),
+    ],
+)
+def test_events_name_what_an_update_gives_as_the_guide_does(
+    aws: Aws, group: str, update: dict[str, Any], told: list[str]
+) -> None:
+    arn = version(aws, group, ModelApprovalStatus="Approved")
+    assert "UpdatedModelPackageFields" not in aws.wait_events(1)[-1][1]
+
+    aws.sagemaker.update_model_package(ModelPackageArn=arn, **update)
+
+    (_, detail, resources) = aws.wait_events(2)[-1]
+    assert detail["ModelApprovalStatus"] == "Approved"
+    assert sorted(detail["UpdatedModelPackageFields"]) == told
+    assert resources == [arn]
+
+
 def test_packages_are_listed_by_time_name_and_status(aws: Aws, group: str) -> None:
     for number, status in enumerate(("Approved", "Rejected", "Approved"), 1):
         arn = version(aws, group, ModelApprovalStatus=status)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from conftest import IMAGE, ROLE, Aws
 
-from local_aws.sagemaker.kinds import KINDS
-from local_aws.sagemaker.protocol import input_shape, service_model
+from local_aws.images.images import OCI_MANIFEST
+from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.protocol import input_shape, service_model
 
 ACCOUNT_ARN = "arn:aws:sagemaker:eu-west-1:000000000000"
 
@@ -84,6 +87,32 @@ def test_errors_read_as_at_aws(aws: Aws) -> None:
         "Could not find requested job with name: t",
     )
     assert refused(sagemaker.delete_model, ModelName="m2")[0] == "ValidationException"
+
+
+def test_a_model_needs_an_image_with_docker_s_manifest(aws: Aws) -> None:
+    """The error is that of aws/amazon-sagemaker-feedback#180."""
+    uri = IMAGE.replace(":1", ":oci")
+    image = aws.service.images.resolve(IMAGE)
+    aws.service.images.register(uri, replace(image, media_type=OCI_MANIFEST))
+    aws.sagemaker.create_model_package_group(ModelPackageGroupName="g")
+    specification = {"Containers": [{"Image": uri, "ModelDataUrl": "s3://b/model.tar.gz"}]}
+    package = aws.sagemaker.create_model_package(
+        ModelPackageGroupName="g", InferenceSpecification=specification
+    )["ModelPackageArn"]
+
+    text = (
+        "Unsupported manifest media type application/vnd.oci.image.manifest.v1+json for image "
+        f"{uri}. Ensure that valid manifest media type is used for specified image."
+    )
+    told = ("ValidationException", text)
+    create = partial(aws.sagemaker.create_model, ModelName="m", ExecutionRoleArn=ROLE)
+    assert refused(create, PrimaryContainer={"Image": uri}) == told
+    assert refused(create, PrimaryContainer={"ModelPackageName": package}) == told
+    assert refused(create, Containers=[{"Image": IMAGE}, {"Image": uri}]) == told
+    assert aws.sagemaker.list_models()["Models"] == []
+
+    aws.service.images.register(uri, image)
+    create(PrimaryContainer={"Image": uri})
 
 
 def test_a_model_needs_one_way_to_its_containers(aws: Aws) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import statistics
-import time
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from botocore.exceptions import ClientError
 from conftest import Aws, aws_client, until
 from model_server import Hosted, host
 
-from local_aws.sagemaker import runtime
-from local_aws.sagemaker.hosting import hosting
+from local_aws.sagemaker.hosting import runtime
 
 
 @pytest.fixture
@@ -39,16 +37,6 @@ def capture_to(hosted: Hosted, prefix: str) -> dict[str, Any]:
             "JsonContentTypes": ["application/json"],
         },
     }
-
-
-def milliseconds(call: Callable[[], Any], count: int = 200) -> float:
-    """The median time of a call."""
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1000
 
 
 def test_headers_go_both_ways(hosted: Hosted) -> None:
@@ -89,7 +77,7 @@ def test_errors_of_the_model(hosted: Hosted, status: int, side: str) -> None:
 
 
 def test_a_slow_model_is_a_model_error(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(runtime, "ANSWER_SECONDS", 0.3)
     hosted.endpoint("e1")
     with pytest.raises(hosted.runtime.exceptions.ModelError, match="timed out") as caught:
         hosted.invoke("e1", "sleep 1")
@@ -165,37 +153,41 @@ def test_a_server_that_dies_is_started_again(hosted: Hosted) -> None:
     until(answers)
 
 
-def test_a_connection_that_the_server_closed_is_made_anew(hosted: Hosted) -> None:
+def test_a_request_to_a_connection_that_the_server_closes_is_sent_again(hosted: Hosted) -> None:
     hosted.endpoint("e1")
-    hosted.invoke("e1")
-    present = hosted.aws.service
-    with hosting(present).host.request("e1") as fleet:
-        assert fleet is not None
-        (server,) = fleet.variants["AllTraffic"]._instances
-        pool = server._pool
-        connection = pool._get_conn()
-        assert isinstance(connection, http.client.HTTPConnection)
-        connection.sock.shutdown(2)  # what the server's own idle limit does to it
-        pool._put_conn(connection)
-    assert hosted.invoke("e1")["model"] == "e1"
+    used = hosted.invoke("e1")["connection"]
+    assert hosted.invoke("e1")["connection"] == used  # requests share connections
+    assert hosted.invoke("e1", "first")["connection"] != used
 
 
-def test_an_invocation_costs_little_over_calling_the_server(
-    hosted: Hosted, record_property: Callable[[str, object], None]
+def test_an_invocation_waits_for_neither_its_capture_nor_its_metrics(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosted.endpoint("e1", DataCaptureConfig=capture_to(hosted, "capture"))
-    service = hosted.aws.service
-    headers = {"Content-Type": "text/csv"}
-    with hosting(service).host.request("e1") as fleet:
-        assert fleet is not None
-        (server,) = fleet.variants["AllTraffic"]._instances
-        direct = milliseconds(lambda: server.invoke(b"1,2", headers, 60.0))
-    path = "/endpoints/e1/invocations"
-    whole = milliseconds(lambda: runtime.invoke(service, "POST", path, headers, b"1,2"))
-    record_property("direct_ms", direct)
-    record_property("whole_ms", whole)
-    print(f"direct {direct:.2f} ms, through the runtime {whole:.2f} ms")
-    assert whole - direct < 2.0
+    waiting: set[str] = set()
+    go_on = threading.Event()
+
+    def held(client: str, method: str) -> None:
+        """Let a call wait until the test goes on."""
+        plain = getattr(hosted.aws.service.client(client), method)
+
+        def call(**request: Any) -> Any:
+            waiting.add(method)
+            assert go_on.wait(30)
+            return plain(**request)
+
+        monkeypatch.setattr(hosted.aws.service.client(client), method, call)
+
+    held("s3", "put_object")
+    held("cloudwatch", "put_metric_data")
+    try:
+        assert hosted.invoke("e1")["model"] == "e1"
+        until(lambda: waiting == {"put_object", "put_metric_data"})
+        assert hosted.invoke("e1")["model"] == "e1"
+        assert hosted.aws.keys("capture/") == []
+    finally:
+        go_on.set()
+    until(lambda: bool(hosted.aws.keys("capture/")))
 
 
 def test_what_was_answered_is_captured(hosted: Hosted) -> None:

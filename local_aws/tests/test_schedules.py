@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import REGION, until
-from host_process import ACCOUNT, ROLE, HostProcess, queue, receive
+from host_process import ACCOUNT, ROLE, HostProcess, pipeline, queue, receive
 
-from local_aws import ministack_deliveries, schedules
-from local_aws.ministack_deliveries import _next_cron
+from local_aws.host.eventbridge import schedules
+from local_aws.host.eventbridge.deliveries import next_cron
 
 BERLIN = "Europe/Berlin"
 
@@ -25,7 +25,7 @@ def at(text: str) -> float:
 
 def due(expression: str, since: str, now: str, **more: Any) -> str | None:
     schedule = {"ScheduleExpression": expression, "CreationDate": at("2026-01-01T00:00:00"), **more}
-    found = schedules.due(schedule, at(since), at(now), _next_cron)
+    found = schedules.due(schedule, at(since), at(now), next_cron)
     return f"{datetime.fromtimestamp(found, UTC):%Y-%m-%dT%H:%M:%S}" if found else None
 
 
@@ -248,44 +248,36 @@ def test_cloudformation_keeps_all_of_a_schedule(host: HostProcess) -> None:
     until(lambda: "from-stack" not in names())
 
 
-class Refusing:
-    """Stands for Step Functions' calls of other services, which refuse so many times."""
+def test_what_may_pass_is_tried_again(host: HostProcess) -> None:
+    """A resource has all the tags that it may have, until one is removed."""
+    sagemaker = host.client("sagemaker")
+    arn = pipeline(host, "full")
+    sagemaker.add_tags(
+        ResourceArn=arn, Tags=[{"Key": f"k{number}", "Value": "x"} for number in range(50)]
+    )
+    url, letters = queue(host, "gave-up")
 
-    class _ExecutionError(Exception):
-        def __init__(self, error: str, cause: str) -> None:
-            super().__init__(cause)
-            self.error, self.cause = error, cause
+    def add(tag: str, attempts: int) -> None:
+        given = {"ResourceArn": arn, "Tags": [{"Key": tag, "Value": "x"}]}
+        target = {
+            "Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:addTags",
+            "Input": json.dumps(given),
+            "RetryPolicy": {"MaximumRetryAttempts": attempts},
+            "DeadLetterConfig": {"Arn": letters},
+        }
+        schedule(host, tag, target)
 
-    def __init__(self, times: int, error: str) -> None:
-        self.times, self.error, self.calls = times, error, 0
+    def tags() -> set[str]:
+        found = sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+        return {tag["Key"] for page in found for tag in page["Tags"]}
 
-    def _invoke_resource(self, resource: str, request: dict[str, Any]) -> None:
-        del resource, request
-        self.calls += 1
-        if self.calls <= self.times:
-            raise self._ExecutionError(self.error, "not now")
-
-
-THROTTLED, INVALID = "SageMaker.ThrottlingException", "SageMaker.ValidationException"
-
-
-@pytest.mark.parametrize(
-    ("states", "attempts", "calls", "dead"),
-    [
-        (Refusing(2, THROTTLED), 5, 3, False),
-        (Refusing(9, THROTTLED), 1, 2, True),
-        (Refusing(9, INVALID), 5, 1, True),
-    ],
-)
-def test_only_what_may_pass_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, states: Refusing, attempts: int, calls: int, dead: bool
-) -> None:
-    letters: list[Any] = []
-    monkeypatch.setattr(ministack_deliveries, "module", lambda _: states)
-    monkeypatch.setattr(ministack_deliveries, "_dead_letter", lambda *one: letters.append(one))
-    monkeypatch.setattr(schedules, "backoff", lambda _: 0.01)
-    target = {"Arn": "x", "RetryPolicy": {"MaximumRetryAttempts": attempts}}
-    ministack_deliveries._call(("x", {}), ministack_deliveries._Delivery(target, {}, {}))
-    until(lambda: states.calls == calls and len(letters) == dead)
-    time.sleep(0.05)
-    assert states.calls == calls
+    add("patient", 5)
+    add("gives-up", 1)
+    body, attributes = letter(host, url)
+    assert json.loads(body)["Tags"][0]["Key"] == "gives-up"
+    assert "ResourceLimitExceeded" in attributes["ERROR_CODE"]
+    assert attributes["RETRY_ATTEMPTS"] == "1"
+    assert attributes["EXHAUSTED_RETRY_CONDITION"] == "MaximumRetryAttempts"
+    assert not tags() & {"patient", "gives-up"}
+    sagemaker.delete_tags(ResourceArn=arn, TagKeys=["k0"])
+    until(lambda: "patient" in tags())

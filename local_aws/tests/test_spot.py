@@ -16,7 +16,7 @@ from conftest import Aws, make_service, training_request, until
 from job_requests import refused, train, wait_for_output
 from test_training import archive
 
-from local_aws.sagemaker.service import Service
+from local_aws.sagemaker.core.service import Service
 
 # Goes on counting where a former run of it was interrupted; waits at 1.
 COUNTS = (

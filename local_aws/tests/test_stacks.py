@@ -176,6 +176,14 @@ def test_a_stack_with_inert_types_deploys_and_says_so(host: HostProcess, name: s
             "Type": "AWS::SageMaker::Domain",
             "Properties": {"AuthMode": "IAM", "DefaultUserSettings": {}, "DomainName": name},
         },
+        "Delivery": {
+            "Type": "AWS::CodePipeline::Pipeline",
+            "Properties": {"Name": name, "RoleArn": ROLE, "Stages": []},
+        },
+        "Packages": {
+            "Type": "AWS::CodeArtifact::Repository",
+            "Properties": {"DomainName": "team", "RepositoryName": name},
+        },
         "Person": {
             "Type": "AWS::SageMaker::UserProfile",
             "Properties": {"DomainId": {"Ref": "Studio"}, "UserProfileName": "p"},
@@ -183,6 +191,8 @@ def test_a_stack_with_inert_types_deploys_and_says_so(host: HostProcess, name: s
     }
     outputs = {
         "Data": {"Value": {"Fn::GetAtt": ["Data", "Arn"]}},
+        "Delivery": {"Value": {"Fn::GetAtt": ["Delivery", "Arn"]}},
+        "Owner": {"Value": {"Fn::GetAtt": ["Packages", "DomainOwner"]}},
         "Person": {"Value": {"Fn::GetAtt": ["Person", "UserProfileArn"]}},
         "Studio": {"Value": {"Ref": "Studio"}},
     }
@@ -190,6 +200,8 @@ def test_a_stack_with_inert_types_deploys_and_says_so(host: HostProcess, name: s
     described = host.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     found = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
     assert found["Data"] == f"arn:aws:quicksight:{REGION}:{ACCOUNT}:datasource/{name}"
+    assert found["Delivery"] == f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:{name}"
+    assert found["Owner"] == ACCOUNT
     assert found["Person"] == f"{ARN}:user-profile/{found['Studio']}/p"
     assert f"AWS::SageMaker::Domain {found['Studio']}: stored" in host.log.read_text()
     resources["Data"]["Properties"]["Name"] = "Renamed"

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import time
 import zipfile
 from typing import Any
 
@@ -14,6 +13,8 @@ import pytest
 from conftest import until
 from host_process import ROLE, HostProcess
 from state_machines import end, history, host, machine, name, output, run, start, task
+
+from local_aws.host.stepfunctions.tasks import delay
 
 __all__ = ["host", "name"]  # fixtures
 
@@ -210,31 +211,68 @@ def test_states_of_branches_keep_their_own_names(host: HostProcess, name: str) -
     assert output(host, name, machine(states)) == ["Slow", "Fast"]
 
 
-def test_retries_back_off_no_further_than_told(host: HostProcess, name: str, function: str) -> None:
+# Guide: "Retrying after an error".
+@pytest.mark.parametrize(
+    ("retrier", "retries", "seconds"),
+    [
+        ({}, 0, 1),
+        ({}, 3, 8),
+        ({"IntervalSeconds": 3, "BackoffRate": 2}, 0, 3),
+        ({"IntervalSeconds": 3, "BackoffRate": 2}, 2, 12),
+        ({"IntervalSeconds": 2, "BackoffRate": 1.5}, 1, 3),
+        ({"IntervalSeconds": 1, "BackoffRate": 100, "MaxDelaySeconds": 2}, 0, 1),
+        ({"IntervalSeconds": 1, "BackoffRate": 100, "MaxDelaySeconds": 2}, 1, 2),
+        ({"IntervalSeconds": 3, "JitterStrategy": "NONE"}, 0, 3),
+    ],
+)
+def test_retries_back_off_no_further_than_told(
+    retrier: dict[str, Any], retries: int, seconds: float
+) -> None:
+    assert delay(retrier, retries) == seconds
+
+
+def test_jitter_spreads_retries_up_to_the_delay() -> None:
+    retrier = {"IntervalSeconds": 3, "JitterStrategy": "FULL"}
+    delays = [delay(retrier, 1) for _ in range(200)]
+    assert 0 <= min(delays) < max(delays) <= 6
+    assert len(set(delays)) > 1
+
+
+def test_what_still_fails_after_its_retries_fails_the_execution(
+    host: HostProcess, name: str, function: str
+) -> None:
     retry = {
         "ErrorEquals": ["Busy"],
         "IntervalSeconds": 1,
-        "BackoffRate": 100,
-        "MaxDelaySeconds": 2,
+        "BackoffRate": 10_000,
+        "MaxDelaySeconds": 1,
         "MaxAttempts": 2,
     }
     arguments = {"FunctionName": function, "Payload": {"fail": True}}
-    began = time.monotonic()
     described = run(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments, Retry=[retry])}))
-    assert 3 <= time.monotonic() - began < 20
     assert described["error"] == "Busy"
     assert json.loads(described["cause"])["errorMessage"] == "come back later"
+    assert types(host, described["executionArn"]).count("TaskFailed") == 3
+
+
+def types(host: HostProcess, execution: str) -> list[str]:
+    return [event["type"] for event in history(host, execution)]
 
 
 def test_a_stop_ends_the_wait_for_a_retry(host: HostProcess, name: str, function: str) -> None:
-    retry = {"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 99, "BackoffRate": 1}
     arguments = {"FunctionName": function, "Payload": {"fail": True}}
-    execution = start(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments, Retry=[retry])}))
-    time.sleep(0.5)
+
+    def trying(attempts: int) -> dict[str, Any]:
+        retry = {"ErrorEquals": ["Busy"], "BackoffRate": 1, "MaxAttempts": attempts}
+        return machine({"Try": task(LAMBDA_INVOKE, arguments, Retry=[retry])})
+
+    execution = start(host, name, trying(99))
+    until(lambda: "TaskFailed" in types(host, execution))
     host.client("stepfunctions").stop_execution(executionArn=execution)
-    count = len(history(host, execution))
-    time.sleep(1.5)
-    assert len(history(host, execution)) <= count + 1  # TaskFailed of what was under way
+    told = types(host, execution)
+    run(host, f"{name}-other", trying(2))  # waits twice as long as the one that was stopped
+    assert types(host, execution) == told
+    assert told[-1] == "ExecutionAborted"
 
 
 def test_a_stopped_execution_stays_stopped_when_its_function_fails(
@@ -242,11 +280,12 @@ def test_a_stopped_execution_stays_stopped_when_its_function_fails(
 ) -> None:
     arguments = {"FunctionName": function, "Payload": {"fail": True, "seconds": 1}}
     execution = start(host, name, machine({"Try": task(LAMBDA_INVOKE, arguments)}))
-    time.sleep(0.5)
+    until(lambda: "TaskStarted" in types(host, execution))
     host.client("stepfunctions").stop_execution(executionArn=execution)
-    until(lambda: "TaskFailed" in [event["type"] for event in history(host, execution)])
-    time.sleep(0.5)
+    until(lambda: "TaskFailed" in types(host, execution))
+    run(host, f"{name}-other", one())  # whatever follows the failure has followed by its end
     assert end(host, execution)["status"] == "ABORTED"
+    assert "ExecutionFailed" not in types(host, execution)
 
 
 def test_a_condition_must_be_true_or_false(host: HostProcess, name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local_aws.sagemaker.store import AlreadyExists, Store
+from local_aws.sagemaker.core.store import AlreadyExists, Store
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_what_was_stored_outlives_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from local_aws.sagemaker.store import Store\n"
+        "from local_aws.sagemaker.core.store import Store\n"
         f"store = Store(Path({str(path)!r}))\n"
         "store.insert('Model', 'm', 'arn:m', {'A': 1})\n"
         "store.queue_event('t', {'d': 1}, ['r'])\n"

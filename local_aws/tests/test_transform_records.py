@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_aws.sagemaker.csv_rows import CsvError, Table, take
-from local_aws.sagemaker.json_path import JsonPath, JsonPathError
-from local_aws.sagemaker.transform_records import RecordError, Records
+from local_aws.sagemaker.jobs.csv_rows import CsvError, Table, take
+from local_aws.sagemaker.jobs.json_path import JsonPath, JsonPathError
+from local_aws.sagemaker.jobs.transform_records import RecordError, Records
 
 RECORD = {"id": 7, "features": [1, 2, 3], "in": {"a": 1, "b": {"c": 2}}, "SageMakerOutput": [0.5]}
 

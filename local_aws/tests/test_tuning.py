@@ -9,7 +9,7 @@ import pytest
 from conftest import IMAGE, ROLE, Aws, make_service, until
 from job_requests import refused
 
-from local_aws.sagemaker.service import Service
+from local_aws.sagemaker.core.service import Service
 
 # Prints how far x is from 3; the image runs it with "train".
 PROGRAM = (

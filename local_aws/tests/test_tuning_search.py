@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local_aws.sagemaker import tuning_search, tuning_stopping
+from local_aws.sagemaker.tuning import search, stopping
 
 
 def test_the_same_seed_gives_the_same_search() -> None:
@@ -24,10 +24,10 @@ def test_the_same_seed_gives_the_same_search() -> None:
         ],
         "CategoricalParameterRanges": [{"Name": "c", "Values": ["a", "b"]}],
     }
-    tuning_search.check(ranges, "Random")
-    found = [tuning_search.sample(ranges, 7, index) for index in range(2000)]
-    assert found == [tuning_search.sample(ranges, 7, index) for index in range(2000)]
-    assert found != [tuning_search.sample(ranges, 8, index) for index in range(2000)]
+    search.check(ranges, "Random")
+    found = [search.sample(ranges, 7, index) for index in range(2000)]
+    assert found == [search.sample(ranges, 7, index) for index in range(2000)]
+    assert found != [search.sample(ranges, 8, index) for index in range(2000)]
 
     def below(name: str, limit: float) -> float:
         return sum(float(one[name]) < limit for one in found) / len(found)
@@ -53,21 +53,21 @@ def test_the_same_seed_gives_the_same_search() -> None:
 def test_the_median_of_running_averages(
     values: list[float], others: list[list[float]], stopped: bool
 ) -> None:
-    assert tuning_stopping.worse_than_median(values, others, maximize=True) == stopped
+    assert stopping.worse_than_median(values, others, maximize=True) == stopped
     lower = [[-value for value in other] for other in others]
     negative = [-value for value in values]
-    assert tuning_stopping.worse_than_median(negative, lower, maximize=False) == stopped
+    assert stopping.worse_than_median(negative, lower, maximize=False) == stopped
 
 
 def test_rungs() -> None:
     others = [[float(n)] * 9 for n in range(8)]
     limits = (1, 81)
-    assert [tuning_stopping.below_rung([float(n)], others, True, limits) for n in range(9)] == [
+    assert [stopping.below_rung([float(n)], others, True, limits) for n in range(9)] == [
         *[True] * 5,
         *[False] * 4,
     ]
-    assert tuning_stopping.below_rung([9.0] * 81, [], True, limits)
-    assert not tuning_stopping.below_rung([9.0] * 80, [], True, limits)
+    assert stopping.below_rung([9.0] * 81, [], True, limits)
+    assert not stopping.below_rung([9.0] * 80, [], True, limits)
     # Asked before at its last rung, it goes on until the next one.
-    assert not tuning_stopping.below_rung([0.0] * 8, others, True, limits, seen=3)
-    assert tuning_stopping.below_rung([0.0] * 9, others, True, limits, seen=3)
+    assert not stopping.below_rung([0.0] * 8, others, True, limits, seen=3)
+    assert stopping.below_rung([0.0] * 9, others, True, limits, seen=3)

@@ -10,8 +10,8 @@ from typing import Any
 
 from conftest import REGION, ROLE, Aws
 
-from local_aws.images import Image
-from local_aws.sagemaker.service import Service
+from local_aws.images.images import Image
+from local_aws.sagemaker.core.service import Service
 
 SERVER = """
 import http.server, json, os, sys, threading, time

@@ -2,6 +2,6 @@
 
 import sys
 
-from local_aws.cli import main
+from local_aws.cli.commands import main
 
 sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,67 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 LONGEST_BAKE = "LOCAL_AWS_LONGEST_BAKE"
 """Environment variable for `Settings.longest_bake_seconds`."""
 
+CAPTURE_MINUTES = "LOCAL_AWS_CAPTURE_MINUTES"
+"""Environment variable for `Settings.capture_minutes`."""
+
+DUPLICATE_EVENTS = "LOCAL_AWS_DUPLICATE_EVENTS"
+"""Environment variable for `Settings.duplicate_events`."""
+
+IAM = "LOCAL_AWS_IAM"
+"""Environment variable for `Settings.iam`."""
+
+ENFORCE = "enforce"
+"""What `Settings.iam` is where calls are refused that the caller's role does not allow."""
+
+SWITCHES = (LONGEST_BAKE, CAPTURE_MINUTES, DUPLICATE_EVENTS, IAM)
+"""Environment variables that the process of a local AWS reads its settings from."""
+
+
+class SettingError(ValueError):
+    """An environment variable has a value that is none of its kind."""
+
+
+def _number(name: str, default: float, most: float = math.inf) -> float:
+    """Return the number in an environment variable.
+
+    Raises:
+        SettingError: It is not a number from 0 to `most`.
+    """
+    text = os.environ.get(name, "")
+    try:
+        value = float(text or default)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        limits = "of 0 or more" if most == math.inf else f"from 0 to {most:g}"
+        raise SettingError(f"{name}={text}: set it to a number {limits}, or unset it")
+    return value
+
+
+def _iam() -> str:
+    """Return what is to be done with calls that a role does not allow.
+
+    Raises:
+        SettingError: It is neither of the two.
+    """
+    text = os.environ.get(IAM) or "log"
+    if text not in ("log", ENFORCE):
+        raise SettingError(f"{IAM}={text}: set it to log or {ENFORCE}, or unset it")
+    return text
+
+
+def check_environment(*, alone: bool) -> None:
+    """Check the environment variables that `Settings` reads, without an AWS to start.
+
+    Args:
+        alone: Whether SageMaker is to run alone, where nobody knows the policies of roles.
+
+    Raises:
+        SettingError: One has no value of its kind, or none that can be kept.
+    """
+    if Settings(Path(), 0, "").iam == ENFORCE and alone:
+        raise SettingError(f"{IAM}={ENFORCE}: SageMaker alone has no IAM; unset it")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,11 +96,15 @@ class Settings:
         port: TCP port on 127.0.0.1 where all services answer.
         region: AWS region that ARNs and clients carry.
         account: Account id in ARNs.
-        isolation: How a container sees ``/opt/ml``: namespace, bubblewrap or environment.
+        isolation: How a container sees `/opt/ml`: namespace, bubblewrap or environment.
         stop_grace_seconds: Seconds from SIGTERM to SIGKILL when a job is stopped; AWS waits 120.
         endpoints: URLs of others' services by boto3's names, where SageMaker runs alone.
         longest_bake_seconds: Upper limit of each wait of an endpoint's deployment, for those who
             watch a rehearsal; without it they are as long as requests say.
+        capture_minutes: Minutes until a captured invocation is in S3, as on AWS it is late.
+        duplicate_events: Fraction of the events that come twice, as on AWS any may.
+        iam: What is done with calls of a role that its policies do not allow: `log` or
+            `enforce`, which refuses them.
     """
 
     data_dir: Path
@@ -48,13 +114,14 @@ class Settings:
     isolation: str = "environment"
     stop_grace_seconds: float = 120.0
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    longest_bake_seconds: float = field(
-        default_factory=lambda: float(os.environ.get(LONGEST_BAKE, "inf"))
-    )
+    longest_bake_seconds: float = field(default_factory=lambda: _number(LONGEST_BAKE, math.inf))
+    capture_minutes: float = field(default_factory=lambda: _number(CAPTURE_MINUTES, 0.0))
+    duplicate_events: float = field(default_factory=lambda: _number(DUPLICATE_EVENTS, 0.0, 1.0))
+    iam: str = field(default_factory=_iam)
 
     @property
     def endpoint_url(self) -> str:
-        """Base URL of every service, as ``AWS_ENDPOINT_URL`` takes it."""
+        """Base URL of every service, as `AWS_ENDPOINT_URL` takes it."""
         return f"http://127.0.0.1:{self.port}"
 
     def endpoint_of(self, service: str) -> str:

@@ -11,7 +11,7 @@ from conftest import REGION, ROLE
 from others_tools import environment, run, tool
 from transform_requests import SERVER
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 IMAGE = "000000000000.dkr.ecr.eu-west-1.amazonaws.com/toy:1"
 

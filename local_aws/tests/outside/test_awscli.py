@@ -15,7 +15,7 @@ from conftest import REGION, ROLE, training_request
 from model_server import SERVER, SERVER_IMAGE
 from others_tools import environment, run, tool
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 AWS = [*tool("awscli==1.46.3"), "aws"]
 REFUSED = 255

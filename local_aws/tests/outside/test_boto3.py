@@ -16,9 +16,9 @@ from conftest import ROLE, Aws, processing_request, training_request, until
 from model_server import host
 from transform_requests import create_model, transform_request
 
-from local_aws.sagemaker.kinds import KINDS
-from local_aws.sagemaker.operations import OPERATIONS
-from local_aws.sagemaker.protocol import input_shape
+from local_aws.sagemaker.core.kinds import KINDS
+from local_aws.sagemaker.core.operations import OPERATIONS
+from local_aws.sagemaker.core.protocol import input_shape
 
 SESSION = botocore.session.get_session()
 WAITERS = SESSION.get_waiter_model("sagemaker")

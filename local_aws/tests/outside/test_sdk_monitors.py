@@ -15,7 +15,7 @@ from host_process import HostProcess
 from others_tools import environment, run, tool
 from test_sdk_pipelines import NO_TELEMETRY
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 FOLDER = Path(__file__).parent
 BUCKET = "sdk-monitors"

@@ -13,7 +13,7 @@ from conftest import REGION
 from host_process import HostProcess
 from others_tools import environment, run, tool
 
-from local_aws.images import Image, Images
+from local_aws.images.images import Image, Images
 
 FOLDER = Path(__file__).parent
 IMAGE = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/sdk:1"

@@ -26,7 +26,7 @@ def binary(pairs: Sequence[Pair], threshold: float | None) -> dict[str, float]:
         threshold: From where on a probability means 1; None when predictions are classes.
 
     Returns:
-        The metrics; one that is not defined is NaN, and ``auc`` is only there for probabilities.
+        The metrics; one that is not defined is NaN, and `auc` is only there for probabilities.
     """
     tp, fp, tn, fn = _counts(pairs, threshold)
     share = (tp + fn) / len(pairs)
@@ -124,7 +124,7 @@ def _auc(pairs: Sequence[Pair]) -> float:
 
 
 def _thin(curve: list[float]) -> list[float]:
-    """Return at most ``_CURVE_POINTS`` points, evenly spread, with both ends."""
+    """Return at most `_CURVE_POINTS` points, evenly spread, with both ends."""
     count = min(_CURVE_POINTS, len(curve))
     return [curve[round(place * (len(curve) - 1) / (count - 1))] for place in range(count)]
 

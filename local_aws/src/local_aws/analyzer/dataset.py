@@ -21,7 +21,7 @@ _SIDES = ("endpointOutput", "endpointInput")  # in the order of their columns, a
 
 
 class Dataset:
-    """A table ``data`` whose columns are all text; a value that is missing is null.
+    """A table `data` whose columns are all text; a value that is missing is null.
 
     Its columns are c0, c1 and so on there.
 
@@ -40,7 +40,7 @@ class Dataset:
         return list(self._places)
 
     def rows(self, query: str, *values: object, column: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query finds; ``{column}`` in it stands for the column of this name."""
+        """Return what a query finds; `{column}` in it stands for the column of this name."""
         query = query.replace("{column}", self._places.get(column, ""))
         return self._db.execute(query, list(values)).fetchall()
 
@@ -100,7 +100,7 @@ def read(settings: Settings, baseline: Sequence[str] = ()) -> Dataset:
 
 
 def _without(data: Dataset, settings: Settings) -> Dataset:
-    """Leave out the columns of ``exclude_features_attribute``, which has names or numbers."""
+    """Leave out the columns of `exclude_features_attribute`, which has names or numbers."""
     excluded = settings.get("exclude_features_attribute")
     data.drop([name.strip() for name in excluded.split(",") if name.strip()])
     return data

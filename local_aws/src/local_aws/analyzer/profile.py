@@ -27,7 +27,7 @@ def analyse(data: Dataset, types: Mapping[str, str] | None = None) -> Analysis:
 
     Args:
         data: The table.
-        types: The ``inferred_type`` of each feature in the baseline; without it, types are inferred
+        types: The `inferred_type` of each feature in the baseline; without it, types are inferred
             from how the values are written, and all of a column must be numbers to be taken for
             some.
 
@@ -61,7 +61,7 @@ def _infer(data: Dataset, name: str) -> str:
 
 
 def _numbers(data: Dataset, name: str, kind: str, *, written: bool) -> tuple[float, str]:
-    """Put a column's numbers into the table ``numbers``.
+    """Put a column's numbers into the table `numbers`.
 
     Returns:
         The share of present values that have the type, and the type of what is there.
@@ -88,7 +88,7 @@ def _numeric(data: Dataset, name: str, kind: str) -> dict[str, Any]:
     """Describe a numeric column.
 
     The standard deviation is that of the population, as Deequ's. Model Monitor keeps the
-    distribution as a KLL sketch; here ``data`` has one level, and on it quantiles at equal
+    distribution as a KLL sketch; here `data` has one level, and on it quantiles at equal
     distances (or all values, when they are few).
     """
     present, missing, mean, total, deviation, least, most = data.row(

@@ -92,7 +92,7 @@ def _json(value: float) -> float | str:
 
 
 def regression(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Return the metrics of a regression; ``r2`` is NaN where all labels are equal."""
+    """Return the metrics of a regression; `r2` is NaN where all labels are equal."""
     labels = [float(label) for label, _ in pairs]
     errors = [float(predicted) - label for (_, predicted), label in zip(pairs, labels, strict=True)]
     mse = math.fsum(error**2 for error in errors) / len(errors)

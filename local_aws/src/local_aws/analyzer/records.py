@@ -46,7 +46,7 @@ class Captured:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def rows(self, side: str) -> list[Row]:
-        """Return the rows of ``endpointInput`` or ``endpointOutput``.
+        """Return the rows of `endpointInput` or `endpointOutput`.
 
         Raises:
             ValueError: The payload is neither CSV nor JSON.
@@ -81,7 +81,7 @@ def read(folder: Path) -> Iterator[Captured]:
 
 
 def csv_rows(text: str) -> list[Row]:
-    """Return CSV without header; columns are ``_c0``, ``_c1`` and so on, empty fields missing."""
+    """Return CSV without header; columns are `_c0`, `_c1` and so on, empty fields missing."""
     return [
         {f"_c{place}": field or None for place, field in enumerate(fields)}
         for fields in csv.reader(io.StringIO(text))

@@ -26,9 +26,9 @@ class Settings:
 
     Attributes:
         environment: All variables.
-        source: Folder of the data, ``dataset_source``.
-        output: Folder of the reports, ``output_path``.
-        ml: The folder that containers know as ``/opt/ml``.
+        source: Folder of the data, `dataset_source`.
+        output: Folder of the reports, `output_path`.
+        ml: The folder that containers know as `/opt/ml`.
     """
 
     environment: Mapping[str, str]
@@ -56,7 +56,7 @@ class Settings:
 
     @property
     def dataset_format(self) -> tuple[str, dict[str, Any]]:
-        """The format's name, for example ``csv`` or ``sagemakerCaptureJson``, and its settings.
+        """The format's name, for example `csv` or `sagemakerCaptureJson`, and its settings.
 
         Raises:
             AnalysisError: It is not JSON of one member.
@@ -71,7 +71,7 @@ class Settings:
             ) from None
 
     def window(self) -> tuple[datetime | None, datetime | None]:
-        """Return ``start_time`` and ``end_time``, where set.
+        """Return `start_time` and `end_time`, where set.
 
         Raises:
             AnalysisError: One is no ISO 8601 time.
@@ -89,7 +89,7 @@ class Settings:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def baseline(self, kind: str) -> dict[str, Any] | None:
-        """Return the baseline's ``statistics`` or ``constraints``, or None when none is given.
+        """Return the baseline's `statistics` or `constraints`, or None when none is given.
 
         Raises:
             AnalysisError: The file is not there, or holds no JSON object.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from local_aws.sagemaker import autoscaling, runtime
+from local_aws.sagemaker.hosting import autoscaling, runtime
 
 if TYPE_CHECKING:
-    from local_aws.sagemaker.service import Service
+    from local_aws.sagemaker.core.service import Service
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -21,6 +22,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MAX_BODY = 64 * 1024**2
 """Bytes of a request that are read at all; each operation has its own lower limit."""
+
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
+_INVOCATIONS = 512
+"""How many invocations may wait at once; each takes a thread only then."""
 
 _JSON = {"content-type": "application/x-amz-json-1.1"}
 
@@ -31,6 +36,8 @@ class Application:
     Attributes:
         resumed: Set once what a former process has left is taken up; requests wait for it.
         pool: Runs the operations, which block.
+
+    Invocations wait for models, in threads apart: however many wait, operations are answered.
     """
 
     def __init__(self, service: Service) -> None:
@@ -41,6 +48,7 @@ class Application:
         """
         self.resumed = asyncio.Event()
         self.pool = ThreadPoolExecutor(64, thread_name_prefix="sagemaker")
+        self._invocations = ThreadPoolExecutor(_INVOCATIONS, thread_name_prefix="runtime")
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,17 +64,28 @@ class Application:
         loop = asyncio.get_running_loop()
         if body is None:
             return 413, _JSON, error_body("RequestEntityTooLarge", "The request is too large")
+        session = self._service.roles.caller(_access_key(headers))
         if target := headers.get("x-amz-target"):
-            handle = self._service.handle
+            handle = partial(self._service.handle, session=session)
             if target.startswith(autoscaling.TARGET):
                 handle = partial(autoscaling.handle, self._service)
             status, answer = await loop.run_in_executor(self.pool, handle, target, body)
             return status, _JSON, answer
         # The raw path: an endpoint's name is percent-encoded in it.
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+        if refusal := await loop.run_in_executor(
+            self.pool, runtime.refusal, self._service, path, session
+        ):
+            return refusal
         return await loop.run_in_executor(
-            self.pool, runtime.invoke, self._service, scope["method"], path, headers, body
+            self._invocations, runtime.invoke, self._service, scope["method"], path, headers, body
         )
+
+
+def _access_key(headers: Mapping[str, str]) -> str:
+    """Return the access key id of a request's signature; empty if it has none."""
+    match = _CREDENTIAL.search(headers.get("authorization", ""))
+    return match[1] if match else ""
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

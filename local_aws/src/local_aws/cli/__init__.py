@@ -1,0 +1,1 @@
+"""`local-aws`: its commands, and the background process that they start and stop."""

@@ -1,0 +1,1 @@
+"""Resource types of CloudFormation that ministack has not."""

@@ -1,0 +1,1 @@
+"""IAM: sessions of roles, what they call, and what their policies allow."""

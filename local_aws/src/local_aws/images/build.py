@@ -1,0 +1,314 @@
+"""Builds an image: folders in which the steps of its Dockerfile have been done.
+
+An image is made in two layers, each kept under the digest of all that it is made from. The first
+has everything up to the last RUN. Its paths are in what RUN installs, so it is made where it stays
+and is shared by all images that differ only in what comes later. The second has the files that are
+copied after that, and links to the first for the rest: when only source code changes, only source
+code is copied.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from local_aws.images.images import Image, locked
+from local_aws.images.recipe import (
+    PYTHON_PREFIX,
+    Copy,
+    InstallUv,
+    MakeFolder,
+    Recipe,
+    Run,
+    Step,
+    map_path,
+    map_value,
+)
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What RUN gets from the environment of whoever builds: how to reach package indexes, and caches.
+_FROM_HOST = re.compile(
+    r"HOME|LANG|TMPDIR|NETRC|XDG_(?:CACHE|CONFIG)_HOME"
+    r"|(?i:https?|all|no)_(?i:proxy)|SSL_CERT_(?:FILE|DIR)|(?:REQUESTS|CURL)_CA_BUNDLE"
+    r"|PIP_(?:CACHE_DIR|CERT|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|TRUSTED_HOST)"
+    r"|UV_(?:CACHE_DIR|CONCURRENT_\w+|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|HTTP_TIMEOUT"
+    r"|(?:DEFAULT_)?INDEX|INDEX_STRATEGY|INDEX_\w+_(?:USERNAME|PASSWORD)|INSECURE_HOST"
+    r"|KEYRING_PROVIDER|NATIVE_TLS|OFFLINE|SYSTEM_CERTS)"
+)
+
+
+class BuildError(Exception):
+    """A step of a Dockerfile failed."""
+
+
+def build(recipe: Recipe, data_dir: Path, fresh: bool = False) -> Image:
+    """Build an image, unless the same has been built before.
+
+    Args:
+        recipe: What to do.
+        data_dir: Folder of the local AWS; the image is in its `images`.
+        fresh: Take nothing that has been built before.
+
+    Raises:
+        BuildError: A step failed. Nothing of the layer is left.
+    """
+    folder = data_dir / "images"
+    salt = secrets.token_hex() if fresh else ""
+    steps = recipe.environment_steps()
+    environment = _Layers(folder).get(
+        recipe.digest(steps, salt), lambda root: _make_environment(root, recipe, steps)
+    )
+    root, rest = environment, recipe.steps[len(steps) :]
+    if rest:
+        root = _Layers(folder).get(
+            recipe.digest(recipe.steps, salt), lambda root: _make_files(root, environment, rest)
+        )
+    mapped = {name: map_value(value, recipe.owned, root) for name, value in recipe.env.items()}
+    ours = [entry for entry in mapped.pop("PATH").split(":") if entry.startswith(f"{root}/")]
+    return Image(
+        root=Path(f"{root}{recipe.folder}"),
+        path=":".join(ours),
+        env=mapped,
+        entrypoint=[map_path(word, recipe.owned, root) for word in recipe.entrypoint],
+        command=[map_path(word, recipe.owned, root) for word in recipe.command],
+    )
+
+
+class _Layers:
+    """The layers of a data folder: a folder each, with a file beside it once it is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, digest: str, make: Callable[[Path], None]) -> Path:
+        """Return a layer, made if it is not there; one process at a time makes layers."""
+        root, done = self._folder / digest, self._folder / f"{digest}.done"
+        if not self._usable(root, done):
+            # A RUN that outlives a build which was killed keeps the lock until it ends.
+            with locked(self._folder / "build.lock", inheritable=True):
+                if not self._usable(root, done):
+                    done.unlink(missing_ok=True)
+                    self._make(root, make)
+                    done.touch()
+        return root
+
+    def _usable(self, root: Path, done: Path) -> bool:
+        # A link to a Python that has since been removed from the machine does not exist either.
+        return done.exists() and Path(_prefix(root), "bin/python").exists()
+
+    def _make(self, root: Path, make: Callable[[Path], None]) -> None:
+        if root.exists():  # of a build that was killed
+            shutil.rmtree(root)
+        root.mkdir(parents=True)
+        try:
+            make(root)
+        except BaseException:
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+
+
+def _make_environment(root: Path, recipe: Recipe, steps: Sequence[Step]) -> None:
+    pip = any(isinstance(step, Run) and step.needs_pip for step in steps)
+    python = _make_python(root, recipe, pip)
+    for step in steps:
+        match step:
+            case Run():
+                _run(step, root, python)
+            case InstallUv():
+                _install_uv(step, root)
+            case MakeFolder() | Copy():
+                _copy(step, root)
+
+
+def _make_files(root: Path, environment: Path, steps: Iterable[Step]) -> None:
+    _link_entries(environment, root)
+    for step in steps:
+        if isinstance(step, MakeFolder | Copy):  # a layer without RUN has no other
+            _copy(step, root)
+
+
+def _make_python(root: Path, recipe: Recipe, pip: bool) -> str:
+    """Put Python where the official images have it, and return the interpreter it is made from."""
+    python = _find_python(recipe)
+    seed = ["--seed"] if pip else []
+    made = subprocess.run(
+        [_uv(), "venv", "--quiet", "--no-project", *seed, "--python", python, _prefix(root)],
+        env=_host_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise BuildError(f"FROM python: {made.stderr.strip()}")
+    return python
+
+
+def _find_python(recipe: Recipe) -> str:
+    find = [_uv(), "python", "find", "--system"]
+    if recipe.python is not None:
+        python = _output([*find, "--no-project", recipe.python])
+        if python is not None:
+            return python
+    # What pyproject.toml requires still holds.
+    has_project = (recipe.context / "pyproject.toml").is_file()
+    scope = ["--directory", str(recipe.context)] if has_project else ["--no-project"]
+    python = _output([*find, *scope])
+    if python is None:
+        raise BuildError(
+            f"FROM python: no Python {recipe.python or ''} on this machine; install it"
+        )
+    if recipe.python is not None:
+        used = _output([python, "--version"])
+        _say(f"FROM: Python {recipe.python} is not on this machine; {used} takes its place")
+    return python
+
+
+def _install_uv(step: InstallUv, root: Path) -> None:
+    from importlib import metadata  # noqa: PLC0415 - slow, and an image that is there needs it not
+
+    asked, version = re.search(r"[\d.]+\d", step.asked), metadata.version("uv")
+    if asked and asked[0] != version:
+        _say(f"{step.asked}: uv {version}, which comes with the local AWS, takes its place")
+    programs = Path(_prefix(root), "bin")
+    for program in (Path(_uv()), Path(_uv()).with_name("uvx")):
+        link = programs / program.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+
+
+def _copy(step: MakeFolder | Copy, root: Path) -> None:
+    if step.folder is not None:
+        _own_folder(root, step.folder)
+    for source, path in step.files if isinstance(step, Copy) else ():
+        folder, _, name = path.rpartition("/")
+        target = _own_folder(root, folder) / name
+        if target.is_dir() and not target.is_symlink():
+            raise BuildError(f"COPY {source.name} {path}: a folder of this name is there")
+        target.unlink(missing_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _own_folder(root: Path, path: str) -> Path:
+    """Return a folder that may be written to: links into the layer below become folders."""
+    folder = root
+    for name in filter(None, path.split("/")):
+        folder = folder / name
+        if folder.is_symlink() and folder.is_dir():
+            below = folder.readlink()
+            folder.unlink()
+            folder.mkdir()
+            _link_entries(below, folder)
+        elif not folder.is_dir():
+            folder.mkdir()
+    return folder
+
+
+def _link_entries(source: Path, target: Path) -> None:
+    for entry in source.iterdir():
+        (target / entry.name).symlink_to(entry)
+
+
+def _run(step: Run, root: Path, python: str) -> None:
+    _say(f"RUN {step.text}")
+    started = time.monotonic()
+    folder = Path(f"{root}{step.folder}")
+    env = _run_environment(step, root, python)
+    for command in step.commands:
+        arguments = [_map_argument(word, step, root) for word in command]
+        _run_command(step, arguments, env, root, folder)
+    _say(f"  done in {time.monotonic() - started:.1f} s")
+
+
+def _run_environment(step: Run, root: Path, python: str) -> dict[str, str]:
+    env = _host_environment() | {
+        name: map_value(value, step.owned, root) for name, value in step.env.items()
+    }
+    env["PATH"] = f"{env['PATH']}:{_SYSTEM_PATH}"
+    env["UV_PYTHON"] = python
+    return env
+
+
+def _map_argument(word: str, step: Run, root: Path) -> str:
+    option, equals, value = word.partition("=")
+    if equals and option.startswith("-"):
+        return f"{option}={map_value(value, step.owned, root)}"
+    return map_path(word, step.owned, root)
+
+
+def _run_command(
+    step: Run, command: list[str], env: dict[str, str], root: Path, folder: Path
+) -> None:
+    # The machine's own pip and Python are not to be found.
+    inside = ":".join(part for part in env["PATH"].split(":") if part.startswith(f"{root}/"))
+    program = shutil.which(command[0], path=inside)
+    if program is None:
+        hint = "; install it before: RUN pip install uv" if command[0] == "uv" else ""
+        raise BuildError(f"RUN {step.text}: {command[0]} is not in the image{hint}")
+    if command[0] == "uv":
+        command, env = _keep_uv_inside(step, command, env, root, folder)
+    process = subprocess.Popen(
+        [program, *command[1:]],
+        env=env,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=False,  # the lock is to stay with it
+    )
+    try:
+        status = process.wait()
+    except BaseException:  # its session holds all that it started
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if status:
+        raise BuildError(f"RUN {step.text}: failed with status {status}; its output is above")
+
+
+def _keep_uv_inside(
+    step: Run, command: list[str], env: dict[str, str], root: Path, folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Keep uv from the projects, environments and Pythons that it would find around the image."""
+    if command[1] == "sync" and not (folder / "pyproject.toml").exists():
+        raise BuildError(f"RUN {step.text}: WORKDIR {step.folder} has no pyproject.toml; COPY it")
+    if command[1] != "pip":
+        return command, env
+    own, system = folder / ".venv", _prefix(root)
+    by_system = "--system" in command or "UV_SYSTEM_PYTHON" in env
+    target = env.get("VIRTUAL_ENV", str(own) if own.is_dir() else system)
+    inside = {"UV_PYTHON": f"{system if by_system else target}/bin/python"}
+    env = {name: value for name, value in env.items() if name != "UV_SYSTEM_PYTHON"} | inside
+    return [word for word in command if word != "--system"], env
+
+
+def _prefix(root: Path) -> str:
+    return f"{root}{PYTHON_PREFIX}"
+
+
+def _host_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if _FROM_HOST.fullmatch(name)}
+    return kept | {"PATH": os.environ.get("PATH", _SYSTEM_PATH), "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def _uv() -> str:
+    # Imported here, as an image that is there already needs no uv.
+    from uv import find_uv_bin  # noqa: PLC0415 - see above
+
+    return find_uv_bin()
+
+
+def _output(command: list[str]) -> str | None:
+    done = subprocess.run(
+        command, env=_host_environment(), capture_output=True, text=True, check=False
+    )
+    return None if done.returncode else done.stdout.strip()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

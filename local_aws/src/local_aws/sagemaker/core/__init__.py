@@ -1,0 +1,1 @@
+"""What all of SageMaker rests on: its service, its protocol, its store."""

@@ -1,0 +1,1 @@
+"""Models, endpoints, their runtime and their scaling."""

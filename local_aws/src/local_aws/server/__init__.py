@@ -1,0 +1,1 @@
+"""What listens: ministack's services and our SageMaker, or SageMaker alone."""

@@ -1,0 +1,519 @@
+"""What grows without end is kept by row, found when it is asked for, and outlives a kill."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from conftest import REGION, aws_client, until
+from host_process import ACCOUNT, ROLE, HostProcess
+from hypothesis import given
+from hypothesis import strategies as st
+from test_keeping import ONCE
+
+from local_aws.host.objects import Objects, page
+
+EVENTS = 20_000
+ITEMS = 2_000
+KIB = 1024
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostProcess]:
+    host = HostProcess(tmp_path / "aws")
+    try:
+        host.start()
+        yield host
+    finally:
+        host.end()
+
+
+def kill_and_start(host: HostProcess) -> None:
+    host.kill()
+    host.start()
+
+
+def make_stream(host: HostProcess, stream: str, messages: list[str]) -> None:
+    logs = host.client("logs")
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName="group")
+    logs.create_log_stream(logGroupName="group", logStreamName=stream)
+    put_events(host, stream, messages)
+
+
+def put_events(host: HostProcess, stream: str, messages: list[str], back: int = 0) -> None:
+    now = round(time.time() * 1000) - back
+    for start in range(0, len(messages), 5_000):
+        host.client("logs").put_log_events(
+            logGroupName="group",
+            logStreamName=stream,
+            logEvents=[
+                {"timestamp": now, "message": message} for message in messages[start : start + 5000]
+            ],
+        )
+
+
+def messages(host: HostProcess, stream: str) -> list[str]:
+    found = host.client("logs").get_log_events(
+        logGroupName="group", logStreamName=stream, startFromHead=True
+    )
+    return [event["message"] for event in found["events"]]
+
+
+def make_table(host: HostProcess, name: str) -> None:
+    host.client("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[
+            {"AttributeName": "id", "KeyType": "HASH"},
+            {"AttributeName": "at", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "id", "AttributeType": "S"},
+            {"AttributeName": "at", "AttributeType": "N"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def item(name: str, at: int, value: str = "x") -> dict[str, Any]:
+    return {"id": {"S": name}, "at": {"N": str(at)}, "value": {"S": value}}
+
+
+def put_items(host: HostProcess, table: str, items: list[dict[str, Any]]) -> None:
+    client = host.client("dynamodb")
+    for start in range(0, len(items), 25):
+        requests = [{"PutRequest": {"Item": each}} for each in items[start : start + 25]]
+        client.batch_write_item(RequestItems={table: requests})
+
+
+def scanned(host: HostProcess, table: str, **options: Any) -> list[dict[str, Any]]:
+    pages = host.client("dynamodb").get_paginator("scan").paginate(TableName=table, **options)
+    return [each for found in pages for each in found["Items"]]
+
+
+def put_points(host: HostProcess, count: int) -> None:
+    host.client("cloudwatch").put_metric_data(
+        Namespace="space", MetricData=[{"MetricName": "name", "Value": 1.0}] * count
+    )
+
+
+def points(host: HostProcess) -> float:
+    now = time.time()
+    [found] = host.client("cloudwatch").get_metric_statistics(
+        Namespace="space",
+        MetricName="name",
+        StartTime=now - 3600,
+        EndTime=now + 3600,
+        Period=86400,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(found["Sum"])
+
+
+def written(host: HostProcess) -> int:
+    """How many bytes were written to the state so far, by the log of SQLite."""
+    return (host.data_dir / "state" / "services.sqlite-wal").stat().st_size
+
+
+def make_machine(host: HostProcess) -> str:
+    arn: str = host.client("stepfunctions").create_state_machine(
+        name="machine",
+        roleArn=ROLE,
+        definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+    )["stateMachineArn"]
+    return arn
+
+
+def execute(host: HostProcess, machine: str, given: str = "{}") -> dict[str, Any]:
+    states = host.client("stepfunctions")
+    arn = states.start_execution(stateMachineArn=machine, input=given)["executionArn"]
+    described: dict[str, Any] = {}
+
+    def ended() -> bool:
+        described.update(states.describe_execution(executionArn=arn))
+        return bool(described["status"] != "RUNNING")
+
+    until(ended)
+    return described
+
+
+@pytest.mark.parametrize("what", ["log events", "items", "data points", "executions"])
+def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, what: str) -> None:
+    if what == "log events":
+        make_stream(host, "full", ["a line of a log"] * EVENTS)
+        host.client("logs").create_log_stream(logGroupName="group", logStreamName="other")
+        one_more = [
+            lambda: put_events(host, "full", ["one"]),
+            lambda: put_events(host, "other", ["one"]),
+        ]
+    elif what == "items":
+        make_table(host, "full")
+        put_items(host, "full", [item(str(number), 0) for number in range(ITEMS)])
+        one_more = [lambda: put_items(host, "full", [item("one", 0)])]
+    elif what == "executions":
+        machine = make_machine(host)
+        for _ in range(20):
+            execute(host, machine, json.dumps("x" * 20 * KIB))
+        one_more = [lambda: execute(host, machine)]
+    else:
+        for _ in range(10):
+            put_points(host, 1000)
+        one_more = [lambda: put_points(host, 1)]
+    for write in one_more:
+        before = written(host)
+        write()
+        assert 0 < written(host) - before < 100 * KIB
+
+
+# What is kept
+
+
+def test_log_events_outlive_a_kill(host: HostProcess) -> None:
+    make_stream(host, "one", ["b", "c"])
+    make_stream(host, "two", [])
+    put_events(host, "one", ["a"], back=60_000)
+    before = host.client("logs").describe_log_streams(logGroupName="group")["logStreams"]
+    kill_and_start(host)
+    assert messages(host, "one") == ["a", "b", "c"]
+    assert messages(host, "two") == []
+    logs = host.client("logs")
+    [group] = logs.describe_log_groups()["logGroups"]
+    assert group["storedBytes"] == 3
+    for now, then in zip(
+        logs.describe_log_streams(logGroupName="group")["logStreams"], before, strict=True
+    ):
+        for member in ("firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"):
+            assert now.get(member) == then.get(member)
+        assert now["storedBytes"] == 0  # as on AWS since 2019
+    put_events(host, "one", ["d"])
+    assert messages(host, "one") == ["a", "b", "c", "d"]
+    found = logs.filter_log_events(logGroupName="group", filterPattern="c")["events"]
+    assert [event["message"] for event in found] == ["c"]
+
+
+def test_a_call_may_have_as_many_events_as_aws_takes(host: HostProcess) -> None:
+    """A mebibyte of events, 26 bytes counted for each, is more than that as JSON."""
+    lines = [f"{number:05} {'x' * 73}" for number in range(10_000)]
+    make_stream(host, "one", [])
+    host.client("logs").put_log_events(
+        logGroupName="group",
+        logStreamName="one",
+        logEvents=[{"timestamp": round(time.time() * 1000), "message": line} for line in lines],
+    )
+    assert messages(host, "one") == lines
+
+
+def test_what_was_deleted_stays_deleted(host: HostProcess) -> None:
+    make_stream(host, "one", ["former"])
+    logs, dynamodb = host.client("logs"), host.client("dynamodb")
+    logs.delete_log_stream(logGroupName="group", logStreamName="one")
+    make_stream(host, "one", ["present"])
+    make_table(host, "table")
+    put_items(host, "table", [item("former", 1)])
+    dynamodb.delete_table(TableName="table")
+    make_table(host, "table")
+    put_items(host, "table", [item("a", 1), item("a", 2), item("b", 1)])
+    key = {"id": {"S": "a"}, "at": {"N": "1"}}
+    dynamodb.delete_item(TableName="table", Key=key)
+    kill_and_start(host)
+    assert messages(host, "one") == ["present"]
+    assert scanned(host, "table") == [item("a", 2), item("b", 1)]
+    host.terminate()
+    with sqlite3.connect(host.data_dir / "state" / "services.sqlite") as state:
+        rows = state.execute("select value from rows").fetchall()
+    assert len(rows) == 3
+    assert not any("former" in value for (value,) in rows)
+
+
+def test_a_log_record_is_found_by_its_pointer(host: HostProcess) -> None:
+    make_stream(host, "one", ["a", "b"])
+    kill_and_start(host)
+    logs = host.client("logs")
+    now = round(time.time())
+    query = logs.start_query(
+        logGroupName="group",
+        startTime=now - 60,
+        endTime=now + 60,
+        queryString="fields @message | filter @message = 'b'",
+    )["queryId"]
+    [found] = logs.get_query_results(queryId=query)["results"]
+    [pointer] = [field["value"] for field in found if field["field"] == "@ptr"]
+    record = logs.get_log_record(logRecordPointer=pointer)["logRecord"]
+    assert (record["@message"], record["@logStream"]) == ("b", "one")
+    with pytest.raises(ClientError, match="Invalid logRecordPointer"):
+        logs.get_log_record(logRecordPointer="none")
+
+
+def test_items_outlive_a_kill(host: HostProcess) -> None:
+    dynamodb = host.client("dynamodb")
+    make_table(host, "table")
+    put_items(host, "table", [item(name, at) for name in ("b", "a") for at in (2, 10)])
+    dynamodb.update_item(
+        TableName="table",
+        Key={"id": {"S": "a"}, "at": {"N": "2"}},
+        UpdateExpression="SET #v = :v",
+        ExpressionAttributeNames={"#v": "value"},
+        ExpressionAttributeValues={":v": {"S": "new"}},
+    )
+    insert = "INSERT INTO \"table\" VALUE {'id': ?, 'at': ?}"
+    again = {"Statement": insert, "Parameters": [{"S": "c"}, {"N": "1"}]}
+    dynamodb.execute_statement(**again)
+    first = {"Statement": insert, "Parameters": [{"S": "d"}, {"N": "1"}]}
+    with pytest.raises(ClientError, match="TransactionCanceled"):  # and is rolled back
+        dynamodb.execute_transaction(TransactStatements=[first, again])
+    before = scanned(host, "table")
+    kill_and_start(host)
+    assert scanned(host, "table") == before
+    described = host.client("dynamodb").describe_table(TableName="table")["Table"]
+    assert described["ItemCount"] == len(before) == 5
+
+
+def test_a_scan_by_pages_finds_each_item_once(host: HostProcess) -> None:
+    make_table(host, "table")
+    dynamodb = host.client("dynamodb")
+    put_items(host, "table", [item(f"{name:02}", at) for name in range(10) for at in range(3)])
+    whole = scanned(host, "table")
+    assert len(whole) == 30
+    for size in (1, 2, 7, 30):
+        assert scanned(host, "table", PaginationConfig={"PageSize": size}) == whole
+    for key in whole[:9]:
+        dynamodb.delete_item(TableName="table", Key={"id": key["id"], "at": key["at"]})
+    put_items(host, "table", [item("00", 5), item("zz", 1)])
+    assert scanned(host, "table", PaginationConfig={"PageSize": 4}) == [
+        item("00", 5),
+        *whole[9:],
+        item("zz", 1),
+    ]
+
+
+def test_data_points_outlive_a_kill(host: HostProcess) -> None:
+    put_points(host, 2)
+    put_points(host, 3)
+    kill_and_start(host)
+    assert points(host) == 5
+    put_points(host, 1)
+    kill_and_start(host)
+    assert points(host) == 6
+
+
+def test_executions_outlive_a_kill(host: HostProcess) -> None:
+    machine = make_machine(host)
+    done = execute(host, machine, '{"a": 1}')
+    history = host.client("stepfunctions").get_execution_history(executionArn=done["executionArn"])
+    for _ in range(2):
+        kill_and_start(host)
+        states = host.client("stepfunctions")
+        found = states.describe_execution(executionArn=done["executionArn"])
+        assert (found["status"], found["output"]) == ("SUCCEEDED", '{"a": 1}')
+        again = states.get_execution_history(executionArn=done["executionArn"])
+        assert again["events"] == history["events"]
+        assert len(states.list_executions(stateMachineArn=machine)["executions"]) == 1
+
+
+def scoped(key: str, value: object) -> dict[str, Any]:
+    """A store as it was written before what grows had rows."""
+    return {"__account_region_scoped__": True, "data": {f"{ACCOUNT}\0{REGION}\0{key}": value}}
+
+
+def test_a_folder_of_before_there_were_rows_is_read(tmp_path: Path) -> None:
+    now = round(time.time() * 1000)
+    event = {"timestamp": now, "message": "a", "ingestionTime": now, "eventId": "e"}
+    stream = {
+        "events": [event],
+        "uploadSequenceToken": "2",
+        "creationTime": now,
+        "firstEventTimestamp": now,
+        "lastEventTimestamp": now,
+        "lastIngestionTime": now,
+    }
+    group = {
+        "arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:group:*",
+        "creationTime": now,
+        "retentionInDays": None,
+        "tags": {},
+        "subscriptionFilters": {},
+        "streams": {"one": stream},
+    }
+    table = {
+        "TableName": "table",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "pk_name": "id",
+        "sk_name": None,
+        "items": {"a": {"__no_sort__": {"id": {"S": "a"}}}},
+        "TableStatus": "ACTIVE",
+        "CreationDateTime": now // 1000,
+        "ItemCount": 1,
+        "TableSizeBytes": 200,
+        "TableArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/table",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
+    }
+    point = {"Timestamp": now / 1000, "Unit": "None", "Dimensions": {}, "Value": 1.0}
+    states = {
+        "cloudwatch_logs": {
+            "log_groups": scoped("'group'", group),
+            "log_records": scoped("'e'", {"@ptr": "e", "@message": "a"}),
+        },
+        "dynamodb": {"tables": scoped("'table'", table)},
+        "cloudwatch": {"metrics": scoped("('space', 'name', '')", [point, point])},
+    }
+    host = HostProcess(tmp_path / "aws")
+    (host.data_dir / "state").mkdir()
+    with sqlite3.connect(host.data_dir / "state" / "services.sqlite") as database:
+        database.execute("create table services (name text primary key, state text not null)")
+        database.executemany(
+            "insert into services values (?, ?)",
+            [(name, json.dumps(state)) for name, state in states.items()],
+        )
+    try:
+        host.start()
+        put_events(host, "one", ["b"])
+        for _ in range(2):
+            assert messages(host, "one") == ["a", "b"]
+            assert scanned(host, "table") == [{"id": {"S": "a"}}]
+            assert points(host) == 2
+            kill_and_start(host)
+    finally:
+        host.end()
+
+
+# Objects
+
+
+def keys(s3: Any, **options: Any) -> list[str]:
+    found = s3.list_objects_v2(Bucket="bucket", **options)
+    return [each["Key"] for each in found.get("Contents", [])]
+
+
+def make_bucket(host: HostProcess, *, versioned: bool = False) -> Any:
+    s3 = host.client("s3")
+    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+    if versioned:
+        enabled = {"Status": "Enabled"}
+        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration=enabled)
+    return s3
+
+
+ODD_KEYS = ["a", "a/", "a//b", "a/b", "b/../c", "c/d.meta.json", "e.tmp", "f é+&"]
+
+
+def test_objects_of_a_former_process_are_found(host: HostProcess) -> None:
+    s3 = make_bucket(host)
+    for key in ODD_KEYS:
+        s3.put_object(Bucket="bucket", Key=key, Body=key.encode(), Metadata={"of": "one"})
+    s3.put_object(Bucket="bucket", Key="tagged", Body=b"", Tagging="name=value")
+    kill_and_start(host)
+    s3 = host.client("s3")
+    head = s3.head_object(Bucket="bucket", Key="a//b")  # before they are listed
+    assert (head["ContentLength"], head["Metadata"]) == (4, {"of": "one"})
+    tags = s3.get_object_tagging(Bucket="bucket", Key="tagged")["TagSet"]
+    assert tags == [{"Key": "name", "Value": "value"}]
+    s3.put_object(Bucket="bucket", Key="new", Body=b"")
+    s3.delete_object(Bucket="bucket", Key="a")
+    present = sorted({*ODD_KEYS, "tagged", "new"} - {"a"})
+    assert keys(s3) == present
+    assert keys(s3, StartAfter="a/b", MaxKeys=2) == present[3:5]
+    kill_and_start(host)
+    s3 = host.client("s3")
+    assert keys(s3) == present
+    for key in present:
+        s3.delete_object(Bucket="bucket", Key=key)
+    s3.delete_bucket(Bucket="bucket")
+
+
+def test_versions_of_a_former_process_are_found(host: HostProcess) -> None:
+    s3 = make_bucket(host, versioned=True)
+    first = s3.put_object(Bucket="bucket", Key="kept", Body=b"1")["VersionId"]
+    s3.put_object(Bucket="bucket", Key="kept", Body=b"2")
+    gone = s3.put_object(Bucket="bucket", Key="gone", Body=b"3")["VersionId"]
+    s3.delete_object(Bucket="bucket", Key="gone")
+    for _ in range(2):
+        kill_and_start(host)
+        s3 = host.client("s3")
+        found = s3.get_object(Bucket="bucket", Key="kept", VersionId=first)
+        assert found["Body"].read() == b"1"
+        assert keys(s3) == ["kept"]
+        with pytest.raises(ClientError, match="NoSuchKey"):
+            s3.get_object(Bucket="bucket", Key="gone")
+        assert s3.get_object(Bucket="bucket", Key="gone", VersionId=gone)["Body"].read() == b"3"
+        listed = s3.list_object_versions(Bucket="bucket")
+        assert [each["Key"] for each in listed["Versions"]] == ["gone", "kept", "kept"]
+        assert [each["Key"] for each in listed["DeleteMarkers"]] == ["gone"]
+        with pytest.raises(ClientError, match="BucketNotEmpty"):
+            s3.delete_bucket(Bucket="bucket")
+
+
+def test_versions_are_listed_by_pages(host: HostProcess) -> None:
+    s3 = make_bucket(host, versioned=True)
+    for name in ("a/1", "a/1", "a/2", "b", "c/1"):
+        s3.put_object(Bucket="bucket", Key=name, Body=b"")
+    for name in ("a/2", "never"):
+        s3.delete_object(Bucket="bucket", Key=name)
+    marker = s3.delete_object(Bucket="bucket", Key="b")["VersionId"]
+    s3.delete_object(Bucket="bucket", Key="b", VersionId=marker)
+    whole = ["a/1", "a/1", "a/2", "a/2", "b", "c/1", "never"]
+    for _ in range(2):
+        for size in (1, 2, 3, 10):
+            pages = host.client("s3").get_paginator("list_object_versions")
+            found = [
+                each["Key"]
+                for each_page in pages.paginate(
+                    Bucket="bucket", PaginationConfig={"PageSize": size}
+                )
+                for kind in ("Versions", "DeleteMarkers")
+                for each in each_page.get(kind, [])
+            ]
+            assert sorted(found) == whole
+        s3 = host.client("s3")
+        grouped = s3.list_object_versions(Bucket="bucket", Delimiter="/")
+        assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["a/", "c/"]
+        assert len(s3.list_object_versions(Bucket="bucket", Prefix="a/")["Versions"]) == 3
+        kill_and_start(host)
+
+
+def test_an_object_that_cannot_be_stored_is_not_acknowledged(host: HostProcess) -> None:
+    make_bucket(host)
+    folder = host.data_dir / "s3" / ACCOUNT / "bucket"
+    folder.rmdir()
+    folder.write_text("in the way")
+    s3 = aws_client("s3", host.port, config=ONCE)
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket="bucket", Key="key", Body=b"x")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+
+
+NAMES = st.text("ab/é", max_size=5)
+KEYS = st.sets(st.text("ab/é", min_size=1, max_size=5), max_size=20)
+
+
+@given(KEYS, NAMES, st.sampled_from(["", "/", "a/"]), st.integers(0, 5), NAMES)
+def test_a_page_has_what_comes_next(
+    there: set[str], prefix: str, delimiter: str, most: int, after: str
+) -> None:
+    """By the documentation of ListObjectsV2: entries in order, groups once, after StartAfter."""
+    entries = set()
+    for key in there:
+        head, found, _ = key[len(prefix) :].partition(delimiter or "\0")
+        if key.startswith(prefix):
+            entries.add((prefix + head + found, bool(found)))
+    left = sorted(entry for entry in entries if entry[0] > after)
+    wanted = (
+        [name for name, group in left[:most] if not group],
+        [name for name, group in left[:most] if group],
+        len(left) > most,
+    )
+    records = {name: {"size": 1} for name in there}
+    assert page(records, prefix, delimiter, most, after)[:3] == wanted
+    gone = {f"{name}a" for name in there} - there  # their files are there, but hidden
+    objects = Objects(lambda _: None, lambda: there | gone, None)
+    objects.update(records)
+    assert page(objects, prefix, delimiter, most, after)[:3] == wanted
+    assert sorted(objects) == sorted(there)
+    assert len(objects) == len(there)
