@@ -5,12 +5,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import ACCOUNT, ARN, BUCKET, RefusalError
-from inference_endpoint import SageMaker, serve
+from fake_sagemaker import ACCOUNT, BUCKET, RefusalError
+from inference_endpoint import SageMaker
 from moto.sns.models import sns_backends
 
-from lambdas import deploy, endpoint
-from lambdas.mail import Mail
+from lambdas import deploy
 from ops import outside
 from workflows import names
 
@@ -329,42 +328,6 @@ def test_refusal_for_another_reason_is_an_error(
         handle(package)
 
 
-def test_model_from_elsewhere_is_named(sagemaker: SageMaker) -> None:
-    serve(sagemaker, sagemaker.add_package(7), NOON)
-    for model in sagemaker.models.values():
-        model["PrimaryContainer"] = {"Image": "image"}
-    with pytest.raises(ValueError, match="not serve a version of the model registry"):
-        endpoint.serving_package()
-
-
-def ended(sagemaker: SageMaker, status: str = "IN_SERVICE") -> Mail:
-    """The mail about a deployment that has ended just now."""
-    return endpoint.MAILS["SageMaker Endpoint State Change"](
-        {
-            "EndpointName": names.ENDPOINT,
-            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
-            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
-            "EndpointStatus": status,
-            "LastModifiedTime": (datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1000,
-        }
-    )
-
-
-def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
-    serve(sagemaker, sagemaker.add_package(1), NOON)
-    new = sagemaker.add_package(2)
-    handle(new, NOON + timedelta(hours=1))
-    sagemaker.roll_back("an alarm is in the state ALARM")
-    mail = ended(sagemaker)
-    assert mail.subject == f"{names.ENDPOINT}: version 2 was rolled back, version 1 serves"
-    for part in ("an alarm is in the state ALARM", "ops models reject 2", new):
-        assert part in mail.text
-    # To deploy the older one again is a deployment of its own.
-    again = NOON + timedelta(hours=2)
-    serve(sagemaker, approved(sagemaker, 1, again), again)
-    assert ended(sagemaker).subject == f"{names.ENDPOINT}: version 1 serves"
-
-
 def test_event_that_comes_again_does_not_deploy_what_was_rolled_back(
     sagemaker: SageMaker,
 ) -> None:
@@ -407,37 +370,3 @@ def test_version_that_another_one_was_faster_than_is_deployed_after_it(
     assert answer["outcome"] == "updated the endpoint"
     sagemaker.finish()
     assert sagemaker.serving() == newer
-
-
-def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
-    sagemaker: SageMaker,
-) -> None:
-    serve(sagemaker, sagemaker.add_package(1), NOON)
-    first = sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"]
-    ended_at = datetime.now(UTC)
-    handle(sagemaker.add_package(2), NOON + timedelta(hours=1))
-    mail = endpoint.deployed(
-        {
-            "EndpointName": names.ENDPOINT,
-            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
-            "EndpointConfigName": first,
-            "EndpointStatus": "IN_SERVICE",
-            "LastModifiedTime": ended_at.timestamp() * 1000,
-        }
-    )
-    assert mail.subject == f"{names.ENDPOINT}: version 1 serves"
-
-
-@pytest.mark.parametrize(
-    ("status", "subject"),
-    [("IN_SERVICE", "version 3 serves"), ("FAILED", "deployment failed")],
-)
-def test_end_of_a_deployment_names_the_version(
-    sagemaker: SageMaker, status: str, subject: str
-) -> None:
-    serve(sagemaker, sagemaker.add_package(3), NOON)
-    sagemaker.endpoints[names.ENDPOINT]["FailureReason"] = "no answer to ping"
-    mail = ended(sagemaker, status)
-    assert mail.subject == f"{names.ENDPOINT}: {subject}"
-    assert "version 3" in mail.text
-    assert ("no answer to ping" in mail.text) == (status == "FAILED")

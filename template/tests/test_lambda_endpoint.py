@@ -1,0 +1,85 @@
+"""What is told of the endpoint."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fake_sagemaker import ARN
+from inference_endpoint import Endless, SageMaker, serve
+
+from lambdas import deploy, endpoint
+from lambdas.mail import Mail
+from workflows import names
+
+pytest_plugins = ["lambda_account"]
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def test_model_from_elsewhere_is_named(sagemaker: SageMaker) -> None:
+    serve(sagemaker, sagemaker.add_package(7), NOON)
+    for model in sagemaker.models.values():
+        model["PrimaryContainer"] = {"Image": "image"}
+    with pytest.raises(ValueError, match="not serve a version of the model registry"):
+        endpoint.serving_package()
+
+
+def ended(sagemaker: SageMaker, status: str = "IN_SERVICE") -> Mail:
+    """The mail about a deployment that has ended just now."""
+    return endpoint.MAILS["SageMaker Endpoint State Change"](
+        {
+            "EndpointName": names.ENDPOINT,
+            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
+            "EndpointStatus": status,
+            "LastModifiedTime": (datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1000,
+        }
+    )
+
+
+def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    new = sagemaker.add_package(2)
+    deploy.run(new, NOON + timedelta(hours=1), Endless())
+    sagemaker.roll_back("an alarm is in the state ALARM")
+    mail = ended(sagemaker)
+    assert mail.subject == f"{names.ENDPOINT}: version 2 was rolled back, version 1 serves"
+    for part in ("an alarm is in the state ALARM", "ops models reject 2", new):
+        assert part in mail.text
+    # To deploy the older one again is a deployment of its own.
+    again = NOON + timedelta(hours=2)
+    serve(sagemaker, sagemaker.add_package(1, ApprovedAt=again.isoformat()), again)
+    assert ended(sagemaker).subject == f"{names.ENDPOINT}: version 1 serves"
+
+
+def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
+    sagemaker: SageMaker,
+) -> None:
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    first = sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"]
+    ended_at = datetime.now(UTC)
+    deploy.run(sagemaker.add_package(2), NOON + timedelta(hours=1), Endless())
+    mail = endpoint.deployed(
+        {
+            "EndpointName": names.ENDPOINT,
+            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointConfigName": first,
+            "EndpointStatus": "IN_SERVICE",
+            "LastModifiedTime": ended_at.timestamp() * 1000,
+        }
+    )
+    assert mail.subject == f"{names.ENDPOINT}: version 1 serves"
+
+
+@pytest.mark.parametrize(
+    ("status", "subject"),
+    [("IN_SERVICE", "version 3 serves"), ("FAILED", "deployment failed")],
+)
+def test_end_of_a_deployment_names_the_version(
+    sagemaker: SageMaker, status: str, subject: str
+) -> None:
+    serve(sagemaker, sagemaker.add_package(3), NOON)
+    sagemaker.endpoints[names.ENDPOINT]["FailureReason"] = "no answer to ping"
+    mail = ended(sagemaker, status)
+    assert mail.subject == f"{names.ENDPOINT}: {subject}"
+    assert "version 3" in mail.text
+    assert ("no answer to ping" in mail.text) == (status == "FAILED")
