@@ -24,6 +24,9 @@ from usecase.monitors import chance
 
 #: The least threshold of drift that the noise of the training data gives.
 LEAST_DRIFT = 0.05
+#: What a distance of n rows may be, times √n, with a probability of `chance.UNLIKELY`, beyond the
+#: 1.8 that `robust` takes off: Smirnov's P(D √n > x) = 2 exp(-2 x²).
+BY_CHANCE = math.sqrt(math.log(2 / chance.UNLIKELY) / 2) - 1.8
 #: So much of a feature may be outside the range, or be one new value, unless noise is more.
 LEAST_FRACTION = 0.01
 EXTENSIONS = "extensions"
@@ -150,7 +153,9 @@ def _with(distribution: Mapping[str, Any], threshold: float) -> dict[str, Any]:
     return {**distribution, **dict.fromkeys(keys, threshold)}
 
 
-def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, Any]:
+def applied(
+    constraints: Mapping[str, Any], hours: float | None, rows: int | None = None
+) -> dict[str, Any]:
     """The constraints for a window, which may differ by what the training data does.
 
     The noise is that of the longest blocks which are not longer than the window. Of a shorter
@@ -159,6 +164,8 @@ def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, An
     Args:
         constraints: What `suggest` made of the baseline, perhaps edited.
         hours: How long the window is, `None` when that is not known.
+        rows: How many rows it has: of few, more may be chance than `robust` takes off, as there are
+            many features, and a run every day.
 
     Returns:
         The same, with the thresholds that hold for each feature. One that is there already, made
@@ -173,7 +180,8 @@ def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, An
         noise = _of_length(extension.get("noise", {}), hours)
         overrides = constraint.get("monitoringConfigOverrides", {})
         if "distance" in noise and "distribution_constraints" not in overrides:
-            least = min(LEAST_DRIFT, general["comparison_threshold"])
+            least = max(LEAST_DRIFT, BY_CHANCE / math.sqrt(rows or math.inf))
+            least = min(least, general["comparison_threshold"])
             threshold = _with(general, round(max(least, noise["distance"]), 4))
             overrides = {**overrides, "distribution_constraints": threshold}
         features.append(
