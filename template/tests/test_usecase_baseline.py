@@ -321,6 +321,14 @@ def test_a_window_is_judged_by_the_noise_of_its_length() -> None:
     assert thresholds(24, "y") == (0.3, 0.01, 0.01)  # people have said so
     limits = constraints.suggest(profile.statistics(values), DataQuality(), {"x": noisy["y"]})
     assert thresholds(24) == (0.05, 0.01, 0.01)
+    # Of few rows more is chance: P(D √n > 2.47) is 1e-5, by Smirnov's limit.
+    (few,) = (
+        entry["monitoringConfigOverrides"]["distribution_constraints"]["comparison_threshold"]
+        for entry in constraints.applied(limits, 24, rows=50)["features"]
+        if entry["name"] == "x"
+    )
+    beyond = stats.kstwobign.sf(few * np.sqrt(50) + 1.8)
+    assert beyond == pytest.approx(1e-5, rel=0.02)
 
 
 def test_what_people_want_of_a_feature_replaces_what_the_data_suggests(

@@ -12,7 +12,6 @@ Beside Model Monitor's there are three checks of our own, `non_negative_check`, 
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,13 @@ from typing import Any
 import numpy as np
 
 from usecase.config import DataQuality, FeatureConstraints
-from usecase.monitors import chance
+from usecase.monitors import chance, numbers, profile
 
 #: The least threshold of drift that the noise of the training data gives.
 LEAST_DRIFT = 0.05
+#: What a distance of n rows may be, times √n, with a probability of `chance.UNLIKELY`, beyond the
+#: 1.8 that `robust` takes off: Smirnov's P(D √n > x) = 2 exp(-2 x²).
+BY_CHANCE = math.sqrt(math.log(2 / chance.UNLIKELY) / 2) - 1.8
 #: So much of a feature may be outside the range, or be one new value, unless noise is more.
 LEAST_FRACTION = 0.01
 EXTENSIONS = "extensions"
@@ -100,9 +102,9 @@ def _suggest_feature(
         "inferred_type": feature["inferred_type"],
         "completeness": _either(wanted.completeness, least_completeness(_common(feature))),
     }
-    if numbers := feature.get("numerical_statistics"):
-        if "min" in numbers:
-            non_negative = _either(wanted.is_non_negative, numbers["min"] >= 0)
+    if described := feature.get("numerical_statistics"):
+        if "min" in described:
+            non_negative = _either(wanted.is_non_negative, described["min"] >= 0)
             suggested["num_constraints"] = {"is_non_negative": non_negative}
     else:
         buckets = _buckets(feature)
@@ -128,10 +130,10 @@ def _extension(
     noise: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """What Model Monitor does not know of a feature's constraints."""
-    numbers = feature.get("numerical_statistics", {})
+    described = feature.get("numerical_statistics", {})
     extension = {
-        "min": _either(wanted.min, numbers.get("min")),
-        "max": _either(wanted.max, numbers.get("max")),
+        "min": _either(wanted.min, described.get("min")),
+        "max": _either(wanted.max, described.get("max")),
         "range_threshold": wanted.range_threshold,
         "sentinel_threshold": wanted.sentinel_threshold,
         "noise": noise or None,
@@ -150,7 +152,9 @@ def _with(distribution: Mapping[str, Any], threshold: float) -> dict[str, Any]:
     return {**distribution, **dict.fromkeys(keys, threshold)}
 
 
-def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, Any]:
+def applied(
+    constraints: Mapping[str, Any], hours: float | None, rows: int | None = None
+) -> dict[str, Any]:
     """The constraints for a window, which may differ by what the training data does.
 
     The noise is that of the longest blocks which are not longer than the window. Of a shorter
@@ -159,6 +163,8 @@ def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, An
     Args:
         constraints: What `suggest` made of the baseline, perhaps edited.
         hours: How long the window is, `None` when that is not known.
+        rows: How many rows it has: of few, more may be chance than `robust` takes off, as there are
+            many features, and a run every day.
 
     Returns:
         The same, with the thresholds that hold for each feature. One that is there already, made
@@ -173,7 +179,8 @@ def applied(constraints: Mapping[str, Any], hours: float | None) -> dict[str, An
         noise = _of_length(extension.get("noise", {}), hours)
         overrides = constraint.get("monitoringConfigOverrides", {})
         if "distance" in noise and "distribution_constraints" not in overrides:
-            least = min(LEAST_DRIFT, general["comparison_threshold"])
+            least = max(LEAST_DRIFT, BY_CHANCE / math.sqrt(rows or math.inf))
+            least = min(least, general["comparison_threshold"])
             threshold = _with(general, round(max(least, noise["distance"]), 4))
             overrides = {**overrides, "distribution_constraints": threshold}
         features.append(
@@ -247,7 +254,8 @@ def check(
         found += _check_feature(constraint, settings, before.get(name), now[name], type_match[name])
         if name in before and "numerical_statistics" in now[name]:
             extension = constraints.get(EXTENSIONS, {}).get(name, {})
-            found += _check_numbers(constraint, extension, before[name], now[name])
+            further = numbers.check(constraint, extension, before[name], now[name])
+            found += [Violation(name, kind, description) for kind, description in further]
     known = {constraint["name"] for constraint in constraints["features"]}
     found += [
         Violation(name, "extra_column_check", "The column is not in the baseline.")
@@ -280,7 +288,8 @@ def _check_feature(
     completeness = common["num_present"] / rows
     least = constraint["completeness"]
     if settings["distribution_constraints"]["comparison_method"] == "Robust" and least < 1:
-        least -= missing_by_chance(completeness, rows)
+        # By chance so much more may be missing: three standard deviations.
+        least -= 3 * math.sqrt(completeness * (1 - completeness) / rows)
     if completeness < least:
         yield Violation(
             name,
@@ -311,67 +320,6 @@ def _check_feature(
         )
 
 
-def _check_numbers(
-    constraint: Mapping[str, Any],
-    extension: Mapping[str, Any],
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-) -> Iterator[Violation]:
-    """The violations of a numeric feature that Model Monitor does not look for."""
-    name = constraint["name"]
-    rows, known = _common(now)["num_present"], _common(before)["num_present"]
-    if not rows or "numerical_statistics" not in before:
-        return
-    values = np.asarray(_sample(now))
-    # A sketch of many values stands for all of them.
-    share = rows / len(values)
-    non_negative = constraint.get("num_constraints", {}).get("is_non_negative", False)
-    negative = round(share * int((values < 0).sum()))
-    if non_negative and chance.beyond(negative, rows, known):
-        yield Violation(
-            name,
-            "non_negative_check",
-            f"Non-negative requirement is not met. Observed: {negative / rows:.1%} of data is "
-            f"negative, the lowest value is {now['numerical_statistics']['min']:g}.",
-        )
-    least, most = extension.get("min", -math.inf), extension.get("max", math.inf)
-    below = (values < least) & ((values >= 0) | (not non_negative))  # the others are negative
-    outside = round(share * int((below | (values > most)).sum()))
-    allowed = extension.get("range_threshold", 1.0)
-    if outside > allowed * rows and chance.outside(outside, rows, known):
-        yield Violation(
-            name,
-            "range_check",
-            f"Range requirement is not met. Expected: at most {allowed:.1%} of data outside of "
-            f"{least:g} to {most:g}. Observed: {outside / rows:.1%}.",
-        )
-    allowed = extension.get("sentinel_threshold", 1.0)
-    earlier = Counter(_sample(before))
-    frequent = []
-    for value, number in Counter(values.tolist()).most_common():
-        count = round(share * number)
-        if count <= allowed * rows:
-            break
-        before_that = earlier[value] / earlier.total()
-        if before_that < chance.HARDLY and chance.frequent(
-            count, rows, round(before_that * known), known
-        ):
-            frequent.append(f"{count / rows:.1%} of data is {value:g}")
-    if frequent:
-        yield Violation(
-            name,
-            "sentinel_check",
-            f"A single value that the baseline hardly has is too frequent. Expected: at most "
-            f"{allowed:.1%} of data. Observed: {', '.join(frequent[:5])}"
-            f"{' …' if len(frequent) > 5 else ''}.",
-        )
-
-
-def missing_by_chance(completeness: float, rows: int) -> float:
-    """By how much the completeness of so many rows may be off: three standard deviations."""
-    return 3 * math.sqrt(completeness * (1 - completeness) / rows)
-
-
 def drift(
     settings: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
 ) -> tuple[float, float]:
@@ -397,7 +345,7 @@ def drift(
     if not all(sizes):
         return 0.0, threshold
     if "numerical_statistics" in now:
-        distance = numeric_distance(_sample(before), _sample(now))
+        distance = numeric_distance(profile.sample_of(before), profile.sample_of(now))
     else:
         threshold = settings.get("categorical_comparison_threshold", threshold)
         distance = categorical_distance(_buckets(before), _buckets(now), sizes)
@@ -450,9 +398,3 @@ def _common(feature: Mapping[str, Any]) -> Mapping[str, int]:
 def _buckets(feature: Mapping[str, Any]) -> dict[str, int]:
     buckets = feature["string_statistics"]["distribution"]["categorical"]["buckets"]
     return {bucket["value"]: bucket["count"] for bucket in buckets}
-
-
-def _sample(feature: Mapping[str, Any]) -> list[float]:
-    """The sample of a numeric distribution; see `profile`."""
-    levels = feature["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"]
-    return [value for level in levels for value in level]

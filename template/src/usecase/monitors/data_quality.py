@@ -30,7 +30,7 @@ def run(use_case: UseCase) -> None:
     made = predictions.read(container.processing_input("predictions"), use_case, asked)
     features = made.rows.drop("inference_id", "time", "row", "prediction")
     try:
-        limits = constraints.applied(suggested, asked.hours)
+        limits = constraints.applied(suggested, asked.hours, features.height)
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
         statistics = profile.statistics(table)

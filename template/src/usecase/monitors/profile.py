@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-statistics.html
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,9 @@ def _text(values: pl.Series) -> dict[str, Any]:
             },
         },
     }
+
+
+def sample_of(feature: Mapping[str, Any]) -> list[float]:
+    """The sample that the statistics of a numeric column hold."""
+    levels = feature["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"]
+    return [value for level in levels for value in level]

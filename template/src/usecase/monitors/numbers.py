@@ -1,0 +1,76 @@
+"""Checks of numeric features that Model Monitor does not have."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from usecase.monitors import chance, profile
+
+
+def check(
+    constraint: Mapping[str, Any],
+    extension: Mapping[str, Any],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+) -> Iterator[tuple[str, str]]:
+    """Find what Model Monitor does not look for in a numeric feature.
+
+    Args:
+        constraint: Its constraint in Model Monitor's format.
+        extension: Its entry in `extensions`.
+        before: Its statistics in the baseline.
+        now: Its current ones.
+
+    Returns:
+        The name of a check, and what was found, in words.
+    """
+    if "numerical_statistics" not in before:
+        return
+    rows, known = (
+        feature["numerical_statistics"]["common"]["num_present"] for feature in (now, before)
+    )
+    if not rows or not known:
+        return
+    values = np.asarray(profile.sample_of(now))
+    # A sketch of many values stands for all of them.
+    share = rows / len(values)
+    non_negative = constraint.get("num_constraints", {}).get("is_non_negative", False)
+    negative = round(share * int((values < 0).sum()))
+    if non_negative and chance.beyond(negative, rows, known):
+        found = (
+            f"Non-negative requirement is not met. Observed: {negative / rows:.1%} of data is "
+            f"negative, the lowest value is {now['numerical_statistics']['min']:g}."
+        )
+        yield "non_negative_check", found
+    least, most = extension.get("min", -math.inf), extension.get("max", math.inf)
+    below = (values < least) & ((values >= 0) | (not non_negative))  # the others are negative
+    outside = round(share * int((below | (values > most)).sum()))
+    allowed = extension.get("range_threshold", 1.0)
+    if outside > allowed * rows and chance.outside(outside, rows, known):
+        found = (
+            f"Range requirement is not met. Expected: at most {allowed:.1%} of data outside of "
+            f"{least:g} to {most:g}. Observed: {outside / rows:.1%}."
+        )
+        yield "range_check", found
+    allowed = extension.get("sentinel_threshold", 1.0)
+    earlier = Counter(profile.sample_of(before))
+    frequent = []
+    for value, number in Counter(values.tolist()).most_common():
+        count = round(share * number)
+        if count <= allowed * rows:
+            break
+        before_that = earlier[value] / earlier.total()
+        if before_that < chance.HARDLY and chance.frequent(
+            count, rows, round(before_that * known), known
+        ):
+            frequent.append(f"{count / rows:.1%} of data is {value:g}")
+    if frequent:
+        found = (
+            f"A single value that the baseline hardly has is too frequent. Expected: at most "
+            f"{allowed:.1%} of data. Observed: {', '.join(frequent[:5])}"
+            f"{' …' if len(frequent) > 5 else ''}."
+        )
+        yield "sentinel_check", found
