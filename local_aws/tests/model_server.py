@@ -22,7 +22,7 @@ from local_aws.sagemaker.hosting import runtime
 from local_aws.sagemaker.hosting.serving import PROCESS
 
 SERVER = """
-import http.server, json, os, sys, time
+import http.server, json, os, pathlib, sys, threading, time
 
 assert sys.argv[1:] == ["serve"]
 base = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
@@ -45,6 +45,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = body.decode(errors="replace")
         if asked.startswith("sleep"):
             time.sleep(float(asked.split()[1]))
+        if asked.startswith("hold "):
+            folder = pathlib.Path(asked[5:])
+            folder.joinpath(f"held-{threading.get_ident()}").touch()
+            while not folder.joinpath("go-on").exists():
+                time.sleep(0.01)
         self.requests = getattr(self, "requests", 0) + 1
         if asked == "first" and self.requests > 1:
             # As a server does that closes an idle connection at this moment: no answer.
@@ -190,6 +195,37 @@ def host(aws: Aws, folder: Path) -> Iterator[Hosted]:
 def running(aws: Aws) -> list[int]:
     """The process numbers of the model servers that the service has started."""
     return [process["Pid"] for process in aws.service.store.list(PROCESS)]
+
+
+class Held:
+    """Requests that model servers hold until they are told to answer."""
+
+    def __init__(self, hosted: Hosted, folder: Path, name: str, count: int = 1) -> None:
+        """Sends them, and returns once the servers have them all."""
+        folder.mkdir()
+        self._folder = folder
+        self.answers: list[dict[str, Any]] = []
+        self._threads = [
+            threading.Thread(
+                target=lambda: self.answers.append(hosted.invoke(name, f"hold {folder}"))
+            )
+            for _ in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+        until(lambda: len(list(folder.glob("held-*"))) == count)
+
+    def let_go(self) -> None:
+        """Lets the servers answer, and waits for the answers."""
+        (self._folder / "go-on").touch()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
 
 
 class Load:

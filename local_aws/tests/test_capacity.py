@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import Aws, make_service, until
-from model_server import SERVER_IMAGE, Hosted, Load, host, running
+from model_server import SERVER_IMAGE, Held, Hosted, Load, host, running
 
 
 @pytest.fixture
@@ -63,7 +61,6 @@ def test_instances_and_weights_can_be_changed_and_last(
         first, second = hosted.wait("e1")["ProductionVariants"]
         assert (first["CurrentInstanceCount"], second["CurrentWeight"]) == (2, 3.0)
         assert len(running(hosted.aws)) == 3
-        time.sleep(0.1)
         assert hosted.invoke("e1")["InvokedProductionVariant"] == "V2"
         pids = {hosted.invoke("e1", TargetVariant="V1")["pid"] for _ in range(40)}
         assert len(pids) == 2
@@ -91,24 +88,19 @@ def test_instances_and_weights_can_be_changed_and_last(
         service.close()
 
 
-def test_requests_under_way_end_before_their_instance(hosted: Hosted) -> None:
+def test_requests_under_way_end_before_their_instance(hosted: Hosted, tmp_path: Path) -> None:
     hosted.model("m1")
     hosted.config("c1", {"ModelName": "m1", "InitialInstanceCount": 2})
     hosted.aws.sagemaker.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
     hosted.wait("e1")
-    answers: list[dict[str, Any]] = []
-    callers = [
-        threading.Thread(target=lambda: answers.append(hosted.invoke("e1", "sleep 1")))
-        for _ in range(8)
-    ]
-    for caller in callers:
-        caller.start()
-    time.sleep(0.3)
-    change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 1}
-    hosted.aws.sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName="e1", DesiredWeightsAndCapacities=[change]
-    )
-    for caller in callers:
-        caller.join()
-    assert len(answers) == 8
+    with Held(hosted, tmp_path / "held", "e1", 8) as held:
+        change = {"VariantName": "AllTraffic", "DesiredInstanceCount": 1}
+        hosted.aws.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName="e1", DesiredWeightsAndCapacities=[change]
+        )
+        # One gets no further requests, but is there for those that it has.
+        until(lambda: len({hosted.invoke("e1")["pid"] for _ in range(10)}) == 1)
+        assert len(running(hosted.aws)) == 2
+    assert len(held.answers) == 8
+    assert len({answer["pid"] for answer in held.answers}) == 2
     until(lambda: len(running(hosted.aws)) == 1)

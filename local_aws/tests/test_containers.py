@@ -199,8 +199,10 @@ def test_an_orphan_is_ended_but_never_a_stranger_with_its_number(
     process = containers.start(container(tmp_path, "sleep", "600"), isolation)
     started = containers.start_time(process.pid)
     assert started
+    other = containers.start(container(tmp_path / "other", "sleep", "600"), isolation)
     containers.kill_orphan(process.pid, started + "0")
-    time.sleep(0.1)
+    containers.kill_orphan(other.pid, containers.start_time(other.pid))
+    assert other.wait(timeout=5) == -signal.SIGKILL
     assert process.poll() is None
     containers.kill_orphan(process.pid, started)
     assert process.wait(timeout=5) == -signal.SIGKILL

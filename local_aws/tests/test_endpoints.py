@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from conftest import REGION, ROLE, Aws, make_service, until
-from model_server import SERVER_IMAGE, Hosted, Load, host, running
+from model_server import SERVER_IMAGE, Held, Hosted, Load, host, running
 
 from local_aws.images.containers import start_time
 from local_aws.sagemaker.hosting import runtime, variant
@@ -73,17 +70,13 @@ def test_an_endpoint_serves_until_it_is_deleted(hosted: Hosted) -> None:
         client.describe_endpoint(EndpointName="e1")
 
 
-def test_an_update_fails_no_request(hosted: Hosted) -> None:
+def test_an_update_fails_no_request(hosted: Hosted, tmp_path: Path) -> None:
     client = hosted.aws.sagemaker
     hosted.endpoint("old")
     hosted.model("new", Environment={"START_SECONDS": "0.3"})
     hosted.config("new", {"ModelName": "new"})
     (old_pid,) = running(hosted.aws)
-    slow: list[dict[str, Any]] = []
-    caller = threading.Thread(target=lambda: slow.append(hosted.invoke("old", "sleep 1.5")))
-    with Load(hosted, "old") as load:
-        caller.start()
-        time.sleep(0.2)
+    with Load(hosted, "old") as load, Held(hosted, tmp_path / "held", "old") as slow:
         client.update_endpoint(EndpointName="old", EndpointConfigName="new")
         described = client.describe_endpoint(EndpointName="old")
         assert described["EndpointStatus"] == "Updating"
@@ -99,14 +92,15 @@ def test_an_update_fails_no_request(hosted: Hosted) -> None:
         described = hosted.wait("old")
         assert described["EndpointConfigName"] == "new"
         assert "PendingDeploymentSummary" not in described
+        until(lambda: load.models[-1] == "new")
+        assert start_time(old_pid) is not None
+        slow.let_go()
         until(lambda: start_time(old_pid) is None)
-        time.sleep(0.2)
-    caller.join()
     assert load.failures == []
     assert set(load.models) == {"old", "new"}
     assert load.models[-1] == "new"
     # The request that was under way at the switch was answered by the server that had it.
-    assert slow[0]["model"] == "old"
+    assert slow.answers[0]["model"] == "old"
 
 
 @pytest.mark.parametrize(

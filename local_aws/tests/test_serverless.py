@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import ROLE, Aws, until
-from model_server import SERVER_IMAGE, Hosted, host, running
+from model_server import SERVER_IMAGE, Held, Hosted, host, running
 
 from local_aws.sagemaker.hosting import serverless
 
@@ -67,27 +65,20 @@ def test_provisioned_concurrency_keeps_the_container(
     monkeypatch.setattr(serverless, "IDLE_SECONDS", 0.2)
     endpoint(hosted, "e1", Capacity={"ProvisionedConcurrency": 1})
     (pid,) = running(hosted.aws)
-    time.sleep(0.6)
+    endpoint(hosted, "e2")
+    hosted.invoke("e2")
+    until(lambda: running(hosted.aws) == [pid])  # the other one's has been idle for so long
     assert hosted.invoke("e1")["pid"] == pid
 
 
-def test_more_than_the_maximum_concurrency_is_throttled(hosted: Hosted) -> None:
+def test_more_than_the_maximum_concurrency_is_throttled(hosted: Hosted, tmp_path: Path) -> None:
     endpoint(hosted, "e1")
-    answers: list[dict[str, Any]] = []
-    callers = [
-        threading.Thread(target=lambda: answers.append(hosted.invoke("e1", "sleep 1.5")))
-        for _ in range(2)
-    ]
-    for caller in callers:
-        caller.start()
-    time.sleep(0.4)
-    with pytest.raises(ClientError) as caught:
+    held = Held(hosted, tmp_path / "held", "e1", 2)
+    with held, pytest.raises(ClientError) as caught:
         hosted.invoke("e1")
     assert caught.value.response["Error"]["Code"] == "ThrottlingException"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    for caller in callers:
-        caller.join()
-    assert len({answer["pid"] for answer in answers}) == 1
+    assert len({answer["pid"] for answer in held.answers}) == 1
     # One more may come once the endpoint is updated.
     change = {"VariantName": "V", "ServerlessUpdateConfig": {"MaxConcurrency": 3}}
     hosted.aws.sagemaker.update_endpoint_weights_and_capacities(

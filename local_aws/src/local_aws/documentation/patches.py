@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 
 from local_aws.documentation.rooms import modules
 
@@ -56,7 +57,9 @@ def markdown() -> str:
     found = patches()
     offered = [patch for patch in found if patch.aws]
     own = [patch for patch in found if not patch.aws]
-    return "\n".join([*_table("AWS documents it in", offered), "", *_table("for", own), ""])
+    version = f"Of ministack {metadata.version('ministack')}:"
+    tables = [*_table("AWS documents it in", offered), "", *_table("for", own)]
+    return "\n".join([version, "", *tables, ""])
 
 
 def _table(reason: str, found: list[Patch]) -> Iterator[str]:

@@ -46,13 +46,14 @@ def modules() -> Mapping[str, Path]:
     return found
 
 
-def imports() -> list[Import]:
+@cache
+def imports() -> tuple[Import, ...]:
     """Return all imports of modules of this package by modules of this package."""
-    return [
+    return tuple(
         Import(importer, imported)
         for importer, path in modules().items()
         for imported in sorted(set(_named(ast.parse(path.read_text()))))
-    ]
+    )
 
 
 def _named(tree: ast.Module) -> Iterator[str]:
