@@ -56,3 +56,8 @@ def message(resources: list[dict[str, Any]], name: str, event: dict[str, Any]) -
         filled = filled.replace(f"<{variable}>", value)
     answer: dict[str, Any] = json.loads(filled)
     return answer
+
+
+def as_list(value: Any) -> list[Any]:
+    """What a template may hold as one value or as several."""
+    return value if isinstance(value, list) else [value]
