@@ -16,6 +16,9 @@ import boto3
 from tests import template
 
 COMMAND = ("uv", "run", "poe", "local")
+
+#: Lives are lived on a local AWS that refuses what the roles of the stacks do not allow.
+STRICT = {"LOCAL_AWS_IAM": "enforce"}
 T = TypeVar("T")
 
 
@@ -55,7 +58,7 @@ class Life:
 
 def live(project: Path) -> Life:
     """Live, and leave the local AWS running; end it with `end`."""
-    return lived(project, template.run([*COMMAND, "--keep"], project))
+    return lived(project, template.run([*COMMAND, "--keep"], project, STRICT))
 
 
 def lived(project: Path, output: str, result: dict[str, Any] | None = None) -> Life:
