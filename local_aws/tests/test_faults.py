@@ -51,7 +51,11 @@ def stand_in(
     client = service.client
     real = client(name)
     found = Standing(real, **operations)
-    monkeypatch.setattr(service, "client", lambda asked: found if asked == name else client(asked))
+    monkeypatch.setattr(
+        service,
+        "client",
+        lambda asked, role="": found if asked == name else client(asked, role),
+    )
     return real
 
 
