@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -517,3 +518,24 @@ def test_a_page_has_what_comes_next(
     assert page(objects, prefix, delimiter, most, after)[:3] == wanted
     assert sorted(objects) == sorted(there)
     assert len(objects) == len(there)
+
+
+def test_who_asks_for_a_key_waits_for_its_file_to_be_read() -> None:
+    looking, found = threading.Event(), threading.Event()
+
+    def find(key: str) -> None:
+        looking.set()
+        assert found.wait(10)
+        objects[key] = {"size": 1}
+
+    objects = Objects(find, set, None)
+    answers: list[bool] = []
+    callers = [threading.Thread(target=lambda: answers.append("a" in objects)) for _ in range(2)]
+    callers[0].start()
+    assert looking.wait(10)
+    callers[1].start()
+    callers[1].join(0.1)  # it would answer at once if it did not wait
+    found.set()
+    for caller in callers:
+        caller.join(10)
+    assert answers == [True, True]

@@ -94,7 +94,7 @@ class LogEvents:
         made = type(groups)()
         for key, group in list(groups._data.items()):
             streams = {
-                name: {member: stream[member] for member in stream.keys() - _DERIVED}
+                name: {key: value for key, value in stream.items() if key not in _DERIVED}
                 for name, stream in list(group["streams"].items())
             }
             made._data[key] = {**group, "streams": streams}

@@ -48,6 +48,7 @@ class Objects(MutableMapping[str, State]):
         self._records: State = dict(known or {})
         self._all_seen = known is not None
         self._seen: set[str] = set()
+        self._looked_for: set[str] = set()
         self._names: list[str] | None = None
         self._lock = threading.RLock()
 
@@ -55,10 +56,15 @@ class Objects(MutableMapping[str, State]):
         """Look for the files of a key, unless that was done."""
         if self._all_seen or key in self._seen:
             return
-        with self._lock:
-            if key not in self._seen:
-                self._seen.add(key)  # first: what is found is entered here
+        with self._lock:  # so that others wait for what is found
+            if key in self._seen or key in self._looked_for:
+                return
+            self._looked_for.add(key)  # what is found is entered here, by the same thread
+            try:
                 self._find(key)
+                self._seen.add(key)
+            finally:
+                self._looked_for.discard(key)
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - ministack has no types
         self.see(key)
