@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError
+from botocore.exceptions import ConnectTimeoutError
 from conftest import REGION, Aws, make_service, training_request, until
+from faults import failing, refused, stand_in
 from host_process import ACCOUNT, HostProcess
-from model_server import SERVER_IMAGE, Hosted, host, running
+from model_server import Hosted, host, running
 
-from local_aws.sagemaker.application import Application
 from local_aws.sagemaker.core.logs import LogShipper
 from local_aws.sagemaker.core.loops import attempt, repeat
-from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling, runtime
+from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
 from local_aws.sagemaker.monitoring.definitions import Monitor
 from local_aws.sagemaker.monitoring.inputs import Window
 
@@ -31,49 +30,6 @@ def hosted(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(async_queue, "RETRY_SECONDS", 0.05)
     with host(aws, tmp_path) as served:
         yield served
-
-
-class Standing:
-    """Stands for a client of boto3, with some operations of its own."""
-
-    def __init__(self, real: Any, **operations: Callable[..., Any]) -> None:
-        self._real = real
-        vars(self).update(operations)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-def stand_in(
-    monkeypatch: pytest.MonkeyPatch, service: Any, name: str, **operations: Callable[..., Any]
-) -> Any:
-    """Let a service's client have some operations of ours; returns the real client."""
-    client = service.client
-    real = client(name)
-    found = Standing(real, **operations)
-    monkeypatch.setattr(
-        service,
-        "client",
-        lambda asked, role="": found if asked == name else client(asked, role),
-    )
-    return real
-
-
-def failing(operation: Callable[..., Any], *errors: Exception) -> Callable[..., Any]:
-    """Return an operation that raises errors first, one a call."""
-    left = list(errors)
-
-    def called(*arguments: Any, **fields: Any) -> Any:
-        if left:
-            raise left.pop(0)
-        return operation(*arguments, **fields)
-
-    return called
-
-
-def refused(status: int, code: str = "Broken") -> ClientError:
-    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "Operation")  # type: ignore[arg-type]  # the rest is not looked at
 
 
 # The helper of all loops
@@ -242,138 +198,6 @@ def test_an_alarm_that_fails_leaves_the_others_evaluated(tmp_path: Path) -> None
         until(lambda: state_of_b() == "ALARM")  # which comes after the other at each turn
     finally:
         aws.end()
-
-
-# The pools
-
-
-def test_waiting_invocations_hold_nothing_else_up(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    released = threading.Event()
-    waiting = threading.Semaphore(0)
-
-    def invoke(*_: object) -> runtime.Response:
-        waiting.release()
-        assert released.wait(60)
-        return 200, {}, b""
-
-    monkeypatch.setattr(runtime, "invoke", invoke)
-    application = Application(aws.service)
-
-    async def call(path: str, headers: dict[str, str], body: bytes) -> int:
-        answers: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
-
-        async def send(message: dict[str, Any]) -> None:
-            answers.append(message)
-
-        encoded = [(key.encode(), value.encode()) for key, value in headers.items()]
-        scope = {"type": "http", "method": "POST", "path": path, "headers": encoded}
-        await application(scope, receive, send)
-        return int(answers[0]["status"])
-
-    async def both() -> None:
-        application.resumed.set()
-        invocations = [
-            asyncio.create_task(call("/endpoints/e/invocations", {}, b"")) for _ in range(100)
-        ]
-        for _ in invocations:
-            while not waiting.acquire(blocking=False):
-                await asyncio.sleep(0.001)
-        target = {"x-amz-target": "SageMaker.ListModels"}
-        assert await call("/", target, b"{}") == 200
-        assert not any(task.done() for task in invocations)
-        released.set()
-        assert set(await asyncio.gather(*invocations)) == {200}
-
-    try:
-        asyncio.run(asyncio.wait_for(both(), 60))
-    finally:
-        released.set()
-
-
-# Endpoints
-
-
-def test_an_endpoint_outlives_its_config_and_model(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
-    hosted.endpoint("e1")
-    client = hosted.aws.sagemaker
-    client.delete_endpoint_config(EndpointConfigName="e1")
-    client.delete_model(ModelName="e1")
-    change = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
-    client.update_endpoint_weights_and_capacities(
-        EndpointName="e1", DesiredWeightsAndCapacities=change
-    )
-    assert hosted.wait("e1")["ProductionVariants"][0]["CurrentInstanceCount"] == 2
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
-        until(lambda: runtime.invoke(service, *call)[0] == 200)
-        described = service.call("DescribeEndpoint", {"EndpointName": "e1"})
-        assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "e1")
-    finally:
-        service.close()
-
-
-def test_a_change_of_capacity_that_fails_half_way_is_taken_back(hosted: Hosted) -> None:
-    hosted.model("m1")
-    hosted.model("m2")
-    hosted.config(
-        "c1",
-        {"VariantName": "V1", "ModelName": "m1"},
-        {"VariantName": "V2", "ModelName": "m2"},
-    )
-    client = hosted.aws.sagemaker
-    client.create_endpoint(EndpointName="e1", EndpointConfigName="c1")
-    hosted.wait("e1")
-    hosted.aws.s3.delete_object(Bucket=hosted.aws.bucket, Key="m2/model.tar.gz")
-    change = [{"VariantName": name, "DesiredInstanceCount": 3} for name in ("V1", "V2")]
-    client.update_endpoint_weights_and_capacities(
-        EndpointName="e1", DesiredWeightsAndCapacities=change
-    )
-    described = hosted.wait("e1")
-    counts = {
-        found["VariantName"]: (found["CurrentInstanceCount"], found["DesiredInstanceCount"])
-        for found in described["ProductionVariants"]
-    }
-    assert described["EndpointStatus"] == "InService"
-    assert "Could not find model data" in described["FailureReason"]
-    assert counts == {"V1": (1, 1), "V2": (1, 1)}
-    assert len(running(hosted.aws)) == 2
-
-
-def test_an_asynchronous_request_waits_until_its_output_can_be_stored(
-    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    location = f"s3://{hosted.aws.bucket}/out"
-    hosted.endpoint("e1", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": location}})
-    service = hosted.aws.service
-    real = service.client("s3")
-    full = OSError(28, "No space left on device")
-    put = failing(real.put_object, refused(500), full, ConnectTimeoutError(endpoint_url="here"))
-    stand_in(monkeypatch, service, "s3", put_object=put)
-    request = hosted.aws.put("in", "x")
-    answer = hosted.runtime.invoke_endpoint_async(EndpointName="e1", InputLocation=request)
-    key = answer["OutputLocation"].removeprefix(f"s3://{hosted.aws.bucket}/")
-    until(lambda: key in hosted.aws.keys("out/"))
-    assert json.loads(hosted.aws.get(key))["model"] == "e1"
-    until(lambda: not service.store.list("AsyncInvocation"))
-
-
-def test_an_output_that_is_refused_ends_the_request(hosted: Hosted) -> None:
-    location = "s3://not-there/out"
-    hosted.endpoint("e1", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": location}})
-    request = hosted.aws.put("in", "x")
-    hosted.runtime.invoke_endpoint_async(EndpointName="e1", InputLocation=request)
-    until(lambda: not hosted.aws.service.store.list("AsyncInvocation"))
 
 
 # Events, logs, checkpoints, manifests
