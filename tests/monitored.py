@@ -66,7 +66,7 @@ def line(number: int, values: tuple[object, ...], probability: float) -> str:
 
 
 def label(number: int, value: int) -> str:
-    """The true label of a record."""
+    """The label of a record."""
     record = {
         "groundTruthData": {"data": str(value), "encoding": "CSV"},
         "eventMetadata": {"eventId": f"id-{number}"},

@@ -22,7 +22,7 @@ from tests import template
 from tests.scenarios import Scene, until
 
 # Prints the records of a day as the model of the working tree sees them; so many at most, whose
-# true value is known, or all.
+# label is known, or all.
 RECORDS = """
 import json, sys
 from datetime import date
@@ -44,7 +44,7 @@ print(json.dumps({
 """
 
 # Prints the metrics of a model, by the code on PYTHONPATH, for the records of test data, of which
-# it takes no more than the ids and the true values.
+# it takes no more than the ids and the labels.
 PLAIN = """
 import json, sys
 from pathlib import Path
@@ -91,7 +91,7 @@ class Records:
         names: The names of the features.
         ids: The ids.
         target: The name of the target.
-        truth: The true values, `None` where it is not known.
+        truth: The labels, `None` where it is not known.
         rows: The features.
     """
 
@@ -104,7 +104,7 @@ class Records:
 
     @property
     def labels(self) -> list[tuple[str, Any]]:
-        """Id and true value of those whose true value is known."""
+        """Id and label of those whose label is known."""
         pairs = zip(self.ids, self.truth, strict=True)
         return [(record, value) for record, value in pairs if value is not None]
 

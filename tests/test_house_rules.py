@@ -13,6 +13,15 @@ TEXTS = {file: (template.ROOT / file).read_text() for file in FILES}
 CODE = {".py", ".jinja", ".toml", ".yml", ".yaml", ".sh", ".md", ""}
 MOST_LINES = 400
 
+#: Words not to use, as patterns.
+WORDS = {
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\btrue (label|value)s?\b": "label, or ground truth",
+    r"\bturns? (a deployment|the model) back\b": "roll back",
+    r"\bbrings? nothing\b": "no improvement",
+    r"environment_of_all": "env",
+}
+
 # Written so that this file does not hold what it forbids.
 MACHINE = r"(?<![\w.])/(wor[k]|far[m]|roo[t]|hom[e])/[a-z.]+"
 REGISTRY = r"pythonhoste[d]\.org|pypi\.or[g]/simple|registry\.npmj[s]|deb\.debia[n]\.org"
@@ -48,6 +57,20 @@ def test_no_file_is_too_long() -> None:
         if file.suffix in CODE and (lines := len(text.splitlines())) > MOST_LINES
     }
     assert not long
+
+
+def test_words_are_the_fields_own() -> None:
+    """Words that a native engineer would not write, with those to write instead."""
+    own = Path("tests/test_house_rules.py")
+    found = [
+        f"{file}:{number}: {word[0]}: write {better}"
+        for file, text in TEXTS.items()
+        if file != own
+        for odd, better in WORDS.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if (word := re.search(odd, line, re.IGNORECASE))
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_only_templates_hold_jinja() -> None:

@@ -1,4 +1,4 @@
-"""The questions: their defaults work, and a bad answer is refused with the way to mend it."""
+"""The questions: their defaults work, and a bad answer is refused with the way to fix it."""
 
 import os
 import pty

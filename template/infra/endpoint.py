@@ -1,7 +1,7 @@
 """The deployment of approved versions to the real-time endpoint.
 
 Models, endpoint configurations and the endpoint itself belong to the function `deploy`: were they
-part of a stack, `cdk deploy` would turn the model back.
+part of a stack, `cdk deploy` would roll the model back.
 """
 
 from aws_cdk import Duration, Stack
@@ -38,7 +38,7 @@ class ServingStack(Stack):
     """The function `deploy`, what it works with, and what calls it."""
 
     def __init__(self, scope: Construct, base: BaseStack) -> None:
-        super().__init__(scope, f"{names.PROJECT}-serving", env=base.environment_of_all)
+        super().__init__(scope, f"{names.PROJECT}-serving", env=base.env)
         self.add_stack_dependency(base)
         model_role = self._model_role(base)
         self._alarms(base.use_case.rollback)

@@ -33,14 +33,14 @@ def sagemaker() -> "SageMakerClient":
 
 
 def start(
-    workflow: str, trigger: str, once: str, parameters: Mapping[str, str] | None = None
+    workflow: str, trigger: str, idempotency_key: str, parameters: Mapping[str, str] | None = None
 ) -> str:
     """Start an execution.
 
     Args:
         workflow: ARN of the pipeline.
         trigger: What starts it, a word; also its parameter Trigger.
-        once: SageMaker starts one execution for it, even for calls at the same time.
+        idempotency_key: SageMaker starts one execution for it, even for calls at the same time.
         parameters: Its other parameters, where they are not to have their defaults.
 
     Returns:
@@ -53,7 +53,7 @@ def start(
             {"Name": name, "Value": value}
             for name, value in {"Trigger": trigger, **(parameters or {})}.items()
         ],
-        ClientRequestToken=hashlib.sha256(f"{trigger} {once}".encode()).hexdigest(),
+        ClientRequestToken=hashlib.sha256(f"{trigger} {idempotency_key}".encode()).hexdigest(),
     )
     return started["PipelineExecutionArn"]
 

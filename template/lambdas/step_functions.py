@@ -26,21 +26,22 @@ def step_functions() -> "SFNClient":
 
 
 def start(
-    workflow: str, trigger: str, once: str, parameters: Mapping[str, str] | None = None
+    workflow: str, trigger: str, idempotency_key: str, parameters: Mapping[str, str] | None = None
 ) -> str:
     """Start an execution.
 
     Args:
         workflow: ARN of the state machine.
         trigger: What starts it, a word; also the Trigger in its input.
-        once: There is one execution for it, even for calls at the same time: its name is made of
-            it, and a name is taken for 90 days.
+        idempotency_key: There is one execution for it, even for calls at the same time: its name
+            is made of it, and a name is taken for 90 days.
         parameters: What else is in its input.
 
     Returns:
         The execution's ARN.
     """
-    name = f"{trigger}-{hashlib.sha256(once.encode()).hexdigest()[:32]}"
+    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
+    name = f"{trigger}-{digest[:32]}"
     try:
         step_functions().start_execution(
             stateMachineArn=workflow,

@@ -62,7 +62,7 @@ def start() -> str:
     command("reset")
     # Here nobody has the minutes for which AWS watches a new version before the old one goes.
     os.environ["LOCAL_AWS_LONGEST_BAKE"] = "2"
-    # On AWS, captured requests are in S3 minutes later; here it is a second.
+    # On AWS, what was predicted is in S3 minutes later; here it is a second.
     os.environ.setdefault("LOCAL_AWS_CAPTURE_MINUTES", "0.02")
     command("start", "--port", "0", "--region", names.REGION)
     os.environ.pop("AWS_PROFILE", None)

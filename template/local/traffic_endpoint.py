@@ -30,7 +30,7 @@ class Traffic:
         self._progress = progress
 
     def sample(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Which records are asked about: some, whose true value is known."""
+        """Which records are asked about: some, whose label is known."""
         return spread(rows.filter(pl.col(self._use_case.target.column).is_not_null()), REQUESTS)
 
     def predict(self, rows: pl.DataFrame) -> tuple[datetime, datetime]:

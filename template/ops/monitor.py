@@ -76,8 +76,9 @@ def run_monitors(
     """
     window = {"start": start, "end": end}
     request = {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in window.items() if time}
-    now = {"trigger": "manual", "time": aws.utc_now().isoformat(), "once": str(uuid.uuid4())}
-    started: dict[str, str] = aws.invoke(names.MONITORING_START, request | now)["started"]
+    request |= {"trigger": "manual", "time": aws.utc_now().isoformat()}
+    request |= {"idempotency_key": str(uuid.uuid4())}
+    started: dict[str, str] = aws.invoke(names.MONITORING_START, request)["started"]
     found: list[Result] = []
     for version, arn in started.items():
 

@@ -177,7 +177,7 @@ def overview(found: list[Column]) -> Table:
 
 
 def main() -> None:
-    """Run the command line; what a person can mend ends in one line and exit status 1."""
+    """Run the command line; what a person can fix ends in one line and exit status 1."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(adopt)
     try:

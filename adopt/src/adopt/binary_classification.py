@@ -77,7 +77,7 @@ def tuned(
     """The decision threshold with the best F1, as entries of [target].
 
     Args:
-        labels: True values, 0 or 1.
+        labels: Labels, 0 or 1.
         predictions: Probabilities of 1.
     """
     candidates = np.unique([float(f"{p:.2g}") for p in predictions])

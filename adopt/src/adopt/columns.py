@@ -84,7 +84,7 @@ class Target:
     """What is predicted.
 
     Attributes:
-        values: The true values as the model learns them, null where one is missing.
+        values: The labels as the model learns them, null where one is missing.
         code: The Polars expression that makes them of the column, which it calls COLUMN.
         meaning: What the values are, in words.
         entries: Further entries of [target] in usecase.toml: value and comment of each key.

@@ -128,7 +128,7 @@ def data_section(found: Findings) -> str:
                 [found.table],
                 "folders of the data mart: s3://<bucket>/mart/<table>/*.parquet",
             ),
-            "id": (found.id, "identifies a record; predictions and true labels meet by it"),
+            "id": (found.id, "identifies a record; predictions and labels meet by it"),
             "time": (found.time, "the time of the record; the data is split by it"),
             "history_months": (found.history_months, months),
         },
@@ -225,7 +225,7 @@ def features(found: Findings) -> str:
         for feature in found.features
         if feature.code
     ]
-    constants = [f"#: The true value: {found.target.meaning}.", f"TARGET = {target}"]
+    constants = [f"#: The label: {found.target.meaning}.", f"TARGET = {target}"]
     if renamed:
         names = ", ".join(f"{literal(name)}: {literal(plain)}" for name, plain in renamed.items())
         constants += [

@@ -248,7 +248,7 @@ def fit(parts: dict[str, pl.DataFrame], use_case: UseCase) -> dict[str, Measured
         use_case: Names the columns.
 
     Returns:
-        True values and predictions of the validation and the test data.
+        Labels and predictions of the validation and the test data.
     """
     samples = {name: spread(part, SAMPLE) for name, part in parts.items()}
     hyperparameters = use_case.training.hyperparameters
@@ -269,7 +269,7 @@ def gate(
     Or two standard deviations below the first fit, when that is further.
 
     Args:
-        measured: True values and predictions of the test data.
+        measured: Labels and predictions of the test data.
         use_case: What is predicted.
         problem: The kind of problem.
         of: Which data the test data is the newest of, in words.
@@ -306,7 +306,7 @@ def tolerance(measured: Measured, target: Target, watched: list[str], window: in
     more: the evaluation has its test data only, and a window has few rows.
 
     Args:
-        measured: True values and predictions of the test data.
+        measured: Labels and predictions of the test data.
         target: What is predicted.
         watched: The metrics.
         window: Rows of a window.

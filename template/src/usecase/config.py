@@ -39,7 +39,7 @@ RESERVED = frozenset({"inference_id", "time", "row", "prediction"})
 
 
 class ConfigError(UseCaseError):
-    """usecase.toml is not right; the message names the key and what mends it."""
+    """usecase.toml is not right; the message names the key and what fixes it."""
 
 
 def _require(condition: bool, message: str) -> None:

@@ -44,7 +44,7 @@ def compare(use_case: UseCase) -> None:
 
     Where the job brings the data mart, the features are built of it, for the records of the test
     data, by the code that this version was trained with; else the test data has the same features.
-    The true values are those of the test data.
+    The labels are those of the test data.
 
     Raises:
         UseCaseError: When the versions have not the same target, or a record is not there.

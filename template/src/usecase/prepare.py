@@ -122,7 +122,7 @@ def check_columns(
 
 
 def known(records: pl.DataFrame, target: str) -> pl.DataFrame:
-    """Leave out the records whose true value is not known, and say how many they are.
+    """Leave out the records whose label is not known, and say how many they are.
 
     Raises:
         UseCaseError: When it is not known of any record.

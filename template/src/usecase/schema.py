@@ -45,7 +45,7 @@ class Schema:
 
     Attributes:
         features: The features in the order in which a CSV request has them.
-        target: The column with the true value.
+        target: The column with the label.
         answer: The fields of an answer in the order in which CSV has them.
         tables: The tables of the data mart that the features are built of.
         id: The column that identifies a record.

@@ -18,7 +18,7 @@ LABELS = [0, 1]
 #: Metrics that are not defined when all labels are 1.
 UNDEFINED = ["true_negative_rate", "false_positive_rate", "auc"]
 
-# A true value and the words with which it is refused: as a column's value, and as a label's text.
+# A label and the words with which it is refused: as a column's value, and as a label's text.
 WRONG_TARGETS = [(2, "has the value 2, must be true/false or 0/1"), ("yes", "is String, must be")]
 WRONG_LABELS = [("yes", "'yes', which is no number"), ("2", "has the value 2")]
 

@@ -30,7 +30,7 @@ LABELS = [*CLASSES]
 #: Metrics that are not defined when all labels are the same.
 UNDEFINED: list[str] = []
 
-# A true value and the words with which it is refused: as a column's value, and as a label's text.
+# A label and the words with which it is refused: as a column's value, and as a label's text.
 WRONG_TARGETS = [("maybe", "has the value 'maybe', must be one of"), (0.5, "is Float64, must be")]
 WRONG_LABELS = [("maybe", "has the value 'maybe', must be one of")]
 

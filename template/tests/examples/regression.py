@@ -18,7 +18,7 @@ LABELS = [-3.0, 12.5]
 #: Metrics that are not defined when all labels are the same.
 UNDEFINED = ["r2"]
 
-# A true value and the words with which it is refused: as a column's value, and as a label's text.
+# A label and the words with which it is refused: as a column's value, and as a label's text.
 WRONG_TARGETS = [("yes", "is String, must be a number"), (float("inf"), "is empty or infinite in")]
 WRONG_LABELS = [("yes", "'yes', which is no number"), ("inf", "is empty or infinite in 1")]
 

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 Pair = tuple[Any, Any]
-"""A true value and what was predicted: a class, a number, or the probability of the class 1."""
+"""A label and what was predicted: a class, a number, or the probability of the class 1."""
 
 _BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 _CURVE_POINTS = 101  # what is kept of a curve, which has as many points as there are predictions

@@ -15,7 +15,7 @@ from local_aws.analyzer.records import Captured, Row
 from local_aws.analyzer.settings import AnalysisError, Settings
 
 LABEL = "groundTruthData"
-"""Column of the true label that was merged in."""
+"""Column of the label that was merged in."""
 
 _SIDES = ("endpointOutput", "endpointInput")  # in the order of their columns, as Model Monitor has
 

@@ -1,4 +1,4 @@
-"""The merge of captured predictions with the true labels that came in later.
+"""The merge of captured predictions with the labels that came in later.
 
 What AWS runs in an image of its own, `sagemaker-model-monitor-groundtruth-merger`. Formats:
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html

@@ -1,4 +1,4 @@
-"""Captured requests and answers, line by line, with or without the true labels merged in."""
+"""Captured requests and answers, line by line, with or without the labels merged in."""
 
 from __future__ import annotations
 

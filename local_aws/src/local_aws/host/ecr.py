@@ -9,7 +9,7 @@ from local_aws.host.internals import module
 
 
 def apply() -> None:
-    """Mend what is missing."""
+    """Add what is missing."""
     _miss_images_that_are_not_there()
 
 

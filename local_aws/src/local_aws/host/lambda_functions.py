@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def apply() -> None:
-    """Mend what is missing."""
+    """Add what is missing."""
     _deliver_to_lambda_with_retries()
     _name_lambda_errors()
     _put_events_into_dead_letter_queues()

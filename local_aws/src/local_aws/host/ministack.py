@@ -138,7 +138,7 @@ class Ministack:
         )
 
     def connect(self, service: Service) -> None:
-        """Let CloudFormation, EventBridge and Scheduler reach SageMaker; mend what is missing."""
+        """Let CloudFormation, EventBridge and Scheduler reach SageMaker; add what is missing."""
         lambda_functions.apply()
         functions.apply(self.roles)
         ecr.apply()

@@ -23,7 +23,7 @@ def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[
     The "best constant classifier" is the one that always says 1, as in AWS's documented example.
 
     Args:
-        labels: True values, 0 or 1, shape (rows,).
+        labels: Labels, 0 or 1, shape (rows,).
         predictions: Probabilities of 1, shape (rows,).
         target: The decision threshold.
 
@@ -60,7 +60,7 @@ def details(labels: Labels, predictions: Probabilities, target: Target) -> dict[
     true_positives, false_positives = _counts_by_threshold(positive, predictions)
     tp, fp, tn, fn = _confusion(positive, predictions >= target.decision_threshold)
     return {
-        # Outside the true value, inside the predicted one.
+        # Outside the label, inside the predicted one.
         "confusion_matrix": {"0": {"0": tn, "1": fp}, "1": {"0": fn, "1": tp}},
         "receiver_operating_characteristic_curve": {
             "false_positive_rates": _thin(false_positives / max(1, false_positives[-1])),

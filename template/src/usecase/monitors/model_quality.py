@@ -25,7 +25,7 @@ _LABEL = {
 
 @dataclass(frozen=True)
 class Labels:
-    """The true labels.
+    """The labels.
 
     Attributes:
         table: `inference_id`, `row` (null where the label names none), `filed`, the hour of its
@@ -42,7 +42,7 @@ class Labels:
 
 
 def run(use_case: UseCase) -> None:
-    """Merge the window's predictions with the true labels and compare with the evaluation.
+    """Merge the window's predictions with the labels and compare with the evaluation.
 
     Raises:
         UseCaseError: When the baseline or the window cannot be read, or the baseline has other
@@ -98,7 +98,7 @@ def run(use_case: UseCase) -> None:
 
 
 def read_labels(use_case: UseCase) -> Labels:
-    """Read true labels in Model Monitor's ground-truth format.
+    """Read labels in Model Monitor's ground-truth format.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
 
@@ -135,7 +135,7 @@ def read_labels(use_case: UseCase) -> Labels:
 
 
 def clean(labels: pl.Series, use_case: UseCase) -> tuple[pl.Series, dict[str, str]]:
-    """The true values that labels are.
+    """What labels stand for, in the target's type.
 
     Args:
         labels: As text.

@@ -42,7 +42,7 @@ class Target:
     """What is predicted.
 
     Attributes:
-        column: The column with the true value, 0 or 1.
+        column: The column with the label, 0 or 1.
         decision_threshold: A probability of at least this counts as a predicted 1.
     """
 
@@ -73,7 +73,7 @@ class Target:
         return output
 
     def clean(self, values: pl.Series, part: str) -> pl.Series:
-        """Check true values and bring them to 0 and 1.
+        """Check labels and bring them to 0 and 1.
 
         Args:
             values: Booleans or numbers, shape (rows,).
@@ -103,7 +103,7 @@ class Target:
         return values.cast(int)
 
     def check(self, values: pl.Series, part: str) -> None:
-        """Check that a model can be trained or judged on true values.
+        """Check that a model can be trained or judged on labels.
 
         Args:
             values: The target as 0 and 1, shape (rows,).

@@ -84,7 +84,7 @@ class Target:
         return [self.classes[place] for place in weighted.argmax(axis=1)]
 
     def clean(self, values: pl.Series, part: str) -> pl.Series:
-        """Check true values.
+        """Check labels.
 
         Args:
             values: Classes as text, categories or whole numbers, shape (rows,).
@@ -115,7 +115,7 @@ class Target:
         return texts
 
     def check(self, values: pl.Series, part: str) -> None:
-        """Check that a model can be trained or judged on true values.
+        """Check that a model can be trained or judged on labels.
 
         Args:
             values: The target as text, shape (rows,).

@@ -35,7 +35,7 @@ class Target:
     """What is predicted.
 
     Attributes:
-        column: The column with the true value, a number.
+        column: The column with the label, a number.
     """
 
     column: str
@@ -58,7 +58,7 @@ class Target:
         return output
 
     def clean(self, values: pl.Series, part: str) -> pl.Series:
-        """Check true values and bring them to floats.
+        """Check labels and bring them to floats.
 
         Args:
             values: Numbers, shape (rows,).
@@ -84,7 +84,7 @@ class Target:
         return numbers
 
     def check(self, values: pl.Series, part: str) -> None:
-        """Check that a model can be trained or judged on true values.
+        """Check that a model can be trained or judged on labels.
 
         Args:
             values: The target, shape (rows,).

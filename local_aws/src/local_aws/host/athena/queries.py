@@ -49,7 +49,7 @@ class _Files(list[str]):
 
 
 def apply() -> None:
-    """Mend ministack's Athena."""
+    """Fix ministack's Athena."""
     _read_what_glue_names()
     _write_values_as_athena_does()
     _obey_workgroup()

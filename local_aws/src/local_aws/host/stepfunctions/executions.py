@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def apply(put_event: PutEvent) -> None:
-    """Mend what is missing.
+    """Add what is missing.
 
     Args:
         put_event: Puts an event of an AWS service on the default bus (`Ministack.put_event`).

@@ -19,7 +19,7 @@ State = Mapping[str, Any]
 
 
 def apply() -> None:
-    """Mend what is missing."""
+    """Add what is missing."""
     _end_branches_together()
     _show_the_states_of_branches()
     _show_the_whole_context()

@@ -33,7 +33,7 @@ State = Mapping[str, Any]
 
 
 def apply(service: Service) -> None:
-    """Let state machines call SageMaker, and mend what is missing.
+    """Let state machines call SageMaker, and add what is missing.
 
     Args:
         service: The SageMaker service.

@@ -36,7 +36,7 @@ class Window:
         self.start, self.end = start, end
 
     def labels(self, root: str, local: str) -> list[Request]:
-        """Return the inputs with the true labels that came in within the window.
+        """Return the inputs with the labels that came in within the window.
 
         Raises:
             ApiError: There are none.
