@@ -19,7 +19,7 @@ WORDS = {
     r"\btrue (label|value)s?\b": "label, or ground truth",
     r"\bturns? (a deployment|the model) back\b": "roll back",
     r"\bbrings? nothing\b": "no improvement",
-    r"environment_of_all": "env",
+    r"environment_of_all": "target_env",
 }
 
 # Written so that this file does not hold what it forbids.

@@ -43,7 +43,7 @@ class BaseStack(Stack):
     """The data bucket, the registry, the dead-letter queue and the repository of the images.
 
     Attributes:
-        env: The account and region of all stacks.
+        target_env: The account and region of all stacks.
         use_case: The use case.
         repository_arn: ARN of the repository that the images are in.
     """
@@ -51,8 +51,8 @@ class BaseStack(Stack):
     def __init__(
         self, scope: Construct, use_case: UseCase, commit: str, account: str | None
     ) -> None:
-        self.env = Environment(account=account, region=names.REGION)
-        super().__init__(scope, f"{names.PROJECT}-base", env=self.env)
+        self.target_env = Environment(account=account, region=names.REGION)
+        super().__init__(scope, f"{names.PROJECT}-base", env=self.target_env)
         self.use_case = use_case
         self._commit = commit
         self._bucket()

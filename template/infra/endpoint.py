@@ -38,7 +38,7 @@ class ServingStack(Stack):
     """The function `deploy`, what it works with, and what calls it."""
 
     def __init__(self, scope: Construct, base: BaseStack) -> None:
-        super().__init__(scope, f"{names.PROJECT}-serving", env=base.env)
+        super().__init__(scope, f"{names.PROJECT}-serving", env=base.target_env)
         self.add_stack_dependency(base)
         model_role = self._model_role(base)
         self._alarms(base.use_case.rollback)
