@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import uuid
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -51,7 +54,7 @@ class Gate:
         if requests.reads_body(service, request):
             body = await _read(receive)
             receive = _again(body)
-            request = Request(request.method, request.path, request.query, request.headers, body)
+            request = dataclasses.replace(request, body=_inflated(body, request.headers))
         refusal = (
             self._refusal_of_account(service, request)
             if session is None
@@ -110,6 +113,19 @@ async def _read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def _inflated(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a body as it was before the client compressed it, as AWS SDKs do with large ones.
+
+    One that is not what its header says is left for the service to refuse.
+    """
+    if "gzip" not in headers.get("content-encoding", "").lower():
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        return body
 
 
 def _again(body: bytes) -> Receive:
