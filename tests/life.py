@@ -89,7 +89,7 @@ def kill_in(project: Path, stage_before: str, seconds: float) -> None:
         process = subprocess.Popen(
             COMMAND,
             cwd=project,
-            env=template.environment(),
+            env=template.environment(STRICT),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

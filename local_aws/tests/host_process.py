@@ -42,8 +42,8 @@ DEFINITION = {
 class HostProcess:
     """One local AWS on a free port; starting it again takes up the same data folder."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
+    def __init__(self, data_dir: Path, program: str = PROGRAM) -> None:
+        self.data_dir, self._program = data_dir, program
         self.log = data_dir / "test.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -67,7 +67,7 @@ class HostProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(self.data_dir), str(self.port), REGION],
+                [sys.executable, "-c", self._program, str(self.data_dir), str(self.port), REGION],
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

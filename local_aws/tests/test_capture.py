@@ -208,6 +208,26 @@ def test_records_wait_while_s3_is_away() -> None:
     assert len(b"".join(s3.bodies).splitlines()) == 1
 
 
+def test_a_file_that_fails_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    s3 = FailingS3(failures=1)
+
+    def client(role: str) -> FailingS3:
+        if role == "faulty":
+            raise ValueError(role)
+        return s3
+
+    writer = CaptureWriter(client, interval=0.2)
+    for role in ("away", "faulty", "well"):
+        read = CaptureRule.read(CONFIG, role)
+        assert read is not None
+        writer.capture(read, role, "V1", invocation(inference_id=role))
+    until(lambda: len(s3.bodies) == 2, seconds=10)
+    writer.close()
+    records = [json.loads(body)["eventMetadata"]["inferenceId"] for body in s3.bodies]
+    assert sorted(records) == ["away", "well"]
+    assert "data capture to s3://bucket/some/prefix/faulty/" in caplog.text
+
+
 def test_batches_keep_order_and_lose_nothing() -> None:
     passed: list[int] = []
 

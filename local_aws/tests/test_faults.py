@@ -258,6 +258,22 @@ def test_a_log_goes_on_after_a_time_out(aws: Aws, monkeypatch: pytest.MonkeyPatc
     assert seen == ["one", "two"]
 
 
+def test_no_line_is_lost_where_many_are_printed_at_once(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def put(*, logEvents: list[dict[str, Any]], **_: object) -> None:  # noqa: N803 - boto3's
+        sent.extend(event["message"] for event in logEvents)
+
+    stand_in(monkeypatch, aws.service, "logs", put_log_events=put)
+    printed = [str(number % 10) for number in range(250_000)]
+    path = aws.folder / "log.txt"
+    path.write_text("\n".join(printed))
+    LogShipper(aws.service, f"/faults/{aws.bucket}", "many", path).close()
+    assert sent == printed
+
+
 def test_a_job_that_does_not_start_leaves_no_thread(
     aws: Aws, tmp_path: Path, emulator_port: int
 ) -> None:

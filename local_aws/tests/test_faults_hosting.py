@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError
 from conftest import Aws, make_service, until
 from faults import failing, refused, stand_in
 from model_server import SERVER_IMAGE, Hosted, host, running
 
 from local_aws.sagemaker.application import Application
-from local_aws.sagemaker.hosting import async_queue, autoscaler, runtime
+from local_aws.sagemaker.hosting import async_queue, autoscaler, deployment, runtime
+from local_aws.sagemaker.hosting.serving import Server
 
 
 @pytest.fixture
@@ -149,6 +150,89 @@ def test_an_asynchronous_request_waits_until_its_output_can_be_stored(
     until(lambda: key in hosted.aws.keys("out/"))
     assert json.loads(hosted.aws.get(key))["model"] == "e1"
     until(lambda: not service.store.list("AsyncInvocation"))
+
+
+def test_a_request_that_gets_no_thread_waits(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = f"s3://{hosted.aws.bucket}/out"
+    hosted.endpoint("e1", AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": location}})
+    service = hosted.aws.service
+    submit = failing(service.submit, RuntimeError("can't start new thread"))
+    monkeypatch.setattr(service, "submit", submit)
+    request = hosted.aws.put("in", "x")
+    answer = hosted.runtime.invoke_endpoint_async(EndpointName="e1", InputLocation=request)
+    key = answer["OutputLocation"].removeprefix(f"s3://{hosted.aws.bucket}/")
+    until(lambda: key in hosted.aws.keys("out/"))
+
+
+def test_an_endpoint_without_its_queue_has_failed(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_queue(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(deployment, "AsyncQueue", no_queue)
+    location = f"s3://{hosted.aws.bucket}/out"
+    hosted.model("m")
+    asynchronous = {"OutputConfig": {"S3OutputPath": location}}
+    hosted.config("c", {"ModelName": "m"}, AsyncInferenceConfig=asynchronous)
+    hosted.aws.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    described = hosted.wait("e")
+    assert described["EndpointStatus"] == "Failed"
+    assert "can't start new thread" in described["FailureReason"]
+    until(lambda: running(hosted.aws) == [])
+
+
+FULL = OSError(28, "No space left on device")
+
+
+def test_a_rollback_that_fails_ends(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("old", "new"):
+        hosted.model(name)
+        hosted.config(name, {"ModelName": name, "InitialInstanceCount": 2})
+    client = hosted.aws.sagemaker
+    client.create_endpoint(EndpointName="e", EndpointConfigName="old")
+    hosted.wait("e")
+    real = Server.start
+    starts: list[Server] = []
+
+    def start(server: Server) -> None:
+        starts.append(server)
+        if len(starts) > 1:  # the second new one, and the old one that is to come back
+            raise FULL
+        real(server)
+
+    monkeypatch.setattr(Server, "start", start)
+    one = {"Type": "INSTANCE_COUNT", "Value": 1}
+    rolling = {"MaximumBatchSize": one, "WaitIntervalInSeconds": 0}
+    client.update_endpoint(
+        EndpointName="e",
+        EndpointConfigName="new",
+        DeploymentConfig={"RollingUpdatePolicy": rolling},
+    )
+    described = hosted.wait("e")
+    assert len(starts) == 3
+    assert described["EndpointConfigName"] == "old"
+    assert "No space left on device" in described["FailureReason"]
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    assert hosted.invoke("e")["model"] == "old"
+
+
+def test_a_cold_start_that_fails_is_told_of_and_tried_again(
+    hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted.model("m")
+    capacity = {"MemorySizeInMB": 2048, "MaxConcurrency": 2}
+    variant = {"VariantName": "V", "ModelName": "m", "ServerlessConfig": capacity}
+    client = hosted.aws.sagemaker
+    client.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    client.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    hosted.wait("e")
+    monkeypatch.setattr(Server, "start", failing(Server.start, FULL))
+    with pytest.raises(ClientError, match="No space left on device"):
+        hosted.invoke("e")
+    assert hosted.invoke("e")["model"] == "m"
 
 
 def test_an_output_that_is_refused_ends_the_request(hosted: Hosted) -> None:

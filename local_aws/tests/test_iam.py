@@ -13,6 +13,8 @@ from conftest import REGION
 from host_process import ACCOUNT, HostProcess, queue
 from iam_roles import Acting, allow, deny, role
 
+# Above 10 KB boto3 compresses what it sends of metrics.
+MANY = [{"MetricName": f"metric-{number}", "Value": number} for number in range(500)]
 MODEL = {"PrimaryContainer": {"Image": "unknown:1"}}
 
 
@@ -84,6 +86,13 @@ CASES: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], dict[str, Any]]
         "put_metric_data",
         {"Namespace": "Mine", "MetricData": [{"MetricName": "m", "Value": 1}]},
         {"Namespace": "Others", "MetricData": [{"MetricName": "m", "Value": 1}]},
+    ),
+    "more metrics of a namespace than go uncompressed": (
+        allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": "Mine"}),
+        "cloudwatch",
+        "put_metric_data",
+        {"Namespace": "Mine", "MetricData": MANY},
+        {"Namespace": "Others", "MetricData": MANY},
     ),
     "alarms by name": (
         allow("cloudwatch:DescribeAlarms", on=arn("cloudwatch", "alarm:mine")),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REGION
+from botocore.exceptions import ClientError
+from conftest import REGION, until
 from host_process import HostProcess
 from iam_roles import allow, logged, role, wait_for_call, wait_for_end
 from model_server import SERVER, SERVER_IMAGE
@@ -84,6 +85,26 @@ def test_a_model_and_its_captures_need_the_role_s_permissions(host: HostProcess)
     assert wait_for_call(host, no_capture, "s3:PutObject")["allowed"] is False
     captured = host.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="capture/")["Contents"]
     assert {item["Key"].split("/")[1] for item in captured} == {"may"}
+
+
+def test_an_endpoint_keeps_the_role_of_a_deleted_model(host: HostProcess) -> None:
+    given = role(host, LOGS, READS, allow("s3:PutObject", on=f"arn:aws:s3:::{BUCKET}/capture/*"))
+    assert endpoint(host, "kept", given)["EndpointStatus"] == "InService"
+    host.client("sagemaker").delete_model(ModelName="kept")
+    host.terminate()
+    host.start()
+    until(lambda: answers(host, "kept"))
+    captured = {"Bucket": BUCKET, "Prefix": "capture/kept/"}
+    until(lambda: host.client("s3").list_objects_v2(**captured)["KeyCount"] > 0)
+    assert "s3:PutObject" in {call["action"] for call in logged(host, given)}
+
+
+def answers(host: HostProcess, name: str) -> bool:
+    try:
+        host.client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"1,2")
+    except ClientError:
+        return False
+    return True
 
 
 def test_a_model_that_its_role_may_not_read_does_not_serve(host: HostProcess) -> None:

@@ -330,3 +330,5 @@ def test_the_log_is_shown_by_the_command(tmp_path: Path) -> None:
     with (cli.data_dir / "calls.jsonl").open("a") as file:
         file.write('{"half a li')
     assert len(table(cli.data_dir)) == 3
+    log.write(session, "sns:Publish", Decision(True, "*"))
+    assert [call["action"] for call in read(cli.data_dir)][-2:] == ["x:Y", "sns:Publish"]

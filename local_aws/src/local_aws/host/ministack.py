@@ -33,6 +33,9 @@ from local_aws.sagemaker.core.events import copies
 from local_aws.sagemaker.core.service import Service
 from local_aws.settings import Settings
 
+# By detail type; all others are SageMaker's.
+_SOURCES = {evaluation.DETAIL_TYPE: "aws.cloudwatch", executions.DETAIL_TYPE: "aws.states"}
+
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Return the environment that ministack and the Lambda functions it runs read."""
@@ -111,11 +114,10 @@ class Ministack:
         detail_type: str,
         detail: dict[str, Any],
         resources: list[str],
-        source: str = "aws.sagemaker",
     ) -> None:
         """Put an event of an AWS service on the default bus, which callers from outside may not."""
         entry = {
-            "Source": source,
+            "Source": _SOURCES.get(detail_type, "aws.sagemaker"),
             "DetailType": detail_type,
             "Detail": json.dumps(detail),
             "Resources": resources,
@@ -144,10 +146,10 @@ class Ministack:
         ecr.apply()
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)
-        evaluation.apply(self.put_event)
+        evaluation.apply(service.send)
         self._state_logs = StateLogs(service)
         history.apply(self.saver.changed, self._state_logs)
-        executions.apply(self.put_event)
+        executions.apply(service.send)
         states.apply()
         tasks.apply(service)
         queries.apply()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.hosting import autoscaling, runtime
 
 if TYPE_CHECKING:
@@ -64,8 +65,13 @@ class Application:
         loop = asyncio.get_running_loop()
         if body is None:
             return 413, _JSON, error_body("RequestEntityTooLarge", "The request is too large")
-        session = self._service.roles.caller(_access_key(headers))
-        if target := headers.get("x-amz-target"):
+        target = headers.get("x-amz-target")
+        try:
+            session = self._service.roles.caller(_access_key(headers))
+        except ApiError as error:
+            kind = {**_JSON, "x-amzn-errortype": error.code}
+            return error.status if target else 403, kind, error_body(error.code, error.message)
+        if target:
             handle = partial(self._service.handle, session=session)
             if target.startswith(autoscaling.TARGET):
                 handle = partial(autoscaling.handle, self._service)

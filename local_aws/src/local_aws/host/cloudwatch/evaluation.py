@@ -23,7 +23,11 @@ from local_aws.cloudformation.properties import typed
 from local_aws.host.cloudwatch import alarms, metric_math
 from local_aws.host.cloudwatch.metric_math import MetricMathError, Series
 from local_aws.host.internals import module
+from local_aws.sagemaker.core.events import Event
 from local_aws.sagemaker.core.loops import attempt
+
+DETAIL_TYPE = "CloudWatch Alarm State Change"
+"""Of the events of alarms."""
 
 _TICK_SECONDS = 10.0
 _STATISTICS = re.compile(r"SampleCount|Average|Sum|Minimum|Maximum|p\d{1,2}(\.\d+)?|p100")
@@ -33,15 +37,15 @@ Lock = AbstractContextManager[bool]
 _log = logging.getLogger(__name__)
 
 
-def apply(put_event: Callable[..., None]) -> None:
+def apply(send: Callable[[Event], None]) -> None:
     """Evaluate alarms as AWS does, and tell EventBridge and Lambda of each change.
 
     Args:
-        put_event: Puts an event of an AWS service on the default bus (`Ministack.put_event`).
+        send: Sends an event to EventBridge in the background (`Service.send`).
     """
     lock = threading.RLock()  # requests and the clock both change alarms
     _evaluate(lock)
-    _tell_of_changes(put_event)
+    _tell_of_changes(send)
     _check_and_keep_metric_math(lock)
     _calculate_metric_data()
     clock = threading.Thread(target=_watch, name="alarms", daemon=True)
@@ -151,7 +155,7 @@ def _measure_queues() -> None:
         attempt("measuring a queue", measure, queue)
 
 
-def _tell_of_changes(put_event: Callable[..., None]) -> None:
+def _tell_of_changes(send: Callable[[Event], None]) -> None:
     """Send an event when an alarm changes its state, and invoke functions that are its actions.
 
     AWS: Amazon CloudWatch User Guide, "Alarm events and EventBridge" and "Invoke a Lambda function
@@ -180,7 +184,7 @@ def _tell_of_changes(put_event: Callable[..., None]) -> None:
             "previousState": previous,
             "configuration": alarms.configuration(alarm),
         }
-        put_event("CloudWatch Alarm State Change", detail, [arn], source="aws.cloudwatch")
+        attempt(f"telling EventBridge of {arn}", send, Event(DETAIL_TYPE, detail, [arn]))
         if not alarm.get("ActionsEnabled", True):
             return
         _, _, _, region, account, *_ = arn.split(":")

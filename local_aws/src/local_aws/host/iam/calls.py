@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -71,9 +72,13 @@ class CallLog:
             self._broken = False
 
     def _append(self, line: str) -> None:
-        with self._path.open("a") as file:
-            file.write(line)
-            size = file.tell()
+        with self._path.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                if file.read(1) != b"\n":  # the disk was full, or the process killed
+                    line = "\n" + line
+            size += file.write(line.encode())
         if size > _MAX_BYTES:
             self._path.replace(self._path.with_name(_FORMER))
 
@@ -81,16 +86,19 @@ class CallLog:
 def read(data_dir: Path) -> Iterator[dict[str, Any]]:
     """Yield the calls of a data folder, oldest first.
 
-    A line that is being written, or was when the process was killed, is left out.
+    A line that is being written, or was when the disk was full or the process killed, is left out.
     """
     for name in (_FORMER, _NAME):
         path = data_dir / name
         if not path.exists():
             continue
-        with path.open() as file:
+        with path.open(errors="replace") as file:
             for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                try:
+                    call: dict[str, Any] = json.loads(line)
+                except ValueError:
+                    continue
+                yield call
 
 
 def table(data_dir: Path) -> list[tuple[str, str, str, str, int]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import uuid
-from collections.abc import Awaitable, Callable
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,12 +14,14 @@ from local_aws.host.iam import requests
 from local_aws.host.iam.requests import Request
 from local_aws.host.iam.roles import IamRoles, Refusal
 from local_aws.host.internals import module
+from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.roles import Session
 from local_aws.settings import Settings
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Answer = tuple[int, dict[str, str], bytes]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ASSUME = "AssumeRole"
@@ -42,7 +47,11 @@ class Gate:
             return
         request = _request(scope)
         key = module("core.router").extract_access_key_id(request.headers, request.query)
-        session = self._roles.caller(key)
+        try:
+            session = self._roles.caller(key)
+        except ApiError as error:
+            await self._answer(send, request, _unauthenticated(error, request))
+            return
         assumes = "/sts/aws4_request" in request.headers.get("authorization", "")
         if session is None and not (assumes and self._roles.enforces):
             await self._application(scope, receive, send)
@@ -51,7 +60,7 @@ class Gate:
         if requests.reads_body(service, request):
             body = await _read(receive)
             receive = _again(body)
-            request = Request(request.method, request.path, request.query, request.headers, body)
+            request = dataclasses.replace(request, body=_inflated(body, request.headers))
         refusal = (
             self._refusal_of_account(service, request)
             if session is None
@@ -78,7 +87,7 @@ class Gate:
         return None
 
     async def _refuse(self, refusal: Refusal, service: str, request: Request, send: Send) -> None:
-        status, headers, body = module("core.iam_actions").access_denied_response(
+        answer = module("core.iam_actions").access_denied_response(
             service,
             refusal.action,
             refusal.principal,
@@ -88,12 +97,30 @@ class Gate:
             resource_arn=refusal.resource,
             explicit_deny=refusal.explicit,
         )
+        await self._answer(send, request, answer)
+
+    async def _answer(self, send: Send, request: Request, answer: Answer) -> None:
+        status, headers, body = answer
         if request.method == "HEAD":
             body = b""
         sent = {**headers, "Content-Length": str(len(body))}
         encoded = [(name.encode(), value.encode()) for name, value in sent.items()]
         await send({"type": "http.response.start", "status": status, "headers": encoded})
         await send({"type": "http.response.body", "body": body})
+
+
+def _unauthenticated(error: ApiError, request: Request) -> Answer:
+    """Return how a service says that it does not take an access key."""
+    answer: Answer = module("core.iam_actions").access_denied_response(
+        request.service,
+        "",
+        "",
+        str(uuid.uuid4()),
+        error_code=error.code,
+        message=error.message,
+        headers=request.headers,
+    )
+    return answer
 
 
 def _request(scope: Scope) -> Request:
@@ -110,6 +137,19 @@ async def _read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+def _inflated(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a body as it was before the client compressed it, as AWS SDKs do with large ones.
+
+    One that is not what its header says is left for the service to refuse.
+    """
+    if "gzip" not in headers.get("content-encoding", "").lower():
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        return body
 
 
 def _again(body: bytes) -> Receive:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import NamedTuple
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from local_aws.host.iam.calls import CallLog, Decision
 from local_aws.host.iam.policies import Policies
@@ -18,6 +20,9 @@ ENFORCED = frozenset({"s3", "sagemaker", "lambda", "sqs", "sns", "cloudwatch", "
     "sts:AssumeRole",
 }
 """Services, by the prefix of their actions, and single actions that may be refused."""
+
+# How the identifiers of temporary keys begin ("IAM identifiers", IAM User Guide).
+_TEMPORARY = "ASIA"
 
 
 class Refusal(NamedTuple):
@@ -90,10 +95,18 @@ class IamRoles(Roles):
         }
 
     def caller(self, access_key: str) -> Session | None:
-        """Return the session whose access key signed a request; None for the account itself."""
+        """Return the session whose access key signed a request; None for the account itself.
+
+        Raises:
+            ApiError: Calls are refused, and a temporary key is unknown, as those are that were
+                issued before a restart (UnrecognizedClientException, which query APIs call
+                InvalidClientTokenId), or has expired (ExpiredTokenException).
+        """
+        record = module("services.sts")._sessions.get(access_key)
+        if self.enforces and access_key.startswith(_TEMPORARY):
+            self._check(access_key, record)
         if found := self._sessions.get(access_key):
             return found
-        record = module("services.sts")._sessions.get(access_key)
         if record is None or ":assumed-role/" not in record["Arn"]:
             return None
         name, _, session = record["Arn"].partition(":assumed-role/")[2].partition("/")
@@ -141,6 +154,21 @@ class IamRoles(Roles):
         name = session.role.rpartition("/")[2]
         return f"arn:aws:sts::{self._account}:assumed-role/{name}/{session.name}"
 
+    def _check(self, access_key: str, record: Mapping[str, Any] | None) -> None:
+        """Refuse a temporary key that is not in force; ministack forgets those that have expired.
+
+        Errors: "Common Error Types" of the API references.
+        """
+        if record is None and access_key not in self._sessions:
+            raise ApiError(
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            )
+        if record is None or record.get("Expiration", math.inf) < time.time():
+            raise ApiError(
+                "ExpiredTokenException", "The security token included in the request is expired"
+            )
+
     def _refuses(self, need: Need, decision: Decision) -> bool:
         enforced = {need.action, need.action.partition(":")[0]} & ENFORCED
         if not self.enforces or not enforced or need.doubt:
@@ -149,7 +177,7 @@ class IamRoles(Roles):
         return decision.allowed is False or "the role is not there" in decision.unknown
 
     def _access_key(self, session: Session) -> str:
-        return f"ASIA{_digest(session.role, session.name)[:16].upper()}"
+        return f"{_TEMPORARY}{_digest(session.role, session.name)[:16].upper()}"
 
 
 def _digest(*words: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import json
-import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -17,8 +16,13 @@ from typing import Any
 from local_aws.host.internals import module
 from local_aws.host.stepfunctions import definition, history
 from local_aws.host.stepfunctions.scopes import EndedError, Scope, current, entered
+from local_aws.sagemaker.core.events import Event
+from local_aws.sagemaker.core.loops import attempt
 
-PutEvent = Callable[..., None]
+DETAIL_TYPE = "Step Functions Execution Status Change"
+"""Of the events of executions."""
+
+Send = Callable[[Event], None]
 Answer = tuple[int, dict[str, str], bytes]
 
 # StartExecution, member name.
@@ -27,17 +31,16 @@ _EVENT_PAYLOAD = 248 * 1024  # bytes; more is left out of an event
 _LEFT_RUNNING = "States.ServiceRestart"  # ministack's mark for executions of a killed process
 
 _left_over: list[dict[str, Any]] = []
-_log = logging.getLogger(__name__)
 
 
-def apply(put_event: PutEvent) -> None:
+def apply(send: Send) -> None:
     """Add what is missing.
 
     Args:
-        put_event: Puts an event of an AWS service on the default bus (`Ministack.put_event`).
+        send: Sends an event to EventBridge in the background (`Service.send`).
     """
     _fail_left_over()
-    _tell_eventbridge(put_event)
+    _tell_eventbridge(send)
     _start_once()
     _run_until_ended()
     _fail_only_what_runs()
@@ -90,7 +93,7 @@ def _fail_left_over() -> None:
     states._restore_state = restore
 
 
-def _tell_eventbridge(put_event: PutEvent) -> None:
+def _tell_eventbridge(send: Send) -> None:
     """Send the event of a change of an execution's status.
 
     AWS: Step Functions Developer Guide, "Automating Step Functions event delivery with
@@ -101,16 +104,9 @@ def _tell_eventbridge(put_event: PutEvent) -> None:
     def emit(execution: Mapping[str, Any]) -> None:
         if execution.get("sync"):
             return  # as an express workflow
-        detail = _event_detail(execution)
-        try:
-            put_event(
-                "Step Functions Execution Status Change",
-                detail,
-                [execution["executionArn"]],
-                source="aws.states",
-            )
-        except Exception:
-            _log.exception("EventBridge refused the event of %s", execution["executionArn"])
+        arn = execution["executionArn"]
+        event = Event(DETAIL_TYPE, _event_detail(execution), [arn])
+        attempt(f"telling EventBridge of {arn}", send, event)
 
     def _event_detail(execution: Mapping[str, Any]) -> dict[str, Any]:
         detail = {

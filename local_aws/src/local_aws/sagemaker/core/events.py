@@ -20,7 +20,7 @@ from local_aws.sagemaker.core.protocol import output_shape, shape_structure
 
 
 class Event(NamedTuple):
-    """One event of source `aws.sagemaker`: detail type, detail and the ARNs it is about."""
+    """One event of an AWS service: detail type, detail and the ARNs it is about."""
 
     detail_type: str
     detail: dict[str, Any]

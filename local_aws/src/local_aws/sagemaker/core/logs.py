@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Acting, Service
 
 _INTERVAL_SECONDS = 0.5
-_CHUNK = 1 << 19
+_CHUNK = 1 << 17  # bytes read at once: fewer lines than may wait, however short they are
 # Limits of PutLogEvents (API reference): events and bytes a call, bytes an event, and what AWS adds
 # to each event's size.
 _MAX_EVENTS = 10_000
@@ -87,7 +87,8 @@ class LogShipper:
     def _drain(self, file: BinaryIO) -> None:
         while chunk := file.read(_CHUNK):
             self._take(chunk)
-        self._stream.send()
+            self._stream.send()
+        self._stream.send()  # what could not be sent before
 
     def _take(self, chunk: bytes) -> None:
         lines = (self._rest + chunk).split(b"\n")

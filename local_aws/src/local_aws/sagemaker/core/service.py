@@ -283,6 +283,9 @@ class Service:
         """Run a function in a thread of its own; what it raises is logged.
 
         A thread each, not a pool: pipelines wait in theirs for jobs that need one too.
+
+        Raises:
+            RuntimeError: There is no thread to be had.
         """
 
         def run() -> None:
@@ -296,7 +299,11 @@ class Service:
         thread = threading.Thread(target=run, name=function.__name__, daemon=True)
         with self._starting:  # one that has not started cannot be waited for
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except BaseException:
+                self._threads.discard(thread)
+                raise
 
     def resume(self) -> None:
         """Take up what a former process left behind, then send the events that it did not."""

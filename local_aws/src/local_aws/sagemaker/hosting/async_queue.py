@@ -103,7 +103,8 @@ class AsyncQueue:
                 taken += self._take_expired()
                 self._next_expiry = now + _EXPIRY_SECONDS
         for key in taken:
-            self._service.submit(self._process, key)
+            if not attempt(f"request {key}", self._service.submit, self._process, key):
+                self._wait_again(key)
         if time.monotonic() >= self._next_metrics:
             self._next_metrics = time.monotonic() + METRICS_SECONDS
             self._send_metrics()
@@ -147,14 +148,21 @@ class AsyncQueue:
                 "asynchronous request %s of endpoint %s will be tried again", key, self._endpoint
             )
         finally:
-            with self._changed:
-                received, expires = self._running.pop(key)
-                if again:
-                    self._waiting.appendleft((key, received, expires))
-                elif not done:
-                    self._waiting.append((key, received, expires))
-                    self._paused_until = time.monotonic() + RETRY_SECONDS
-                self._changed.notify_all()
+            if not (again or done):
+                self._wait_again(key)
+            else:
+                with self._changed:
+                    received, expires = self._running.pop(key)
+                    if again:
+                        self._waiting.appendleft((key, received, expires))
+                    self._changed.notify_all()
+
+    def _wait_again(self, key: str) -> None:
+        """Let a request that could not be processed wait, and the queue pause."""
+        with self._changed:
+            self._waiting.append((key, *self._running.pop(key)))
+            self._paused_until = time.monotonic() + RETRY_SECONDS
+            self._changed.notify_all()
 
     def _invoke(self, body: dict[str, Any]) -> None:
         with self._present.host.request(self._endpoint) as fleet:

@@ -215,4 +215,7 @@ class CaptureWriter:
                     "will be tried again" if may_pass(error) else "was refused",
                     error,
                 )
+            except Exception:
+                # A fault of this program, which another attempt would meet again.
+                _log.exception("data capture to s3://%s/%s failed", bucket, folder)
         return kept

@@ -78,7 +78,11 @@ def create(service: Service, name: str, fleet: Fleet) -> None:
     present.fleets.add(fleet)
     try:
         _start(service, name, fleet)
+        if fleet.asynchronous:
+            with reasons(name):
+                present.queues[name] = AsyncQueue(service, present, name)
     except DeploymentFailed as error:
+        fleet.stop()
         present.fleets.discard(fleet)
         if not present.closing.is_set():
             service.set_status(
@@ -86,8 +90,6 @@ def create(service: Service, name: str, fleet: Fleet) -> None:
             )
         return
     present.host.route(name, (fleet, 1.0))
-    if fleet.asynchronous:
-        present.queues[name] = AsyncQueue(service, present, name)
     service.set_status(
         ENDPOINT,
         name,
@@ -259,8 +261,9 @@ class Update:
                 share = max(0.0, share - batch)
                 try:
                     _scale(self._blue, 1 - share)
-                except (ServingError, StorageError, ApiError) as error:
-                    _log.error("rollback of endpoint %s: %s", self._name, error)
+                except Exception:
+                    # Whatever it is, the endpoint must leave its transient state.
+                    _log.exception("rollback of endpoint %s", self._name)
                     break
                 self._route(share)
         self._route(0.0)

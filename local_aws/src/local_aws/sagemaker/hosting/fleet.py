@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.sagemaker.hosting.capture import CaptureRule
 from local_aws.sagemaker.hosting.serverless import ServerlessVariant
-from local_aws.sagemaker.hosting.variant import DRAIN_SECONDS, Variant
+from local_aws.sagemaker.hosting.variant import DRAIN_SECONDS, MODEL, Variant
 
 if TYPE_CHECKING:
     from local_aws.sagemaker.core.service import Service
@@ -49,8 +49,8 @@ class Fleet:
         """
         self.config = config
         self.folder = endpoint_folder(service, endpoint) / uuid.uuid4().hex[:17]
-        model = service.store.get("Model", config["ProductionVariants"][0].get("ModelName", ""))
-        self.role: str = (model or {}).get("ExecutionRoleArn", "")
+        # Not the store's model, which may have been deleted since the endpoint was deployed.
+        self.role: str = config["ProductionVariants"][0][MODEL].get("ExecutionRoleArn", "")
         self.capture = CaptureRule.read(capture, self.role)
         self.variants: dict[str, Variant] = {}
         for variant in config["ProductionVariants"]:

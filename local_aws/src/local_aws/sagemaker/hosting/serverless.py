@@ -7,6 +7,7 @@ MaxConcurrency limits how many.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _STARTUP_SECONDS = 180.0
 COLD_START_SECONDS = 60.0
 """How long a request waits for a container to start."""
 _MAX_BODY = 4 * 1024**2
+_log = logging.getLogger(__name__)
 
 
 class ServerlessVariant(Variant):
@@ -128,8 +130,8 @@ class ServerlessVariant(Variant):
             if self._instances:
                 return
             if not self._starting:
+                self._service.submit(self._cold_start)  # it ends when this lock is free
                 self._starting = True
-                self._service.submit(self._cold_start)
             if not self._changed.wait_for(lambda: not self._starting, seconds):
                 text = f"The container of variant {self.name} is still being started; try again."
                 raise Unavailable(429, "ModelNotReadyException", text)
@@ -141,7 +143,9 @@ class ServerlessVariant(Variant):
         try:
             launched = self.launch(1)
             super().admit(launched)
-        except (ServingError, StorageError, ApiError) as error:
+        except Exception as error:
+            if not isinstance(error, ServingError | StorageError | ApiError):
+                _log.exception("cold start of variant %s", self.name)
             self._failure = error.message if isinstance(error, ApiError) else str(error)
             for server in list(self._started):
                 self._end(server)
