@@ -88,7 +88,8 @@ def convert(asked: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, d
         if kind not in NUMERIC:
             columns.append(text)
             continue
-        numbers = text.cast(pl.Float64, strict=False)
+        # A number may have space around it: the server takes such.
+        numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
         numbers = numbers.set(~numbers.is_finite(), None)
         fits = numbers.is_not_null()
         if kind == "Integral":

@@ -1,7 +1,6 @@
 """`model-quality`: are the predictions still as good as in the evaluation?"""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,8 +13,6 @@ from usecase.errors import UseCaseError
 from usecase.monitors import window
 from usecase.predictions import Window, reading
 from usecase.problem import VALUE
-
-LOG = logging.getLogger(__name__)
 
 _LABEL = {
     "groundTruthData": pl.Struct({"data": pl.String, "encoding": pl.String}),
@@ -82,6 +79,7 @@ def run(use_case: UseCase) -> None:
     enough = merged.height >= settings.min_labels
     try:
         found = check(statistics, limits) if enough else []
+        missing = undefined(statistics, limits) if enough else []
     except KeyError as error:
         raise UseCaseError(f"baseline: constraints.json has an entry without {error}") from None
     coverage = window.Coverage(
@@ -92,6 +90,10 @@ def run(use_case: UseCase) -> None:
         problems=[
             *window.dropped(made, settings.max_dropped),
             *problems(once.height, counts, labels, settings),
+            *(
+                f"{name} is not defined on these {merged.height} labels and cannot be judged."
+                for name in missing
+            ),
         ],
     )
     window.report(statistics, limits, found, coverage, summary)
@@ -291,16 +293,15 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
         constraints: With a section `<problem>_constraints`.
 
     Returns:
-        Entries of constraint_violations.json as Model Monitor writes them for model quality.
+        Entries of constraint_violations.json as Model Monitor writes them for model quality. What
+        is not defined breaks no constraint: see `undefined`.
     """
-    section = next(name for name in statistics if name.endswith("_metrics"))
     found = []
-    for name, constraint in constraints[section.replace("_metrics", "_constraints")].items():
-        value, threshold = statistics[section][name]["value"], constraint["threshold"]
-        operator = constraint["comparison_operator"]
+    for name, constraint, value in _watched(statistics, constraints):
+        threshold, operator = constraint["threshold"], constraint["comparison_operator"]
         if value == "NaN":
-            LOG.warning("%s is not defined on these predictions and not judged", name)
-        elif value < threshold if operator == "LessThanThreshold" else value > threshold:
+            continue
+        if value < threshold if operator == "LessThanThreshold" else value > threshold:
             found.append(
                 {
                     "metric_name": name,
@@ -309,3 +310,24 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
                 }
             )
     return found
+
+
+def undefined(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
+    """The metrics with a constraint that are not defined on these rows.
+
+    Such as `auc` where all labels are the same.
+
+    Args:
+        statistics: With a section `<problem>_metrics`.
+        constraints: With a section `<problem>_constraints`.
+    """
+    return [name for name, _, value in _watched(statistics, constraints) if value == "NaN"]
+
+
+def _watched(
+    statistics: Mapping[str, Any], constraints: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """The name, the constraint and the value of each metric that has a constraint."""
+    section = next(name for name in statistics if name.endswith("_metrics"))
+    for name, constraint in constraints[section.replace("_metrics", "_constraints")].items():
+        yield name, constraint, statistics[section][name]["value"]
