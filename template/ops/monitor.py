@@ -64,7 +64,8 @@ def run_monitors(
 
     Args:
         start: Begin of the window, UTC; `None` for that of usecase.toml.
-        end: End of the window, UTC; `None` for that of usecase.toml.
+        end: End of the window, UTC; `None` for now where a begin is given, else that of
+            usecase.toml.
         progress: Called with the version and the step that runs.
 
     Returns:
