@@ -70,6 +70,9 @@ def run(use_case: UseCase) -> None:
         f"{merged.height} labelled predictions, {unlabelled} unlabelled, "
         f"{unmatched} labels without a prediction"
     )
+    few = once.height < settings.min_labels and window.served_partly()
+    if few:
+        summary += f"; fewer predictions than min_labels = {settings.min_labels}, as {few}"
     if merged.height:
         statistics |= metrics.statistics(
             merged[use_case.target.column].to_numpy(),
@@ -89,7 +92,7 @@ def run(use_case: UseCase) -> None:
         counts=counts | examples,
         problems=[
             *window.dropped(made, settings.max_dropped),
-            *problems(once.height, counts, labels, settings),
+            *problems(once.height, counts, labels, settings, few_expected=bool(few)),
             *(
                 f"{name} is not defined on these {merged.height} labels and cannot be judged."
                 for name in missing
@@ -248,7 +251,12 @@ def unused(
 
 
 def problems(
-    made: int, counts: Mapping[str, int], labels: Labels, settings: ModelQuality
+    made: int,
+    counts: Mapping[str, int],
+    labels: Labels,
+    settings: ModelQuality,
+    *,
+    few_expected: bool,
 ) -> list[str]:
     """What keeps the judgement from being one.
 
@@ -257,10 +265,11 @@ def problems(
         counts: What was counted.
         labels: The labels.
         settings: The thresholds.
+        few_expected: There are too few predictions for `min_labels`, as is to be expected.
     """
     found = []
     labelled, unlabelled = made - counts["unlabelled"], counts["unlabelled"]
-    if labelled < settings.min_labels:
+    if labelled < settings.min_labels and not few_expected:
         found.append(
             f"{labelled} predictions of {made} have a label, fewer than min_labels = "
             f"{settings.min_labels}: they are not judged."
