@@ -54,6 +54,7 @@ def run(use_case: UseCase) -> None:
     once = last_of_each(made.rows)
     merged = merge(once, labels.table)
     counts = {
+        "asked_again": made.rows.height - once.height,
         "unlabelled": once.height - merged.height,
         **unused(labels.table, once, made.others, asked, settings.delay_hours),
         "invalid_labels": labels.invalid,
