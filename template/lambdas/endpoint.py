@@ -102,24 +102,38 @@ def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
 
 def versions(first: datetime, last: datetime) -> set[int | None]:
     """The versions with predictions that were made from `first` to before `last`."""
-    oldest: dict[int | None, str] = {}
+    found: set[int | None] = set()
+    over: set[int | None] = set()
     for file in predictions(first, last):
-        oldest.setdefault(file.version, file.key)
-    # A folder holds the predictions of a whole hour, and so those after the window's end.
-    return {version for version, key in oldest.items() if begins(key) < last}
+        if file.version in found | over:
+            continue
+        oldest, newest = times_in(file.key)
+        # A folder holds the predictions of a whole hour, and so those after the window's end. The
+        # files that are written later hold later ones.
+        if oldest >= last:
+            over.add(file.version)
+        # What is written right after the window has begun can all be from before.
+        elif newest >= first:
+            found.add(file.version)
+    return found
 
 
-def begins(key: str) -> datetime:
-    """When the oldest prediction of a file was made, UTC; long ago where the file does not say."""
+def times_in(key: str) -> tuple[datetime, datetime]:
+    """When the oldest and the newest prediction of a file were made, UTC.
+
+    Where the file does not say they may be of any time.
+    """
     found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
-    times = [datetime.min.replace(tzinfo=UTC)]
+    times = []
     for line in found["Body"].iter_lines():
         try:
             time = datetime.fromisoformat(json.loads(line)["eventMetadata"]["inferenceTime"])
         except (KeyError, TypeError, ValueError):
             continue
         times.append(time if time.tzinfo else time.replace(tzinfo=UTC))
-    return min(times[1:] or times)
+    if times:
+        return min(times), max(times)
+    return datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def deployed(detail: dict[str, Any]) -> Mail:

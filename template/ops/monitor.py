@@ -64,7 +64,8 @@ def run_monitors(
 
     Args:
         start: Begin of the window, UTC; `None` for that of usecase.toml.
-        end: End of the window, UTC; `None` for that of usecase.toml.
+        end: End of the window, UTC; `None` for now where a begin is given, else that of
+            usecase.toml.
         progress: Called with the version and the step that runs.
 
     Returns:
@@ -91,11 +92,21 @@ def run_monitors(
 
 
 def result(monitor: str, version: int, execution_id: str) -> Result:
-    """Read what a monitor has reported in an execution."""
+    """Read what a monitor has reported in an execution.
+
+    Where there was nothing to look at, the reason is with its newest result.
+    """
     folder = f"s3://{aws.bucket()}/monitoring/{monitor}/{execution_id}"
     report = aws.find_json(f"{folder}/constraint_violations.json")
+    if report is None:
+        latest = f"s3://{aws.bucket()}/monitoring/latest/{monitor}/version={version}.json"
+        newest = aws.find_json(latest) or {}
+        # One with a report is of another execution.
+        return Result(
+            monitor, version, None, [] if newest.get("report") else newest.get("problems", [])
+        )
     coverage = aws.find_json(f"{folder}/coverage.json") or {}
-    violations = report and [
+    violations = [
         Violation(
             feature=entry.get("feature_name") or entry["metric_name"],
             check=entry["constraint_check_type"],

@@ -77,6 +77,8 @@ Start = Annotated[
 End = Annotated[
     datetime | None,
     typer.Option(
-        parser=last_moment, metavar="TIME", help="The same; a day is included. Default: now."
+        parser=last_moment,
+        metavar="TIME",
+        help="The same; a day is included. Default: now where --start is given.",
     ),
 ]

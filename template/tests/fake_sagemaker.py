@@ -7,6 +7,7 @@ model's enums and patterns, and answered from memory. Refusals are worded as Sag
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,7 @@ class FakeSageMaker:
             "ModelPackageArn": arn,
             "ModelPackageVersion": version,
             "ModelApprovalStatus": approval,
+            "CreationTime": datetime(2026, 1, 1, tzinfo=UTC),
             "CustomerMetadataProperties": properties,
             "ModelMetrics": {"ModelQuality": {"Statistics": statistics}},
             "DriftCheckBaselines": baselines,

@@ -87,7 +87,9 @@ class Services:
             case "invoke":
                 found = {
                     name: f"s3://{BUCKET}/{name}" for name in ("predictions", "labels", "baseline")
-                } | {"version": "7", "image": "image-of-7"}
+                }
+                found |= {"version": "7", "image": "image-of-7"}
+                found |= {"served_partly": "version 7 no longer serves"}
                 window = {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02T00:00:00+00:00"}
                 return {"Payload": found | window | self.counts}
         return request  # the description of a job has what it was asked for

@@ -1,10 +1,12 @@
 """What is told of the endpoint."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
-from fake_sagemaker import ARN
-from inference_endpoint import Endless, SageMaker, serve
+from fake_sagemaker import ARN, BUCKET
+from inference_endpoint import PREFIX, Endless, SageMaker, event, serve
 
 from lambdas import deploy, endpoint
 from lambdas.mail import Mail
@@ -83,3 +85,29 @@ def test_end_of_a_deployment_names_the_version(
     assert mail.subject == f"{names.ENDPOINT}: {subject}"
     assert "version 3" in mail.text
     assert ("no answer to ping" in mail.text) == (status == "FAILED")
+
+
+@pytest.mark.usefixtures("sagemaker")
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        # Written when the window had begun, it holds only what was predicted before.
+        ([[-2, -1]], set()),
+        ([[-2, -1], [0, 1]], {7}),
+        ([[-1, 0]], {7}),
+        ([[59]], {7}),
+        ([[60, 61]], set()),
+        ([[-1], [60]], set()),
+    ],
+)
+def test_versions_are_those_that_predicted_within_the_window(
+    session: boto3.Session, files: list[list[int]], expected: set[int]
+) -> None:
+    where = f"{PREFIX}version=7/{names.ENDPOINT}/{names.VARIANT}/2026/01/31/12"
+    for number, minutes in enumerate(files):
+        times = [(NOON + timedelta(minutes=m)).isoformat() for m in minutes]
+        body = "\n".join(json.dumps(event("1", "2", time=time)) for time in times)
+        session.client("s3").put_object(
+            Bucket=BUCKET, Key=f"{where}/{number}.jsonl", Body=body.encode()
+        )
+    assert endpoint.versions(NOON, NOON + timedelta(hours=1)) == expected

@@ -288,6 +288,7 @@ def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
     step = Execution(DEFINITIONS[names.MONITORING]).steps[monitor.step]["Arguments"]
     assert step["AppSpecification"]["ImageUri"] == {"Get": f"{found}['image']"}
     assert step["Environment"]["MODEL_VERSION"] == {"Get": f"{found}['version']"}
+    assert step["Environment"]["SERVED_PARTLY"] == {"Get": f"{found}['served_partly']"}
     (report,) = job["ProcessingOutputConfig"]["Outputs"]
     assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{monitor.name}/abcdefgh1234"
     count = step_of(names.MONITORING, f"{monitor.step}Violations")["Arguments"]

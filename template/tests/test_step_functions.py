@@ -254,7 +254,9 @@ def test_monitor_runs_with_what_it_looks_at_and_its_violations_are_counted(
     )
     # Of the version that is judged.
     assert requests[kind.step]["AppSpecification"]["ImageUri"] == "image-of-7"
-    assert requests[kind.step]["Environment"]["MODEL_VERSION"] == "7"
+    environment = requests[kind.step]["Environment"]
+    assert environment["MODEL_VERSION"] == "7"
+    assert environment["SERVED_PARTLY"] == "version 7 no longer serves"
     (report,) = requests[kind.step]["ProcessingOutputConfig"]["Outputs"]
     assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{kind.name}/execution-1"
     counted = requests[f"{kind.step}Violations"]["Payload"]

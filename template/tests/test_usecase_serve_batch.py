@@ -85,6 +85,7 @@ WRONG = [
     ({"distance": "-inf"}, NUMBER.format("-inf")),
     ({"distance": "1e39"}, NUMBER.format("1e39")),
     ({"distance": "1_000"}, NUMBER.format("1_000")),
+    ({"distance": "\u0665"}, NUMBER.format("\u0665")),  # an Arabic digit
     ({"distance": "x" * 1000}, NUMBER.format("x" * 40)),
     ({"distance": "far", "hour": "noon"}, 'field hour: "noon" is no number'),
     ({"distance": "1,2"}, "has 10 fields, must have 9: hour,weekday,distance"),

@@ -158,6 +158,7 @@ def row(use_case: UseCase, **values: object) -> str:
         ({"distance": "-inf"}, "field distance"),
         ({"distance": "1e39"}, "field distance"),
         ({"distance": "1_000"}, "field distance"),
+        ({"distance": "\u0665"}, "field distance"),  # an Arabic digit
         ({"distance": "x" * 1000}, f'field distance: "{"x" * 38}… is no number'),
         ({"distance": "1,2"}, "row 2: has 10 fields, must have 9: hour,weekday,distance"),
         ({"dest": '"'}, "the body is not CSV"),

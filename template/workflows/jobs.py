@@ -201,6 +201,7 @@ def monitor(settings: Settings, kind: Monitor) -> Body:
             "MODEL_VERSION": result(kind.inputs_step, "version"),
             "WINDOW_START": result(kind.inputs_step, "start"),
             "WINDOW_END": result(kind.inputs_step, "end"),
+            "SERVED_PARTLY": result(kind.inputs_step, "served_partly"),
         },
     )
 

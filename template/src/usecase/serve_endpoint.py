@@ -151,7 +151,7 @@ def _csv_numbers(name: str, texts: Iterable[str]) -> list[Value]:
 def _csv_number(text: str) -> float | None:
     if not text:
         return None
-    if "_" in text:  # which Python allows in numbers
+    if "_" in text or not text.isascii():  # Python allows both in numbers, other readers do not
         raise ValueError
     return rows.finite(float(text))
 

@@ -42,14 +42,16 @@ def run(use_case: UseCase) -> None:
     counts = {"unseen_categories": sum(new.values()), "unseen_by_feature": new}
     settings = use_case.monitors.data_quality
     problems = window.dropped(made, settings.max_dropped)
+    summary = f"{table.height} predictions"
     if table.height < settings.min_predictions:
-        problems.append(
-            f"There are {table.height} predictions, fewer than min_predictions = "
-            f"{settings.min_predictions}."
-        )
+        few = f"{summary}, fewer than min_predictions = {settings.min_predictions}"
+        if why := window.served_partly():
+            summary = f"{few}, as {why}"
+        else:
+            problems.append(f"There are {few}.")
     coverage = window.Coverage(asked, made, table.height, counts, problems)
     violations = [asdict(violation) for violation in found]
-    window.report(statistics, limits, violations, coverage, f"{table.height} predictions")
+    window.report(statistics, limits, violations, coverage, summary)
 
 
 def unseen(table: pl.DataFrame, limits: Mapping[str, Any]) -> dict[str, int]:
@@ -88,7 +90,8 @@ def convert(asked: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, d
         if kind not in NUMERIC:
             columns.append(text)
             continue
-        numbers = text.cast(pl.Float64, strict=False)
+        # A number may have space around it: the server takes such.
+        numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
         numbers = numbers.set(~numbers.is_finite(), None)
         fits = numbers.is_not_null()
         if kind == "Integral":

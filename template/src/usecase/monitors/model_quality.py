@@ -1,7 +1,6 @@
 """`model-quality`: are the predictions still as good as in the evaluation?"""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,8 +13,6 @@ from usecase.errors import UseCaseError
 from usecase.monitors import window
 from usecase.predictions import Window, reading
 from usecase.problem import VALUE
-
-LOG = logging.getLogger(__name__)
 
 _LABEL = {
     "groundTruthData": pl.Struct({"data": pl.String, "encoding": pl.String}),
@@ -57,6 +54,7 @@ def run(use_case: UseCase) -> None:
     once = last_of_each(made.rows)
     merged = merge(once, labels.table)
     counts = {
+        "asked_again": made.rows.height - once.height,
         "unlabelled": once.height - merged.height,
         **unused(labels.table, once, made.others, asked, settings.delay_hours),
         "invalid_labels": labels.invalid,
@@ -73,6 +71,9 @@ def run(use_case: UseCase) -> None:
         f"{merged.height} labelled predictions, {unlabelled} unlabelled, "
         f"{unmatched} labels without a prediction"
     )
+    few = once.height < settings.min_labels and window.served_partly()
+    if few:
+        summary += f"; fewer predictions than min_labels = {settings.min_labels}, as {few}"
     if merged.height:
         statistics |= metrics.statistics(
             merged[use_case.target.column].to_numpy(),
@@ -82,6 +83,7 @@ def run(use_case: UseCase) -> None:
     enough = merged.height >= settings.min_labels
     try:
         found = check(statistics, limits) if enough else []
+        missing = undefined(statistics, limits) if enough else []
     except KeyError as error:
         raise UseCaseError(f"baseline: constraints.json has an entry without {error}") from None
     coverage = window.Coverage(
@@ -91,7 +93,11 @@ def run(use_case: UseCase) -> None:
         counts=counts | examples,
         problems=[
             *window.dropped(made, settings.max_dropped),
-            *problems(once.height, counts, labels, settings),
+            *problems(once.height, counts, labels, settings, few_expected=bool(few)),
+            *(
+                f"{name} is not defined on these {merged.height} labels and cannot be judged."
+                for name in missing
+            ),
         ],
     )
     window.report(statistics, limits, found, coverage, summary)
@@ -246,7 +252,12 @@ def unused(
 
 
 def problems(
-    made: int, counts: Mapping[str, int], labels: Labels, settings: ModelQuality
+    made: int,
+    counts: Mapping[str, int],
+    labels: Labels,
+    settings: ModelQuality,
+    *,
+    few_expected: bool,
 ) -> list[str]:
     """What keeps the judgement from being one.
 
@@ -255,10 +266,11 @@ def problems(
         counts: What was counted.
         labels: The labels.
         settings: The thresholds.
+        few_expected: There are too few predictions for `min_labels`, as is to be expected.
     """
     found = []
     labelled, unlabelled = made - counts["unlabelled"], counts["unlabelled"]
-    if labelled < settings.min_labels:
+    if labelled < settings.min_labels and not few_expected:
         found.append(
             f"{labelled} predictions of {made} have a label, fewer than min_labels = "
             f"{settings.min_labels}: they are not judged."
@@ -291,16 +303,15 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
         constraints: With a section `<problem>_constraints`.
 
     Returns:
-        Entries of constraint_violations.json as Model Monitor writes them for model quality.
+        Entries of constraint_violations.json as Model Monitor writes them for model quality. What
+        is not defined breaks no constraint: see `undefined`.
     """
-    section = next(name for name in statistics if name.endswith("_metrics"))
     found = []
-    for name, constraint in constraints[section.replace("_metrics", "_constraints")].items():
-        value, threshold = statistics[section][name]["value"], constraint["threshold"]
-        operator = constraint["comparison_operator"]
+    for name, constraint, value in _watched(statistics, constraints):
+        threshold, operator = constraint["threshold"], constraint["comparison_operator"]
         if value == "NaN":
-            LOG.warning("%s is not defined on these predictions and not judged", name)
-        elif value < threshold if operator == "LessThanThreshold" else value > threshold:
+            continue
+        if value < threshold if operator == "LessThanThreshold" else value > threshold:
             found.append(
                 {
                     "metric_name": name,
@@ -309,3 +320,24 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
                 }
             )
     return found
+
+
+def undefined(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
+    """The metrics with a constraint that are not defined on these rows.
+
+    Such as `auc` where all labels are the same.
+
+    Args:
+        statistics: With a section `<problem>_metrics`.
+        constraints: With a section `<problem>_constraints`.
+    """
+    return [name for name, _, value in _watched(statistics, constraints) if value == "NaN"]
+
+
+def _watched(
+    statistics: Mapping[str, Any], constraints: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """The name, the constraint and the value of each metric that has a constraint."""
+    section = next(name for name in statistics if name.endswith("_metrics"))
+    for name, constraint in constraints[section.replace("_metrics", "_constraints")].items():
+        yield name, constraint, statistics[section][name]["value"]

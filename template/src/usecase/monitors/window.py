@@ -25,6 +25,15 @@ def asked() -> Window:
     return Window(os.environ.get("MODEL_VERSION", ""), start, end)
 
 
+def served_partly() -> str:
+    """Why the version need not have predicted much: it served for a part of the window only.
+
+    That is in words in the environment's SERVED_PARTLY; empty where it served all along.
+    """
+    text = os.environ.get("SERVED_PARTLY", "")
+    return "" if text == "none" else text
+
+
 def _time(name: str) -> datetime | None:
     text = os.environ.get(name, "")
     if not text:
