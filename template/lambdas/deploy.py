@@ -8,7 +8,7 @@ approval wins.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import boto3
 from botocore.exceptions import ClientError
 
-from lambdas import is_approval
+from lambdas import is_approval, time_of_approval
 from lambdas.endpoint import package_of, time_of
 from lambdas.mail import Mail, quota_advice, send
 
@@ -112,25 +112,20 @@ def handler(event: dict[str, Any], context: Context) -> dict[str, str]:
     """
     package = event["detail"]["ModelPackageArn"]
     if is_approval(event, approval_time(package)):
-        outcome = run(package, datetime.fromisoformat(event["time"]), context)
+        outcome = run(package, event, context)
     else:
         outcome = "ignored, something else than its approval was changed"
     log.info("%s: %s", package, outcome)
     return {"package": package, "outcome": outcome}
 
 
-def run(package: str, event_time: datetime, context: Context) -> str:
-    """Deploy a package unless it is not to be deployed any more."""
+def run(package: str, event: Mapping[str, Any], context: Context) -> str:
+    """Deploy the package that an event tells of, unless it is not to be deployed any more."""
     described = sagemaker().describe_model_package(ModelPackageName=package)
     if described.get("ModelApprovalStatus") != "Approved":
         return "ignored, it is not approved any more"
-    recorded = approval_time(package)
-    deployment = Deployment(
-        package=package,
-        version=described["ModelPackageVersion"],
-        approved=recorded or event_time.astimezone(UTC),
-        exact=recorded is not None,
-    )
+    approved, exact = time_of_approval(event, approval_time(package))
+    deployment = Deployment(package, described["ModelPackageVersion"], approved, exact)
     while True:
         endpoint = describe_endpoint()
         if endpoint and (reason := superseded(deployment, endpoint)):
