@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas import is_approval, time_of_approval
 from lambdas.endpoint import package_of, time_of
@@ -197,17 +197,27 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
             EndpointConfigName=deployment.name,
             DeploymentConfig=deployment_config(deployment),
         )
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         changed = describe_endpoint()
+        if deployment.name not in configs_of(changed):
+            # It has not been tried; the configuration would tell otherwise to the next attempt.
+            found(lambda: sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name))
         before = endpoint and endpoint["EndpointStatus"]
         if not is_validation_error(error) or not changed or changed["EndpointStatus"] == before:
             raise
-        pending = changed.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
-        if deployment.name not in (pending, changed.get("EndpointConfigName")):
-            # Another version was faster; this one has not been tried.
-            sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
         return None
     return "updated the endpoint"
+
+
+def configs_of(endpoint: "DescribeEndpointOutputTypeDef | None") -> set[str]:
+    """The names of the configurations that an endpoint has or is getting."""
+    if endpoint is None:
+        return set()
+    return {
+        part["EndpointConfigName"]
+        for part in (endpoint, endpoint.get("PendingDeploymentSummary"))
+        if part and "EndpointConfigName" in part
+    }
 
 
 def deployment_config(deployment: Deployment) -> "DeploymentConfigUnionTypeDef":
@@ -246,8 +256,6 @@ version does no better, approve another one:
 
 def out_of_quota(deployment: Deployment, reason: str) -> str:
     """Tell people that a quota of the account is too low for a deployment."""
-    # It has not been tried; what is left would tell otherwise.
-    sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
     name, version = os.environ["ENDPOINT"], deployment.version
     text = f"""\
 Version {version} could not be deployed to {name}:
@@ -347,6 +355,8 @@ def found(describe: Callable[[], T]) -> T | None:
         raise
 
 
-def is_validation_error(error: ClientError) -> bool:
+def is_validation_error(error: Exception) -> bool:
     """Whether SageMaker refused: its word for an unknown, an existing and a busy resource alike."""
+    if not isinstance(error, ClientError):
+        return False
     return error.response["Error"]["Code"] == "ValidationException"

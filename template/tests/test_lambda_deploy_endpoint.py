@@ -3,7 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from fake_sagemaker import RefusalError, Request
 from inference_endpoint import SageMaker, approve, serve
+
+from workflows import names
 
 pytest_plugins = ["lambda_account"]
 
@@ -48,3 +52,49 @@ def test_version_that_was_rolled_back_is_deployed_when_it_is_approved_again_in_s
     assert approve(second, seconds_later, STATUS) == rolled_back
     assert approve(second, NOON + 2 * HOUR, STATUS) == "updated the endpoint"
     assert approve(second, NOON + 2 * HOUR, STATUS).startswith("ignored")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RefusalError("Rate exceeded", "ThrottlingException"), ReadTimeoutError(endpoint_url="https")],
+)
+def test_version_that_could_not_be_deployed_is_not_taken_for_one_that_was_rolled_back(
+    sagemaker: SageMaker, first: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The update is refused, and another version is deployed before Lambda tries again."""
+
+    def refuse(_: Request) -> Request:
+        raise error
+
+    second = sagemaker.add_package(2, ApprovedAt=(NOON + HOUR).isoformat())
+    with monkeypatch.context() as refusing:
+        refusing.setitem(sagemaker.operations, "UpdateEndpoint", refuse)
+        with pytest.raises((ClientError, BotoCoreError)):
+            approve(second, NOON + HOUR)
+    assert sagemaker.serving() == first
+    older = NOON + HOUR / 2
+    assert approve(sagemaker.add_package(3), older) == "updated the endpoint"
+    sagemaker.finish()
+    assert approve(second, NOON + HOUR) == "updated the endpoint"
+    sagemaker.finish()
+    assert sagemaker.serving() == second
+
+
+def test_update_whose_answer_was_lost_keeps_its_configuration(
+    sagemaker: SageMaker, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = sagemaker.operations["UpdateEndpoint"]
+
+    def lose(request: Request) -> Request:
+        update(request)
+        raise ReadTimeoutError(endpoint_url="https")
+
+    second = sagemaker.add_package(2, ApprovedAt=(NOON + HOUR).isoformat())
+    monkeypatch.setitem(sagemaker.operations, "UpdateEndpoint", lose)
+    with pytest.raises(ReadTimeoutError):
+        approve(second, NOON + HOUR)
+    assert sagemaker.serving() == first
+    assert approve(second, NOON + HOUR) == "ignored, this approval is deployed"
+    sagemaker.finish()
+    assert sagemaker.serving() == second
+    assert f"{names.ENDPOINT}-2-20260131130000000" in sagemaker.configs
