@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 STAMP = timedelta(minutes=1)
@@ -44,3 +44,21 @@ def is_approval(event: Mapping[str, Any], approved: datetime | None) -> bool:
     if approved is None or "CustomerMetadataProperties" not in changed:
         return False
     return abs(datetime.fromisoformat(event["time"]) - approved) < STAMP
+
+
+def time_of_approval(event: Mapping[str, Any], recorded: datetime | None) -> tuple[datetime, bool]:
+    """When a package was approved that an event tells of, UTC, and whether that is on record.
+
+    The record of `ops models approve` is out of date when the version was approved again without
+    it, in SageMaker Studio. Else it comes before the time of the event, of which one approval can
+    have several.
+
+    Args:
+        event: An event "SageMaker Model Package State Change".
+        recorded: When the package was approved, if `ops models approve` has left that on record.
+    """
+    told = datetime.fromisoformat(event["time"]).astimezone(UTC)
+    changed = event["detail"].get("UpdatedModelPackageFields") or []
+    if recorded is None or ("ModelApprovalStatus" in changed and told - recorded > STAMP):
+        return told, False
+    return recorded, True

@@ -8,7 +8,7 @@ approval wins.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas import is_approval
+from lambdas import is_approval, time_of_approval
 from lambdas.endpoint import package_of, time_of
 from lambdas.mail import Mail, quota_advice, send
 
@@ -112,25 +112,20 @@ def handler(event: dict[str, Any], context: Context) -> dict[str, str]:
     """
     package = event["detail"]["ModelPackageArn"]
     if is_approval(event, approval_time(package)):
-        outcome = run(package, datetime.fromisoformat(event["time"]), context)
+        outcome = run(package, event, context)
     else:
         outcome = "ignored, something else than its approval was changed"
     log.info("%s: %s", package, outcome)
     return {"package": package, "outcome": outcome}
 
 
-def run(package: str, event_time: datetime, context: Context) -> str:
-    """Deploy a package unless it is not to be deployed any more."""
+def run(package: str, event: Mapping[str, Any], context: Context) -> str:
+    """Deploy the package that an event tells of, unless it is not to be deployed any more."""
     described = sagemaker().describe_model_package(ModelPackageName=package)
     if described.get("ModelApprovalStatus") != "Approved":
         return "ignored, it is not approved any more"
-    recorded = approval_time(package)
-    deployment = Deployment(
-        package=package,
-        version=described["ModelPackageVersion"],
-        approved=recorded or event_time.astimezone(UTC),
-        exact=recorded is not None,
-    )
+    approved, exact = time_of_approval(event, approval_time(package))
+    deployment = Deployment(package, described["ModelPackageVersion"], approved, exact)
     while True:
         endpoint = describe_endpoint()
         if endpoint and (reason := superseded(deployment, endpoint)):
@@ -202,17 +197,27 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
             EndpointConfigName=deployment.name,
             DeploymentConfig=deployment_config(deployment),
         )
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         changed = describe_endpoint()
+        if deployment.name not in configs_of(changed):
+            # It has not been tried; the configuration would tell otherwise to the next attempt.
+            found(lambda: sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name))
         before = endpoint and endpoint["EndpointStatus"]
         if not is_validation_error(error) or not changed or changed["EndpointStatus"] == before:
             raise
-        pending = changed.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
-        if deployment.name not in (pending, changed.get("EndpointConfigName")):
-            # Another version was faster; this one has not been tried.
-            sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
         return None
     return "updated the endpoint"
+
+
+def configs_of(endpoint: "DescribeEndpointOutputTypeDef | None") -> set[str]:
+    """The names of the configurations that an endpoint has or is getting."""
+    if endpoint is None:
+        return set()
+    return {
+        part["EndpointConfigName"]
+        for part in (endpoint, endpoint.get("PendingDeploymentSummary"))
+        if part and "EndpointConfigName" in part
+    }
 
 
 def deployment_config(deployment: Deployment) -> "DeploymentConfigUnionTypeDef":
@@ -251,8 +256,6 @@ version does no better, approve another one:
 
 def out_of_quota(deployment: Deployment, reason: str) -> str:
     """Tell people that a quota of the account is too low for a deployment."""
-    # It has not been tried; what is left would tell otherwise.
-    sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name)
     name, version = os.environ["ENDPOINT"], deployment.version
     text = f"""\
 Version {version} could not be deployed to {name}:
@@ -352,6 +355,8 @@ def found(describe: Callable[[], T]) -> T | None:
         raise
 
 
-def is_validation_error(error: ClientError) -> bool:
+def is_validation_error(error: Exception) -> bool:
     """Whether SageMaker refused: its word for an unknown, an existing and a busy resource alike."""
+    if not isinstance(error, ClientError):
+        return False
     return error.response["Error"]["Code"] == "ValidationException"

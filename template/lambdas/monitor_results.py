@@ -135,19 +135,22 @@ def keep(
     )
 
 
-def text(monitor: str) -> str:
-    """What a monitor has found in its newest run, version by version, for a mail."""
+def last_run(monitor: str) -> list[dict[str, Any]]:
+    """What a monitor has found in its newest run: a result for each version, as `keep` wrote it."""
     bucket = os.environ["BUCKET"]
     listed = s3().get_paginator("list_objects_v2")
     pages = listed.paginate(Bucket=bucket, Prefix=f"{LATEST}{monitor}/")
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     results = [read_json(bucket, key) for key in keys]
     times = [datetime.fromisoformat(result["published"]) for result in results]
-    return "\n".join(
-        paragraph(result)
-        for result, time in zip(results, times, strict=True)
-        if time >= max(times) - AT_ONCE
-    )
+    return [
+        result for result, time in zip(results, times, strict=True) if time >= max(times) - AT_ONCE
+    ]
+
+
+def text(monitor: str) -> str:
+    """What a monitor has found in its newest run, version by version, for a mail."""
+    return "\n".join(paragraph(result) for result in last_run(monitor))
 
 
 def paragraph(result: Mapping[str, Any]) -> str:

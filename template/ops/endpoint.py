@@ -1,7 +1,7 @@
 """The endpoint, which belongs to the deployment and not to a stack."""
 
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,11 +92,16 @@ def wait_until_serving(package: str) -> None:
         package: ARN of its model package.
 
     Raises:
-        OpsError: When the deployment failed or does not come to an end.
+        OpsError: When the deployment failed, was rolled back or does not come to an end.
     """
+    found = aws.sagemaker().describe_model_package(ModelPackageName=package)
+    approved = found.get("CustomerMetadataProperties", {}).get("ApprovedAt")
+    since = datetime.fromisoformat(approved).astimezone(UTC) if approved else datetime.now(UTC)
 
     def probe() -> bool | None:
         if serving_package() != package:
+            if reason := rolled_back(found["ModelPackageVersion"], since):
+                raise OpsError(f"deployment of {package} was rolled back: {reason}")
             return None
         state = aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
         if state["EndpointStatus"] == "Failed":
@@ -105,6 +110,38 @@ def wait_until_serving(package: str) -> None:
         return True if state["EndpointStatus"] == "InService" else None
 
     aws.wait_for(f"deployment of {package}", probe, timeout=1800, interval=0.2)
+
+
+def rolled_back(version: int, since: datetime) -> str | None:
+    """Why SageMaker has rolled back the deployment of a version; `None` if it has not.
+
+    Args:
+        version: The version; another one is in service.
+        since: When it was approved, UTC: its earlier deployments do not count.
+    """
+    endpoint = describe()
+    if endpoint is None or endpoint["EndpointStatus"] != "InService":
+        return None
+    approval = f"{since:%Y%m%d%H%M%S%f}"[:-3]
+    tried = [
+        name
+        for name in outside.deployments(outside.configs())
+        if outside.deployed_version(name)[1] == version
+        and outside.deployed_version(name)[0] >= approval
+    ]
+    if not tried or endpoint.get("EndpointConfigName") == tried[-1]:
+        return None
+    try:
+        config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=tried[-1])
+    except ClientError as error:
+        if aws.is_missing(error):  # the function that deploys could not try it yet
+            return None
+        raise
+    # It makes the configuration just before it updates the endpoint.
+    if config["CreationTime"] >= endpoint["LastModifiedTime"]:
+        return None
+    log = f"its log is /aws/sagemaker/Endpoints/{names.ENDPOINT}"
+    return f"{endpoint.get('FailureReason') or 'SageMaker gives no reason'}; {log}"
 
 
 def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:

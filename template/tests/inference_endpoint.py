@@ -151,8 +151,22 @@ class Endless:
 
 def serve(fake: SageMaker, package: str, time: datetime) -> None:
     """Let a version serve."""
-    deploy.run(package, time, Endless())
+    approve(package, time)
     fake.finish()
+
+
+def approve(package: str, time: datetime, *changed: str) -> str:
+    """Let the event of an approval be handled; what was done.
+
+    Args:
+        package: ARN of the model package.
+        time: The event's.
+        changed: UpdatedModelPackageFields, if the event is to have them.
+    """
+    event: dict[str, Any] = {"time": time.isoformat(), "detail": {"ModelPackageArn": package}}
+    if changed:
+        event["detail"]["UpdatedModelPackageFields"] = [*changed]
+    return deploy.handler(event, Endless())["outcome"]
 
 
 def keep(

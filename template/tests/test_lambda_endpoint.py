@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from fake_sagemaker import ARN, BUCKET
-from inference_endpoint import PREFIX, Endless, SageMaker, event, serve
+from inference_endpoint import PREFIX, SageMaker, approve, event, serve
 
-from lambdas import deploy, endpoint
+from lambdas import endpoint
 from lambdas.mail import Mail
 from workflows import names
 
@@ -41,7 +41,7 @@ def ended(sagemaker: SageMaker, status: str = "IN_SERVICE") -> Mail:
 def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
     serve(sagemaker, sagemaker.add_package(1), NOON)
     new = sagemaker.add_package(2)
-    deploy.run(new, NOON + timedelta(hours=1), Endless())
+    approve(new, NOON + timedelta(hours=1))
     sagemaker.roll_back("an alarm is in the state ALARM")
     mail = ended(sagemaker)
     assert mail.subject == f"{names.ENDPOINT}: version 2 was rolled back, version 1 serves"
@@ -59,7 +59,7 @@ def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
     serve(sagemaker, sagemaker.add_package(1), NOON)
     first = sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"]
     ended_at = datetime.now(UTC)
-    deploy.run(sagemaker.add_package(2), NOON + timedelta(hours=1), Endless())
+    approve(sagemaker.add_package(2), NOON + timedelta(hours=1))
     mail = endpoint.deployed(
         {
             "EndpointName": names.ENDPOINT,

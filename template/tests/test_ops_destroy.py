@@ -323,9 +323,10 @@ def test_models_and_tables_that_real_time_has_no_use_for_are_shown(
     monkeypatch.setattr(outside, "SERVING", "endpoint")
     account.add("model", FIRST, {"project": PROJECT, "made-by": "lambdas/batch.py"})
     account.deploy(SECOND, TAGS)
-    aws.s3().put_object(Bucket=BUCKET, Key="predictions/day=2026-01-31/a.parquet", Body=b"")
+    for key in ("predictions/day=2026-01-31/a.parquet", "scored/day=2026-01-31.json"):
+        aws.s3().put_object(Bucket=BUCKET, Key=key, Body=b"")
     assert outside.left_over(outside.everything()) == outside.Outside(models=[FIRST])
-    assert outside.old_data() == ["predictions/"]
+    assert outside.old_data() == ["predictions/", "scored/"]
 
 
 def test_deployment_by_who_may_not_look_does_not_fail(

@@ -8,7 +8,7 @@ code, and in the order, that the model was trained with.
 
 from dataclasses import replace
 
-from workflows.jobs import Body, Settings, folder, processing
+from workflows.jobs import Body, Settings, folder, mart, processing
 from workflows.placeholders import EXECUTION, output, parameter, result, transformed
 
 INPUTS, SELECT, TRANSFORM, COLLECT = "BatchInputs", "Select", "Transform", "Collect"
@@ -34,12 +34,14 @@ def select(settings: Settings) -> Body:
 
     Its output `selection` has a file selection.json, which counts them in `records`. Where there
     are none, the other outputs hold the results of the days: there is nothing to collect.
+
+    The tables are those that the version was trained with, and only its image knows them: today's
+    usecase.toml may name others. So the job gets the whole data mart.
     """
-    tables = settings.use_case.data.tables
     return processing(
         _of_version(settings),
         "select",
-        inputs=[folder(table, settings.uri("mart", table, "")) for table in tables],
+        inputs=[mart(settings)],
         outputs={
             "records": _of_batch(settings, "records"),
             "selection": _of_batch(settings, "selection"),

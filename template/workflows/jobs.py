@@ -276,12 +276,22 @@ def folder(name: str, uri: str) -> "ProcessingInputTypeDef":
     return _input(name, uri, "S3Prefix")
 
 
-def _input(name: str, uri: str, kind: "ProcessingS3DataTypeType") -> "ProcessingInputTypeDef":
+def mart(settings: Settings) -> "ProcessingInputTypeDef":
+    """An input with the whole data mart, each table where an input of its name would be.
+
+    Files that belong to no table, such as `_SUCCESS`, lie beside the tables' folders.
+    """
+    return _input("mart", settings.uri("mart", ""), "S3Prefix", f"{PROCESSING}/input")
+
+
+def _input(
+    name: str, uri: str, kind: "ProcessingS3DataTypeType", path: str = ""
+) -> "ProcessingInputTypeDef":
     return {
         "InputName": name,
         "S3Input": {
             "S3Uri": uri,
-            "LocalPath": f"{PROCESSING}/input/{name}",
+            "LocalPath": path or f"{PROCESSING}/input/{name}",
             "S3DataType": kind,
             "S3InputMode": "File",
             "S3DataDistributionType": "FullyReplicated",

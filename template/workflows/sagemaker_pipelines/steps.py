@@ -21,7 +21,12 @@ RETRY = [
         "MaxAttempts": 5,
     },
     {
-        "ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR"],
+        "ExceptionType": [
+            "SageMaker.JOB_INTERNAL_ERROR",
+            "SageMaker.CAPACITY_ERROR",
+            # Other jobs of the account come to their end.
+            "SageMaker.RESOURCE_LIMIT",
+        ],
         "IntervalSeconds": 60,
         "BackoffRate": 2.0,
         "MaxAttempts": 5,
