@@ -279,7 +279,7 @@ def folder(name: str, uri: str) -> "ProcessingInputTypeDef":
 def mart(settings: Settings) -> "ProcessingInputTypeDef":
     """An input with the whole data mart, each table where an input of its name would be.
 
-    Files that belong to no table, such as `_SUCCESS`, lie beside the tables' folders.
+    Files that belong to no table lie beside the tables' folders.
     """
     return _input("mart", settings.uri("mart", ""), "S3Prefix", f"{PROCESSING}/input")
 

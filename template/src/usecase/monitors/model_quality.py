@@ -325,7 +325,7 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
 def undefined(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
     """The metrics with a constraint that are not defined on these rows.
 
-    Such as `auc` where all labels are the same.
+    Such as a rate among rows of a kind that is not there.
 
     Args:
         statistics: With a section `<problem>_metrics`.
