@@ -91,6 +91,10 @@ class HostProcess:
         self.process.kill()
         self.process.wait(timeout=30)
 
+    def kill_and_start(self) -> None:
+        self.kill()
+        self.start()
+
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.terminate()

@@ -30,11 +30,6 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
         host.end()
 
 
-def kill_and_start(host: HostProcess) -> None:
-    host.kill()
-    host.start()
-
-
 def make_stream(host: HostProcess, stream: str, messages: list[str]) -> None:
     logs = host.client("logs")
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -175,7 +170,7 @@ def test_log_events_outlive_a_kill(host: HostProcess) -> None:
     make_stream(host, "two", [])
     put_events(host, "one", ["a"], back=60_000)
     before = host.client("logs").describe_log_streams(logGroupName="group")["logStreams"]
-    kill_and_start(host)
+    host.kill_and_start()
     assert messages(host, "one") == ["a", "b", "c"]
     assert messages(host, "two") == []
     logs = host.client("logs")
@@ -217,7 +212,7 @@ def test_what_was_deleted_stays_deleted(host: HostProcess) -> None:
     put_items(host, "table", [item("a", 1), item("a", 2), item("b", 1)])
     key = {"id": {"S": "a"}, "at": {"N": "1"}}
     dynamodb.delete_item(TableName="table", Key=key)
-    kill_and_start(host)
+    host.kill_and_start()
     assert messages(host, "one") == ["present"]
     assert scanned(host, "table") == [item("a", 2), item("b", 1)]
     host.terminate()
@@ -229,7 +224,7 @@ def test_what_was_deleted_stays_deleted(host: HostProcess) -> None:
 
 def test_a_log_record_is_found_by_its_pointer(host: HostProcess) -> None:
     make_stream(host, "one", ["a", "b"])
-    kill_and_start(host)
+    host.kill_and_start()
     logs = host.client("logs")
     now = round(time.time())
     query = logs.start_query(
@@ -264,7 +259,7 @@ def test_items_outlive_a_kill(host: HostProcess) -> None:
     with pytest.raises(ClientError, match="TransactionCanceled"):  # and is rolled back
         dynamodb.execute_transaction(TransactStatements=[first, again])
     before = scanned(host, "table")
-    kill_and_start(host)
+    host.kill_and_start()
     assert scanned(host, "table") == before
     described = host.client("dynamodb").describe_table(TableName="table")["Table"]
     assert described["ItemCount"] == len(before) == 5
@@ -291,10 +286,10 @@ def test_a_scan_by_pages_finds_each_item_once(host: HostProcess) -> None:
 def test_data_points_outlive_a_kill(host: HostProcess) -> None:
     put_points(host, 2)
     put_points(host, 3)
-    kill_and_start(host)
+    host.kill_and_start()
     assert points(host) == 5
     put_points(host, 1)
-    kill_and_start(host)
+    host.kill_and_start()
     assert points(host) == 6
 
 
@@ -303,7 +298,7 @@ def test_executions_outlive_a_kill(host: HostProcess) -> None:
     done = execute(host, machine, '{"a": 1}')
     history = host.client("stepfunctions").get_execution_history(executionArn=done["executionArn"])
     for _ in range(2):
-        kill_and_start(host)
+        host.kill_and_start()
         states = host.client("stepfunctions")
         found = states.describe_execution(executionArn=done["executionArn"])
         assert (found["status"], found["output"]) == ("SUCCEEDED", '{"a": 1}')
@@ -374,6 +369,6 @@ def test_a_folder_of_before_there_were_rows_is_read(tmp_path: Path) -> None:
             assert messages(host, "one") == ["a", "b"]
             assert scanned(host, "table") == [{"id": {"S": "a"}}]
             assert points(host) == 2
-            kill_and_start(host)
+            host.kill_and_start()
     finally:
         host.end()

@@ -17,10 +17,6 @@ from test_keeping import ONCE
 
 from local_aws.host.objects import Objects, page
 
-EVENTS = 20_000
-ITEMS = 2_000
-KIB = 1024
-
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[HostProcess]:
@@ -30,11 +26,6 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
         yield host
     finally:
         host.end()
-
-
-def kill_and_start(host: HostProcess) -> None:
-    host.kill()
-    host.start()
 
 
 def keys(s3: Any, **options: Any) -> list[str]:
@@ -59,7 +50,7 @@ def test_objects_of_a_former_process_are_found(host: HostProcess) -> None:
     for key in ODD_KEYS:
         s3.put_object(Bucket="bucket", Key=key, Body=key.encode(), Metadata={"of": "one"})
     s3.put_object(Bucket="bucket", Key="tagged", Body=b"", Tagging="name=value")
-    kill_and_start(host)
+    host.kill_and_start()
     s3 = host.client("s3")
     head = s3.head_object(Bucket="bucket", Key="a//b")  # before they are listed
     assert (head["ContentLength"], head["Metadata"]) == (4, {"of": "one"})
@@ -70,7 +61,7 @@ def test_objects_of_a_former_process_are_found(host: HostProcess) -> None:
     present = sorted({*ODD_KEYS, "tagged", "new"} - {"a"})
     assert keys(s3) == present
     assert keys(s3, StartAfter="a/b", MaxKeys=2) == present[3:5]
-    kill_and_start(host)
+    host.kill_and_start()
     s3 = host.client("s3")
     assert keys(s3) == present
     for key in present:
@@ -85,7 +76,7 @@ def test_versions_of_a_former_process_are_found(host: HostProcess) -> None:
     gone = s3.put_object(Bucket="bucket", Key="gone", Body=b"3")["VersionId"]
     s3.delete_object(Bucket="bucket", Key="gone")
     for _ in range(2):
-        kill_and_start(host)
+        host.kill_and_start()
         s3 = host.client("s3")
         found = s3.get_object(Bucket="bucket", Key="kept", VersionId=first)
         assert found["Body"].read() == b"1"
@@ -125,7 +116,7 @@ def test_versions_are_listed_by_pages(host: HostProcess) -> None:
         grouped = s3.list_object_versions(Bucket="bucket", Delimiter="/")
         assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["a/", "c/"]
         assert len(s3.list_object_versions(Bucket="bucket", Prefix="a/")["Versions"]) == 3
-        kill_and_start(host)
+        host.kill_and_start()
 
 
 def test_an_object_that_cannot_be_stored_is_not_acknowledged(host: HostProcess) -> None:
