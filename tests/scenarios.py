@@ -257,7 +257,7 @@ class Scene:
     def scored(self, day: str) -> dict[str, Any]:
         """Of a day's predictions: `rows`, `records` and the newest `scored_at`."""
         rows = self.query(
-            "SELECT day, count(*), count(DISTINCT flight_id), max(scored_at) FROM predictions "
+            "SELECT day, count(*), count(DISTINCT inference_id), max(scored_at) FROM predictions "
             "GROUP BY day"
         )
         (found,) = (row[1:] for row in rows if row[0] == day)
@@ -265,7 +265,7 @@ class Scene:
 
     def rejected(self, day: str) -> list[tuple[str, str]]:
         """Id and reason of a day's records that were not scored."""
-        rows = self.query("SELECT day, flight_id, reason FROM rejected")
+        rows = self.query("SELECT day, inference_id, reason FROM rejected")
         return [(row[1], row[2]) for row in rows if row[0] == day]
 
     def keys(self, prefix: str) -> list[str]:

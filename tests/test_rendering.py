@@ -58,7 +58,7 @@ TRACES = {
     (
         "inference_mode",
         "batch",
-    ): r"[\"'`/_.]batch\b|[Bb]atch (transform|inference)|Athena|ops rejected",
+    ): r"[\"'`/_.]batch\b|[Bb]atch (transform|inference)|ops rejected",
     ("batch_start", "new_data"): r"batch-new-data|Predictions are made whenever",
     ("batch_start", "schedule"): r"Predictions are made every day|EXPRESSION = \"cron\(0 0 \*",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",

@@ -15,16 +15,18 @@ from infra.functions import Function
 from infra.permissions import (
     Allow,
     Arns,
+    list_objects,
     read_objects,
     run_container,
     service_role,
     write_objects,
 )
+from infra.predictions import PREDICTIONS, REJECTED, Tables
 from usecase.config import Rollback
 from workflows import names
 
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
+CAPTURE = "capture/"
+"""Where in the data bucket requests and their answers are captured."""
 
 SETTINGS = {"ENDPOINT": names.ENDPOINT, "VARIANT": names.VARIANT}
 """What functions that look at the endpoint and its predictions are told of it."""
@@ -40,6 +42,7 @@ class ServingStack(Stack):
     def __init__(self, scope: Construct, base: BaseStack) -> None:
         super().__init__(scope, f"{names.PROJECT}-serving", env=base.target_env)
         self.add_stack_dependency(base)
+        Tables(self, base.use_case)
         model_role = self._model_role(base)
         self._alarms(base.use_case.rollback)
         arns = Arns(self)
@@ -51,7 +54,7 @@ class ServingStack(Stack):
                 "ALARMS": " ".join(names.ROLLBACK_ALARMS),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
                 "BUCKET": names.bucket(self.account),
-                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{PREDICTIONS.rstrip('/')}",
+                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{CAPTURE.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
@@ -86,7 +89,7 @@ class ServingStack(Stack):
             [
                 *run_container(arns, base.repository_arn),
                 *read_objects(arns, "training/"),
-                write_objects(arns, PREDICTIONS),
+                write_objects(arns, CAPTURE),
                 see_alarms(arns),
             ],
         )
@@ -216,7 +219,17 @@ def find_rollbacks() -> list[Allow]:
 
 def find_predictions(arns: Arns) -> list[Allow]:
     """Finding out which version serves, and what every version has predicted when."""
-    return [*read_objects(arns, PREDICTIONS), *describe_serving(arns)]
+    return [
+        *read_objects(arns, CAPTURE),
+        list_objects(arns, PREDICTIONS, REJECTED),
+        *describe_serving(arns),
+    ]
+
+
+def judge_predictions(arns: Arns) -> list[Allow]:
+    """Reading what every version has predicted, and collecting what was captured of it."""
+    tables = PREDICTIONS, REJECTED
+    return [*read_objects(arns, CAPTURE, *tables), write_objects(arns, *tables)]
 
 
 def events() -> dict[str, EventPattern]:

@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -116,6 +119,17 @@ def written(prefix: str) -> Iterator[tuple[str, datetime]]:
     for page in pages:
         for found in page.get("Contents", []):
             yield found["Key"], found["LastModified"]
+
+
+@contextmanager
+def downloaded(keys: Iterable[str]) -> Iterator[Path]:
+    """A folder with objects of the data bucket, by their keys, as long as the context lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for key in keys:
+            path = Path(folder, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(read(key))
+        yield Path(folder)
 
 
 def stacks() -> list[str]:

@@ -1,10 +1,8 @@
 """Batch inference: score records now, see which were rejected, which version predicts."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from ops import OpsError, aws, outside, times, workflow
 from ops.times import Day
-from usecase import config, predictions
+from usecase import config
 from usecase.config import UseCase
 from usecase.predictions import parquet
 from workflows import names
@@ -100,7 +98,10 @@ def rejections(start: date | None, end: date | None) -> pl.DataFrame:
 
     parts = [pl.read_parquet(aws.read(key)) for key in aws.keys("rejected/") if within(key)]
     none = _none(use_case)
-    return pl.concat([none, *(part.select(none.columns) for part in parts)])
+    # Those of before there was one table for all modes are named after the record's columns.
+    own = {use_case.data.id: parquet.ID, use_case.data.time: parquet.TIME}
+    known = (part.rename(own, strict=False).select(none.columns) for part in parts)
+    return pl.concat([none, *known])
 
 
 def show(records: pl.DataFrame) -> None:
@@ -122,7 +123,7 @@ def cell(value: object) -> str:
 
 def _none(use_case: UseCase) -> pl.DataFrame:
     kinds = parquet.columns(use_case)[parquet.REJECTED]
-    return parquet.nothing(kinds).select(use_case.data.id, use_case.data.time, "reason")
+    return parquet.nothing(kinds).select(parquet.ID, parquet.TIME, "reason")
 
 
 def deployments() -> list[str]:
@@ -163,12 +164,11 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         The time of each record, by which a monitor finds it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        for i, (key, written) in enumerate(aws.written("predictions/")):
-            day = key.partition("day=")[2].partition("/")[0]
-            if day >= f"{since:%Y-%m-%d}" or written >= since:
-                Path(folder, f"{i:06}.parquet").write_bytes(aws.read(key))
-        return dict(predictions.made(Path(folder), use_case).iter_rows())
+    day = f"{parquet.PREDICTIONS}/{since:{parquet.DAY_FOLDER}}"
+    found = aws.written(f"{parquet.PREDICTIONS}/")
+    keys = (key for key, written in found if key >= day or written >= since)
+    with aws.downloaded(keys) as folder:
+        return dict(parquet.made([folder], use_case).iter_rows())
 
 
 def delete_models(

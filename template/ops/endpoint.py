@@ -1,8 +1,6 @@
 """The endpoint, which belongs to the deployment and not to a stack."""
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
@@ -11,8 +9,10 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from ops import OpsError, aws, outside
-from usecase import predictions
 from usecase.config import UseCase
+from usecase.predictions import capture, parquet
+from usecase.predictions.collect import CAPTURE, files_of
+from usecase.predictions.parquet import DAY_FOLDER, ID, PREDICTIONS, TIME
 from workflows import names
 
 if TYPE_CHECKING:
@@ -145,7 +145,10 @@ def rolled_back(version: int, since: datetime) -> str | None:
 
 
 def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
-    """The inference ids of the predictions, of all versions, captured since a time.
+    """The inference ids of the predictions, of all versions, made since a time.
+
+    Those of the table, and what is captured and not collected into it yet: a run of the monitors
+    does that.
 
     Args:
         use_case: Names the columns.
@@ -154,11 +157,23 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         When each prediction was made, the last time that it was.
     """
-    where = f"/{names.ENDPOINT}/{names.VARIANT}/"
-    with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(aws.keys("capture/")):
-            hour = key.partition(where)[2].rpartition("/")[0]
-            if hour >= f"{since:%Y/%m/%d/%H}":
-                aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
-        made = predictions.made(Path(folder), use_case)
-    return dict(made.filter(pl.col("time") >= since).iter_rows())
+    day = f"{PREDICTIONS}/{since:{DAY_FOLDER}}"
+    table = [key for key in aws.keys(f"{PREDICTIONS}/") if key >= day]
+    collected = {key.removeprefix(f"{PREDICTIONS}/") for key in table}
+    where, hour = f"/{names.ENDPOINT}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"
+
+    def waits(key: str) -> bool:
+        file = key.removeprefix(f"{CAPTURE}/")
+        late = key.partition(where)[2] >= hour
+        return late and not collected.issuperset(files_of(file))
+
+    captured = filter(waits, aws.keys(f"{CAPTURE}/"))
+    with aws.downloaded([*table, *captured]) as folder:
+        found = pl.concat(
+            [
+                parquet.made([folder], use_case),
+                capture.made(folder / CAPTURE).select(ID, TIME).drop_nulls(),
+            ]
+        )
+    made = found.filter(pl.col(TIME) >= since).group_by(ID).agg(pl.col(TIME).max())
+    return dict(made.iter_rows())

@@ -47,6 +47,7 @@ def process_environment(base: Path, **environment: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / "src"),
         "SAGEMAKER_BASE_DIR": str(base),
+        "MODEL_VERSION": "1",
         **environment,
     }
 

@@ -73,7 +73,7 @@ def keep(
     """Write predictions as they are kept.
 
     Args:
-        folder: Where to.
+        folder: Where to, as in the data bucket.
         features: A row per prediction.
         answers: The server's answer to each row, a line of CSV.
         ids: The ids of the records.
@@ -89,15 +89,15 @@ def keep(
     numbers += [name for name, kind in use_case.target.answer.items() if kind is float]
     at = datetime.fromisoformat(time).replace(tzinfo=None)
     table = pl.DataFrame(
-        {use_case.data.id: ids, use_case.data.time: [at] * len(ids)},
-        schema={use_case.data.id: pl.String, use_case.data.time: pl.Datetime("us")},
+        {"inference_id": ids, "row": 0, "time": [at] * len(ids)},
+        schema={"inference_id": pl.String, "row": pl.Int64, "time": pl.Datetime("us")},
     )
     table = pl.concat([table, features, fields], how="horizontal").with_columns(
         pl.col(numbers).cast(pl.Float64, strict=False),
         model_version=pl.lit(1, pl.Int64),
         scored_at=pl.lit(at, pl.Datetime("us")),
     )
-    path = folder / f"day={at:%Y-%m-%d}" / "predictions.parquet"
+    path = folder / f"predictions/day={at:%Y-%m-%d}" / "predictions.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write_parquet(path)
 
@@ -127,8 +127,7 @@ def without_answer(folder: Path) -> None:
 
 def a_month_ahead(folder: Path) -> None:
     """File all records under a day that is not theirs."""
-    time = config.load().data.time
-    spoil(folder, **{time: pl.col(time).dt.offset_by("31d")})
+    spoil(folder, time=pl.col("time").dt.offset_by("31d"))
 
 
 #: What can go wrong with what is kept; by which reason it is seen, and in what fraction.
@@ -141,5 +140,5 @@ FAULTS: list[tuple[Callable[[Path], None], str, float]] = [
 def upload(folder: Path) -> None:
     """Bring predictions that `keep` has written to the data bucket."""
     for path in folder.rglob("*.parquet"):
-        key = PREFIX + path.relative_to(folder).as_posix()
+        key = path.relative_to(folder).as_posix()
         aws.s3().upload_file(str(path), aws.bucket(), key)

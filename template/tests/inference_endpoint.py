@@ -179,7 +179,7 @@ def keep(
     """Write predictions as they are kept.
 
     Args:
-        folder: Where to.
+        folder: Where to, as in the data bucket.
         features: A row per prediction.
         answers: The server's answer to each row, a line of CSV.
         ids: The inference ids.
@@ -189,7 +189,7 @@ def keep(
     rows = zip(lines, answers, ids, strict=True)
     events = [event(f"{sent}\n", f"{answer}\n", name, time=time) for sent, answer, name in rows]
     hour = f"{datetime.fromisoformat(time):%Y/%m/%d/%H}"
-    path = folder / f"version=1/{names.ENDPOINT}/{names.VARIANT}" / hour / "1.jsonl"
+    path = folder / f"capture/version=1/{names.ENDPOINT}/{names.VARIANT}" / hour / "1.jsonl"
     write_lines(path, events)
 
 

@@ -317,7 +317,7 @@ def test_endpoint_that_batch_has_left_behind_is_shown_and_deleted_on_request(
     assert ops("leftovers", "--after-deployment") == (0, "")
 
 
-def test_models_and_tables_that_real_time_has_no_use_for_are_shown(
+def test_models_and_data_that_real_time_has_no_use_for_are_shown(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outside, "SERVING", "endpoint")
@@ -326,7 +326,8 @@ def test_models_and_tables_that_real_time_has_no_use_for_are_shown(
     for key in ("predictions/day=2026-01-31/a.parquet", "scored/day=2026-01-31.json"):
         aws.s3().put_object(Bucket=BUCKET, Key=key, Body=b"")
     assert outside.left_over(outside.everything()) == outside.Outside(models=[FIRST])
-    assert outside.old_data() == ["predictions/", "scored/"]
+    # The table of predictions is that of all modes.
+    assert outside.old_data() == ["scored/"]
 
 
 def test_deployment_by_who_may_not_look_does_not_fail(

@@ -81,7 +81,10 @@ def test_each_day_has_its_predictions(
     asked = records.filter(day == date(2013, 6, 30)).sort(use_case.data.time, use_case.data.id)
     table = days["2013-06-30"]
     assert table.columns == list(parquet.columns(use_case)["predictions"])
-    for name in (use_case.data.id, use_case.data.time, *use_case.features.categorical):
+    assert table["inference_id"].to_list() == asked[use_case.data.id].to_list()
+    assert table["time"].to_list() == asked[use_case.data.time].to_list()
+    assert table["row"].unique().to_list() == [0]
+    for name in use_case.features.categorical:
         assert table[name].to_list() == asked[name].to_list()
     for name in use_case.features.numeric:
         assert table[name].to_list() == asked[name].cast(pl.Float64).to_list()
@@ -121,7 +124,7 @@ def test_rejected_records_are_reported_one_by_one(
     (first, second) = results(found, "rejected").values()
     assert first.height == 0
     twice = f"{use_case.data.id}: 2 records have it"
-    assert sorted(second.select(use_case.data.id, "reason").rows(), key=str) == sorted(
+    assert sorted(second.select("inference_id", "reason").rows(), key=str) == sorted(
         [
             *[(june["flight_id"][i], twice) for i in (0, 0, 1, 1)],
             (None, f"{use_case.data.id}: is empty"),
@@ -271,25 +274,26 @@ def test_answers_that_are_missing_or_of_another_form(
 def test_predictions_are_read_by_the_time_of_the_record(
     score: Callable[..., Path], use_case: UseCase
 ) -> None:
-    folder = score(**JUNE) / "predictions"
-    found = parquet.read(folder, use_case).rows
+    folder = score(**JUNE)
+    read = parquet.read([folder], use_case)
+    found = read.rows
     first: dict[str, Any] = found.row(0, named=True)
     assert first["time"].isoformat()[:10] == "2013-06-29"
     assert str(first["time"].tzinfo) == "UTC"
     assert first["row"] == 0
     assert found["time"].is_sorted()
-    expected = ["inference_id", "time", "row", *use_case.features.names, "prediction"]
-    assert found.columns == expected
-    assert {found.schema[name] for name in use_case.features.names} == {pl.String()}
+    assert found.columns == ["inference_id", "time", "row", "prediction"]
+    assert read.features.schema == dict.fromkeys(use_case.features.names, pl.String())
     middle = first["time"].replace(day=30, hour=0, minute=0)
     parts = [
-        parquet.read(folder, use_case, window).rows
+        parquet.read([folder], use_case, window).rows
         for window in (Window(end=middle), Window(start=middle))
     ]
     assert pl.concat(parts).equals(found)
     assert set(parts[1]["time"].dt.date()) == {date(2013, 6, 30)}
-    empty = parquet.read(folder / "none", use_case).rows
-    assert (empty.height, empty.schema) == (0, found.schema)
+    empty = parquet.read([folder / "none"], use_case)
+    assert (empty.rows.height, empty.rows.schema) == (0, found.schema)
+    assert (empty.features.height, empty.features.schema) == (0, read.features.schema)
 
 
 def test_days_of_another_version_may_have_other_features(
@@ -301,17 +305,17 @@ def test_days_of_another_version_may_have_other_features(
     before = pl.read_parquet(first)
     other = before.drop("distance").with_columns(pl.lit(1.0).alias("weight"), model_version=2)
     other.write_parquet(first)
-    time = pl.read_parquet(last)[use_case.data.time].max()
+    time = pl.read_parquet(last)["time"].max()
     assert isinstance(time, datetime)
     end = time.replace(tzinfo=UTC)
     version = VERSION["MODEL_VERSION"]
-    found = parquet.read(folder, use_case, Window(version, end=end))
+    found = parquet.read([tmp_path], use_case, Window(version, end=end))
     assert set(found.rows["time"].dt.date()) == {date(2013, 6, 30)}
     where = found.others.group_by("where").len().sort("where")
     assert dict(where.iter_rows())["other_version"] == other.height
     assert "later" in where["where"]
     with pytest.raises(UseCaseError, match=f"{first.parent.name}/predictions.parquet has no"):
-        parquet.read(folder, use_case, Window("2"))
+        parquet.read([tmp_path], use_case, Window("2"))
 
 
 def test_predictions_that_cannot_be_judged(
@@ -324,13 +328,29 @@ def test_predictions_that_cannot_be_judged(
     rows = pl.read_parquet(first)
     spoilt = pl.when(pl.int_range(pl.len()) > 3).then(pl.col(answer))
     rows.with_columns(spoilt.alias(answer)).write_parquet(first)
-    found = parquet.read(folder, use_case)
+    found = parquet.read([tmp_path], use_case)
     assert found.dropped == {"unanswered": 4}
     assert found.read == found.rows.height
     assert found.others["where"].to_list() == ["dropped"] * 4
     last.write_text("no Parquet")
     with pytest.raises(UseCaseError, match=r"predictions: day=.* is no Parquet file"):
-        parquet.read(folder, use_case)
+        parquet.read([tmp_path], use_case)
+
+
+def test_days_from_before_there_was_one_table_for_all_modes(
+    score: Callable[..., Path], use_case: UseCase, tmp_path: Path
+) -> None:
+    """They have the record's own columns for its id and its time; a version of then writes them."""
+    place(score(**JUNE) / "predictions", tmp_path / "predictions")
+    whole = parquet.read([tmp_path], use_case)
+    first, _ = sorted((tmp_path / "predictions").rglob("*.parquet"))
+    old = pl.read_parquet(first).drop("row", "unexpected")
+    own = {"inference_id": use_case.data.id, "time": use_case.data.time}
+    old.rename(own).write_parquet(first)
+    found = parquet.read([tmp_path], use_case, Window(VERSION["MODEL_VERSION"]))
+    assert found.rows.equals(whole.rows)
+    assert found.features.equals(whole.features)
+    assert parquet.made([tmp_path], use_case).equals(whole.rows.select("inference_id", "time"))
 
 
 def settings(*tables: str) -> Settings:

@@ -69,7 +69,7 @@ def select(use_case: UseCase) -> None:
     container.exit_message(message)
     if records.is_empty():
         none = parquet.nothing(parquet.columns(use_case)[PREDICTIONS])
-        publish(none, found.rejected, found.days, use_case)
+        publish(none, identified(found.rejected, use_case), found.days, use_case)
 
 
 def day(variable: str) -> date | None:
@@ -186,7 +186,13 @@ def collect(use_case: UseCase) -> None:
     refused = answered.filter(~right).select(use_case.data.id, time, reason="error")
     rejected = pl.concat([pl.read_parquet(folder / "rejected.parquet"), refused])
     days = [date.fromisoformat(day) for day in sent["days"]]
-    publish(answered.filter(right), rejected, days, use_case)
+    predictions = identified(answered.filter(right), use_case)
+    publish(predictions, identified(rejected, use_case), days, use_case)
+
+
+def identified(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """Records with their id and their time in the columns that the tables have for them."""
+    return records.rename({use_case.data.id: parquet.ID, use_case.data.time: parquet.TIME})
 
 
 def answers(folder: Path, use_case: UseCase) -> pl.DataFrame:
@@ -195,13 +201,15 @@ def answers(folder: Path, use_case: UseCase) -> pl.DataFrame:
     https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform-data-processing.html
 
     Returns:
-        The id, the time, the features, the fields of an answer and `error`, all as text.
+        The id, the time, the features in their columns of the table, the fields of an answer and
+        `error`, all as text.
 
     Raises:
         UseCaseError: When a file has other columns.
     """
     data = use_case.data
-    names = [data.id, data.time, *use_case.features.names, *use_case.target.answer, "error"]
+    features = parquet.feature_columns(use_case).values()
+    names = [data.id, data.time, *features, *use_case.target.answer, "error"]
     schema = dict.fromkeys(names, pl.String())
     parts = [pl.DataFrame(schema=schema)]
     for file in sorted(folder.rglob("*.out")):
@@ -221,24 +229,45 @@ def publish(
     """Write the results of some days, and a report that counts them.
 
     Args:
-        predictions: The id, the time, the features and the fields of an answer.
-        rejected: The id, the time and the reason.
+        predictions: Rows of the table: their ids, times, features and fields of an answer.
+        rejected: Rows of the other one: their ids, times and reasons.
         days: The days that are replaced.
         use_case: Names the columns.
     """
-    kinds = parquet.columns(use_case)
     now = datetime.now(UTC).replace(tzinfo=None)
-    origin = {"model_version": int(os.environ["MODEL_VERSION"]), "scored_at": now}
+    common = {
+        parquet.ROW: 0,
+        parquet.UNEXPECTED: None,
+        parquet.VERSION: int(os.environ["MODEL_VERSION"]),
+        parquet.SCORED_AT: now,
+    }
+    kinds = parquet.columns(use_case)
     for name, table in {PREDICTIONS: predictions, REJECTED: rejected}.items():
         if days:
-            stamped = table.with_columns(pl.lit(value).alias(key) for key, value in origin.items())
-            rows = parquet.typed(stamped, kinds[name])
-            parquet.write(container.processing_output(name), rows, days, use_case.data.time)
+            whole = table.with_columns(pl.lit(value).alias(key) for key, value in common.items())
+            rows = parquet.typed(whole, kinds[name])
+            write(container.processing_output(name), rows, days)
     counts = {PREDICTIONS: predictions.height, REJECTED: rejected.height}
     report = {"days": [str(day) for day in days], **counts}
     container.write_json(container.processing_output("report") / "report.json", report)
     for row in rejected[:SHOWN].iter_rows(named=True):
-        print(f"rejected {row[use_case.data.id]}: {row['reason']}")
+        print(f"rejected {row[parquet.ID]}: {row['reason']}")
     message = f"{len(days)} days: {predictions.height} predictions, {rejected.height} rejected"
     print(message)
     container.exit_message(message)
+
+
+def write(folder: Path, table: pl.DataFrame, days: Sequence[date]) -> None:
+    """Write a table day by day, also the days of which it has no rows.
+
+    Args:
+        folder: `<folder>/day=YYYY-MM-DD/<folder's name>.parquet` is written.
+        table: The rows.
+        days: The days; rows of no day count as the last one's.
+    """
+    by_day = table.with_columns(
+        pl.col(parquet.TIME).dt.date().fill_null(days[-1]).alias(parquet.DAY)
+    ).partition_by(parquet.DAY, as_dict=True, include_key=False)
+    for day in days:
+        path = folder / f"{day:{parquet.DAY_FOLDER}}" / f"{folder.name}.parquet"
+        container.write(path, by_day.get((day,), table.clear()).write_parquet)

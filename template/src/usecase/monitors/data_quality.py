@@ -27,12 +27,11 @@ def run(use_case: UseCase) -> None:
     baseline = container.read_json(folder / "statistics.json")
     suggested = container.read_json(folder / "constraints.json")
     asked = window.asked()
-    made = predictions.read(container.processing_input("predictions"), use_case, asked)
-    features = made.rows.drop("inference_id", "time", "row", "prediction")
+    made = predictions.read([container.processing_input("predictions")], use_case, asked)
     try:
-        limits = constraints.applied(suggested, asked.hours, features.height)
+        limits = constraints.applied(suggested, asked.hours, made.features.height)
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
-        table, type_match = convert(features, types)
+        table, type_match = convert(made.features, types)
         statistics = profile.statistics(table)
         found = constraints.check(limits, baseline, statistics, type_match) if table.height else []
         new = unseen(table, limits)

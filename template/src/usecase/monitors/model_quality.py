@@ -49,7 +49,7 @@ def run(use_case: UseCase) -> None:
     schema.check(folder, use_case)
     limits = container.read_json(folder / "constraints.json")
     settings, asked = use_case.monitors.model_quality, window.asked()
-    made = predictions.read(container.processing_input("predictions"), use_case, asked)
+    made = predictions.read([container.processing_input("predictions")], use_case, asked)
     labels = read_labels(use_case)
     once = last_of_each(made.rows)
     merged = merge(once, labels.table)

@@ -10,7 +10,8 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ import polars as pl
 
 from usecase import tables
 from usecase.config import UseCase
+from usecase.errors import UseCaseError
 from usecase.predictions import reading
-from usecase.predictions.reading import Reading, Window
+from usecase.predictions.parquet import (
+    ID,
+    ROW,
+    SCORED_AT,
+    TIME,
+    UNEXPECTED,
+    VERSION,
+    feature_columns,
+)
 from usecase.problem import PREDICTION, VALUE
 
 _PAYLOAD = pl.Struct(dict.fromkeys(("observedContentType", "data", "encoding"), pl.String))
@@ -29,122 +39,143 @@ _EVENT = {
         dict.fromkeys(("eventId", "inferenceId", "inferenceTime"), pl.String)
     ),
 }
-_HOUR, _MOMENT = timedelta(hours=1), timedelta(microseconds=1)
+_METADATA = pl.col("eventMetadata").struct
+_INFERENCE_ID = pl.coalesce(_METADATA.field("inferenceId"), _METADATA.field("eventId"))
+_INFERENCE_TIME = _METADATA.field("inferenceTime").str.to_datetime(
+    "%+", time_zone="UTC", strict=False
+)
+_HOUR = timedelta(hours=1)
 
 
-def read(folder: Path, use_case: UseCase, window: Window = reading.ALL) -> Reading:
-    """Read captured predictions.
+@dataclass(frozen=True)
+class Captured:
+    """What was captured of a version.
+
+    Attributes:
+        files: The files, by their paths below the folder of all captures.
+        rows: A row per record, with the columns of the table `predictions`, and the `file`.
+        rejected: A row per event that cannot be read, with those of `rejected`, and the `file`.
+    """
+
+    files: list[str]
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def read(folder: Path, use_case: UseCase, version: str) -> Captured:
+    """Read what was captured of a version.
 
     Args:
-        folder: The capture's files are in it or below it.
+        folder: All captures are below it. Those that lie in the folder of no version are read too,
+            to be rejected: it is not on record whose they are.
         use_case: Names the features.
-        window: Which predictions are judged. An event whose own time cannot be believed counts by
-            the hour of the folder that it is in.
+        version: The version.
 
-    Returns:
-        The predictions. The inference id is the event's where the caller gave none; fields that the
-        model does not have are columns too.
+    Raises:
+        UseCaseError: When a file is in no folder of an hour.
     """
-    events = _events(tables.read_lines(folder, _EVENT), window)
-    within = events.filter(pl.col("where").is_null()).sort("time", maintain_order=True)
-    within = within.with_row_index("_event")
-    rows, broken, examples = _records(within.filter(pl.col("reason").is_null()), use_case)
-    within = within.join(broken, on="_event", how="left").with_columns(
-        reason=pl.coalesce("reason", "broken")
+    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.jsonl")))
+    files = [file for file in paths if reading.version_of(file) in (version, None)]
+    places = pl.DataFrame(
+        [(file, reading.version_of(file), hour_of(file)) for file in files],
+        schema={"file": pl.String, "version": pl.String, "hour": pl.Datetime("us", "UTC")},
+        orient="row",
     )
-    dropped = within.filter(pl.col("reason").is_not_null())
-    for row in dropped.unique("reason", keep="first").iter_rows(named=True):
-        if row["reason"] == reading.MISTIMED:
-            examples[reading.MISTIMED] = f"{row['time']} in {row['file']}"
-        elif row["reason"] == reading.UNVERSIONED:
-            examples[reading.UNVERSIONED] = row["file"]
-    others = pl.concat(
-        [
-            events.filter(pl.col("where").is_not_null()).select("inference_id", "where"),
-            dropped.select("inference_id", where=pl.lit(reading.DROPPED)),
-        ]
+    lines = tables.read_lines(folder, _EVENT)
+    events = _events(lines.join(places, on="file", maintain_order="left"))
+    rows, broken = _records(events.filter(pl.col("reason").is_null()), use_case)
+    events = events.join(broken, on="_event", how="left", maintain_order="left")
+    own = pl.col("version").cast(pl.Int64).alias(VERSION)
+    identity = events.select("_event", "file", ID, TIME, own, pl.col(TIME).alias(SCORED_AT))
+    rejected = events.select(
+        "file",
+        ID,
+        pl.when(~pl.col("mistimed")).then(TIME).alias(TIME),
+        pl.coalesce("reason", "broken"),
+        own,
+        # Where the time is not known, or cannot be believed, the folder tells the hour.
+        pl.when(pl.col("mistimed") | pl.col(TIME).is_null())
+        .then("hour")
+        .otherwise(TIME)
+        .alias(SCORED_AT),
     )
-    return Reading(
-        rows=rows,
-        read=within.height - dropped.height,
-        dropped=dict(dropped["reason"].value_counts(sort=True).iter_rows()),
-        examples=examples,
-        others=others.drop_nulls(),
+    return Captured(
+        files=files,
+        rows=rows.join(identity, on="_event", maintain_order="left"),
+        rejected=rejected.drop_nulls("reason"),
     )
 
 
-def made(folder: Path, _use_case: UseCase) -> pl.DataFrame:
+def made(folder: Path) -> pl.DataFrame:
     """When predictions were made, by whichever version, of whatever features.
 
     Returns:
-        `inference_id`, and `time` (UTC) of the last prediction with it.
+        `inference_id`; `time`, UTC; and `version`, null where the file's path does not tell it.
     """
-    metadata = pl.col("eventMetadata").struct
     lines = tables.read_lines(folder, {"eventMetadata": _EVENT["eventMetadata"]})
-    found = lines.select(
-        inference_id=pl.coalesce(metadata.field("inferenceId"), metadata.field("eventId")),
-        time=metadata.field("inferenceTime").str.to_datetime("%+", time_zone="UTC", strict=False),
+    versions = {file: reading.version_of(file) for file in lines["file"].unique()}
+    return lines.select(
+        _INFERENCE_ID.alias(ID),
+        _INFERENCE_TIME.alias(TIME),
+        version=pl.col("file").replace_strict(versions, return_dtype=pl.String),
     )
-    return found.drop_nulls().group_by("inference_id").agg(pl.col("time").max())
 
 
-def _events(lines: pl.DataFrame, window: Window) -> pl.DataFrame:
+def hour_of(file: str) -> datetime:
+    """The hour of the folder that a file was captured to, UTC.
+
+    Raises:
+        UseCaseError: When it is in none.
+    """
+    hour = reading.hour_of(file)
+    if hour is None:
+        raise UseCaseError(f"capture: {file} is in no folder of an hour, yyyy/mm/dd/hh")
+    return hour
+
+
+def _events(lines: pl.DataFrame) -> pl.DataFrame:
     """What is known of each line that was captured.
 
     Args:
-        lines: What `tables.read_lines` returned.
-        window: Which predictions are judged.
+        lines: What `tables.read_lines` returned, with the `version` and the `hour` of the file.
 
     Returns:
-        `inference_id`, `time`, of each side its text and whether it is JSON, `file`; `where` it
-        belongs when not into the window, and the `reason` why it cannot be read.
+        `_event`, its number; `file`, `hour`, `inference_id`, `time`; whether it is `mistimed`; of
+        each side its text and whether it is JSON; and the `reason` why it cannot be read.
     """
-    files = lines["file"].unique()
-    places = pl.DataFrame(
-        {
-            "file": files,
-            "version": [reading.version_of(file) for file in files],
-            "hour": [reading.hour_of(file) for file in files],
-        },
-        schema={"file": pl.String, "version": pl.String, "hour": pl.Datetime("us", "UTC")},
-    )
     sent, answered = (
         pl.col("captureData").struct.field(name) for name in ("endpointInput", "endpointOutput")
     )
-    metadata = pl.col("eventMetadata").struct
-    events = lines.join(places, on="file", maintain_order="left").select(
+    events = lines.with_row_index("_event").select(
+        "_event",
         "file",
         "readable",
         "version",
         "hour",
-        inference_id=pl.coalesce(metadata.field("inferenceId"), metadata.field("eventId")),
-        time=metadata.field("inferenceTime").str.to_datetime("%+", time_zone="UTC", strict=False),
+        _INFERENCE_ID.alias(ID),
+        _INFERENCE_TIME.alias(TIME),
         sent=_text(sent, "instances"),
         sent_json=_is_json(sent),
         answered=_text(answered, "predictions"),
         answered_json=_is_json(answered),
         whole=_is_whole(sent) & _is_whole(answered),
     )
-    time, hour, version = pl.col("time"), pl.col("hour"), pl.col("version")
+    time, hour = pl.col(TIME), pl.col("hour")
     # What was captured at the end of an hour can be filed under the next one.
-    mistimed = ~time.is_between(hour - _HOUR, hour + _HOUR).fill_null(value=True)
-    judged = pl.lit(window.version)
-    return events.with_columns(
-        where=pl.when((judged != "") & (version != judged))
-        .then(pl.lit(reading.OTHER_VERSION))
-        .when(time.is_null() | mistimed)
-        .then(window.place(hour, hour + _HOUR - _MOMENT))
-        .otherwise(window.place(time, time)),
+    near = time.is_between(hour - _HOUR, hour + _HOUR, closed="left")
+    return events.with_columns(mistimed=~near.fill_null(value=True)).with_columns(
         reason=pl.when(~pl.col("readable"))
         .then(pl.lit(reading.UNREADABLE))
-        .when(~pl.col("whole") | time.is_null() | pl.col("inference_id").is_null())
+        .when(~pl.col("whole") | time.is_null() | pl.col(ID).is_null())
         .then(pl.lit(reading.INCOMPLETE))
         .when(pl.col("sent").is_null() | pl.col("answered").is_null())
         .then(pl.lit(reading.UNREADABLE))
-        .when(mistimed)
-        .then(pl.lit(reading.MISTIMED))
-        .when((judged != "") & version.is_null())
-        .then(pl.lit(reading.UNVERSIONED)),
+        .when(pl.col("mistimed"))
+        .then(
+            pl.format(f"{reading.MISTIMED}: {{}} in {{}}", time.dt.to_string("iso:strict"), "file")
+        )
+        .when(pl.col("version").is_null())
+        .then(pl.format(f"{reading.UNVERSIONED}: {{}}", "file"))
     )
 
 
@@ -178,9 +209,7 @@ def _has_type(payload: pl.Expr, beginning: str) -> pl.Expr:
     return content_type.str.to_lowercase().str.starts_with(beginning)
 
 
-def _records(
-    events: pl.DataFrame, use_case: UseCase
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
+def _records(events: pl.DataFrame, use_case: UseCase) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The records of the events' payloads.
 
     Args:
@@ -188,39 +217,66 @@ def _records(
         use_case: Names the features.
 
     Returns:
-        A row per record; `_event` and `broken`, the reason, of the events that have no such rows;
-        and examples of the reasons.
+        `_event`, `row`, the features and the fields of the answer in their columns, and what fits
+        none; and of the events that have no such rows `_event` and the reason, `broken`.
     """
-    names = use_case.features.names
+    names, answer = use_case.features.names, [*use_case.target.answer]
     sent, unreadable, odd = _payloads(events, "sent", "instances", names)
-    answered, _, _ = _payloads(events, "answered", "predictions", list(use_case.target.answer))
-    rows = sent.with_columns(_sent=True).join(
-        answered.select("_event", "row", prediction=pl.col(PREDICTION).cast(VALUE, strict=False)),
-        on=["_event", "row"],
+    answered, _, _ = _payloads(events, "answered", "predictions", answer)
+    rows = _columns(sent, use_case).join(
+        answered.select(
+            "_event", "_row", *answer, _value=pl.col(PREDICTION).cast(VALUE, strict=False)
+        ),
+        on=["_event", "_row"],
         how="full",
         coalesce=True,
     )
-    unanswered = rows.filter(pl.col("_sent").is_null() | pl.col("prediction").is_null())["_event"]
+    unanswered = rows.filter(pl.col("_sent").is_null() | pl.col("_value").is_null())["_event"]
     whole = rows.filter(~pl.col("_event").is_in(unanswered.unique().to_list()))
     event = pl.col("_event")
+    width = event.replace_strict(odd, default=None, return_dtype=pl.Int64)
     broken = events.filter(~event.is_in(whole["_event"].unique().to_list())).select(
         "_event",
-        broken=pl.when(event.is_in(list(odd)))
-        .then(pl.lit(reading.OTHER_FIELDS))
+        broken=pl.when(width.is_not_null())
+        .then(pl.format(f"{reading.OTHER_FIELDS}: {{}} in a row instead of {len(names)}", width))
         .when(event.is_in(unreadable))
         .then(pl.lit(reading.UNREADABLE))
         .otherwise(pl.lit(reading.UNANSWERED)),
     )
-    examples = {}
-    for width in list(odd.values())[:1]:
-        examples[reading.OTHER_FIELDS] = f"{width} in a row instead of {len(names)}"
-    further = [name for name in sent.columns if name not in ("_event", "row", *names)]
-    records = (
-        whole.join(events.select("_event", "inference_id", "time"), on="_event")
-        .sort("_event", "row")
-        .select("inference_id", "time", "row", *names, *further, "prediction")
+    rows = whole.sort("_event", "_row").drop("_sent", "_value")
+    return rows.rename({"_row": ROW}), broken
+
+
+def _columns(sent: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """The rows of requests in the columns of the table.
+
+    Args:
+        sent: `_event`, `_row`, and the fields as text: the features, and others.
+        use_case: Names the features.
+
+    Returns:
+        `_event`, `_row`, `_sent`, the features, and what fits none of them as JSON.
+    """
+    stored, numeric = feature_columns(use_case), use_case.features.numeric
+    # A number may have space around it: the server takes such.
+    numbers = sent.select(pl.col(numeric).str.strip_chars().cast(pl.Float64, strict=False))
+    numbers = numbers.with_columns(pl.when(pl.all().is_finite()).then(pl.all()))
+    others = [name for name in sent.columns if name not in ("_event", "_row", *stored)]
+    odd = sent.select(
+        *others, *(pl.when(numbers[name].is_null()).then(name).alias(name) for name in numeric)
     )
-    return records, broken, examples
+    unexpected: list[str | None] = [None] * sent.height
+    if odd.null_count().sum_horizontal().sum() < odd.height * odd.width:
+        for place, row in enumerate(odd.iter_rows(named=True)):
+            if found := {name: text for name, text in row.items() if text is not None}:
+                unexpected[place] = json.dumps(found)
+    return sent.with_columns(numbers).select(
+        "_event",
+        "_row",
+        *(pl.col(name).alias(column) for name, column in stored.items()),
+        pl.Series(UNEXPECTED, unexpected, pl.String),
+        _sent=pl.lit(value=True),
+    )
 
 
 def _payloads(
@@ -235,7 +291,7 @@ def _payloads(
         names: What the fields of a CSV row are.
 
     Returns:
-        `_event`, `row`, these columns, and others that JSON rows have; the events whose JSON has
+        `_event`, `_row`, these columns, and others that JSON rows have; the events whose JSON has
         another form; and those with a CSV row of another width, with the first such width.
     """
     is_json = pl.col(f"{side}_json")
@@ -251,7 +307,7 @@ def _payloads(
     from_json = pl.DataFrame(json_rows, schema=schema, orient="row")
     rows = pl.concat([from_csv, from_json], how="diagonal").with_columns(
         pl.exclude("_event").replace("", None),
-        row=pl.int_range(pl.len()).over("_event"),
+        _row=pl.int_range(pl.len()).over("_event"),
     )
     return rows, unreadable, odd
 

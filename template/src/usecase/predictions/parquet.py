@@ -1,19 +1,19 @@
-"""Predictions as the batch workflow keeps them: Parquet, a folder for each day.
+"""The table of predictions: Parquet, a folder for each day.
 
-    predictions/day=2026-01-31/predictions.parquet
-    rejected/day=2026-01-31/rejected.parquet
+    predictions/day=2026-01-31/<file>.parquet    what was predicted
+    rejected/day=2026-01-31/<file>.parquet       what could not be, and why
 
-The day is that of the record's time, UTC. There is one file a day, so that scoring a day again
-replaces it.
+The day is that of the row's time, UTC.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.predictions import reading
@@ -22,161 +22,247 @@ from usecase.problem import PREDICTION, VALUE
 
 PREDICTIONS, REJECTED = "predictions", "rejected"
 DAY = "day"
-VERSION = "model_version"
+DAY_FOLDER = f"{DAY}=%Y-%m-%d"
+ID, ROW, TIME, VERSION = "inference_id", "row", "time", "model_version"
+#: What a request had that fits no column, as a JSON object of texts: fields that the model does not
+#: have, and values of numeric features that are not numbers.
+UNEXPECTED = "unexpected"
+#: When it was predicted; of what could not be read, the hour that it was filed under.
+SCORED_AT = "scored_at"
+
+_FILE = "_file"
+_NOWHERE = pl.lit(None, pl.String).alias(_FILE)
+_IDENTITY = (ID, TIME, ROW, VERSION)
+#: Columns that files of earlier versions need not have.
+_LATER = {UNEXPECTED, SCORED_AT}
 
 
 def columns(use_case: UseCase) -> dict[str, dict[str, type]]:
     """The columns of both tables and their types, but for the day, which is the folder's.
 
+    `inference_id` is what labels meet a prediction by, `row` the record's place in a request of
+    several, from 0. `time`, UTC, is what a monitor finds a prediction by.
+
     Raises:
         UseCaseError: When two columns would have the same name.
     """
-    data, target = use_case.data, use_case.target
-    identity: dict[str, type] = {data.id: str, data.time: datetime}
-    features: dict[str, type] = dict.fromkeys(use_case.features.numeric, float)
-    features |= dict.fromkeys(use_case.features.categorical, str)
-    known: dict[str, type] = {VERSION: int, "scored_at": datetime}
-    names = [DAY, *identity, *features, *target.answer, *known, "reason"]
+    stored, answer = feature_columns(use_case), use_case.target.answer
+    features: dict[str, type] = {stored[name]: float for name in use_case.features.numeric}
+    features |= {stored[name]: str for name in use_case.features.categorical}
+    origin: dict[str, type] = {VERSION: int, SCORED_AT: datetime}
+    names = [name.lower() for name in (*stored.values(), *_reserved(use_case))]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UseCaseError(
-            f"usecase.toml: {', '.join(twice)}: predictions have a column of this name already; "
-            "rename it in features.build"
+            f"usecase.toml: {', '.join(twice)}: predictions have two columns of this name; "
+            "rename one in features.build"
         )
+    predictions = {ID: str, ROW: int, TIME: datetime, **features, **answer, UNEXPECTED: str}
     return {
-        PREDICTIONS: {**identity, **features, **target.answer, **known},
-        REJECTED: {**identity, "reason": str, **known},
+        PREDICTIONS: {**predictions, **origin},
+        REJECTED: {ID: str, TIME: datetime, "reason": str, **origin},
     }
 
 
-def write(folder: Path, table: pl.DataFrame, days: Sequence[date], time: str) -> None:
-    """Write a table day by day, also the days of which it has no rows.
-
-    Args:
-        folder: `<folder>/day=YYYY-MM-DD/<folder's name>.parquet` is written.
-        table: The rows.
-        days: The days; rows of no day count as the last one's.
-        time: The column with the time of the record.
-    """
-    by_day = table.with_columns(pl.col(time).dt.date().fill_null(days[-1]).alias(DAY)).partition_by(
-        DAY, as_dict=True, include_key=False
-    )
-    for day in days:
-        path = folder / f"{DAY}={day}" / f"{folder.name}.parquet"
-        container.write(path, by_day.get((day,), table.clear()).write_parquet)
+def feature_columns(use_case: UseCase) -> dict[str, str]:
+    """The column of each feature: its name, unless another column has that already."""
+    taken = {name.lower() for name in _reserved(use_case)}
+    names = use_case.features.names
+    return {name: f"feature_{name}" if name.lower() in taken else name for name in names}
 
 
-def read(folder: Path, use_case: UseCase, window: Window = reading.ALL) -> Reading:
+def _reserved(use_case: UseCase) -> list[str]:
+    """The columns that are no features. Athena does not tell upper from lower case."""
+    return [DAY, ID, ROW, TIME, VERSION, SCORED_AT, UNEXPECTED, *use_case.target.answer]
+
+
+def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.ALL) -> Reading:
     """Read predictions.
 
     Args:
-        folder: The files are in it or below it.
+        folders: Each may have a folder of each table. Of a file that is in several of them, the
+            last one's counts.
         use_case: Names the features.
-        window: Which predictions are judged, by the time of the record; one whose time is not of
-            the day that it is filed under counts by that day.
+        window: Which predictions are judged, by their time; one whose time is not of the day that
+            it is filed under counts by that day.
 
     Returns:
-        The predictions; `inference_id` is the record's id, and `row` is 0.
+        The predictions.
 
     Raises:
-        UseCaseError: When a file of the version lacks a column.
+        UseCaseError: When a file is no Parquet file, or lacks a column that it needs: of the
+            version that is judged all, of others those that identify a prediction.
     """
-    parts = [_part(file, use_case, window) for file in sorted(folder.rglob("*.parquet"))]
-    rows = pl.concat([_rows(nothing(columns(use_case)[PREDICTIONS]), use_case), *parts])
-    version, judged = pl.col("version"), pl.lit(window.version)
-    time, day = pl.col("time"), pl.col("day")
-    believed = pl.col("reason").fill_null("") != reading.MISTIMED
+    kinds = columns(use_case)
+    none = {name: nothing(found).with_columns(_NOWHERE) for name, found in kinds.items()}
+    parts = [_predictions(none[PREDICTIONS], use_case), _rejected(none[REJECTED])]
+    for part in _load(folders, PREDICTIONS, use_case):
+        _check(part, PREDICTIONS, _IDENTITY)
+        if not window.version or window.version in part[VERSION].cast(pl.String):
+            _check(part, PREDICTIONS, kinds[PREDICTIONS].keys() - _LATER)
+        parts.append(_predictions(part, use_case))
+    for part in _load(folders, REJECTED, use_case):
+        _check(part, REJECTED, kinds[REJECTED])
+        parts.append(_rejected(part))
+    version, judged = pl.col(VERSION), pl.lit(window.version)
+    # Of predictions at the same time, as captured times have no fractions, the order of the files.
+    rows = pl.concat(parts, how="diagonal").sort(TIME, _FILE, maintain_order=True)
     rows = rows.with_columns(
         where=pl.when((judged != "") & (version != judged))
         .then(pl.lit(reading.OTHER_VERSION))
-        .when(believed & time.is_not_null())
-        .then(window.place(time, time))
-        .otherwise(window.place(day, day + timedelta(days=1, microseconds=-1)))
-    ).sort("time", "inference_id")
+        .otherwise(window.place(pl.col("first"), pl.col("last")))
+    )
     within = rows.filter(pl.col("where").is_null())
     dropped = within.filter(pl.col("reason").is_not_null())
-    judged_rows = within.filter(pl.col("reason").is_null())
+    kept = within.filter(pl.col("reason").is_null())
+    examples = dropped.drop_nulls("detail").unique("reason", keep="first", maintain_order=True)
+    first = pl.col(ROW) == 0  # one of each request
     others = [
-        rows.filter(pl.col("where").is_not_null()).select("inference_id", "where"),
-        dropped.select("inference_id", where=pl.lit(reading.DROPPED)),
+        rows.filter(first & pl.col("where").is_not_null()).select(ID, "where"),
+        dropped.select(ID, where=pl.lit(reading.DROPPED)),
     ]
     return Reading(
-        rows=judged_rows.drop("version", "day", "reason", "where"),
-        read=judged_rows.height,
+        rows=kept.select(ID, TIME, ROW, "prediction"),
+        features=_features(kept, use_case),
+        read=kept.filter(first).height,
         dropped=dict(dropped["reason"].value_counts(sort=True).iter_rows()),
-        examples={},
+        examples=dict(examples.select("reason", "detail").iter_rows()),
         others=pl.concat(others).drop_nulls(),
     )
 
 
-def made(folder: Path, use_case: UseCase) -> pl.DataFrame:
-    """Of which records there are predictions, by whichever version, of whatever features.
-
-    Returns:
-        `inference_id` (the record's id) and `time` (the record's, UTC).
-    """
-    data = use_case.data
-    none = pl.DataFrame(schema={data.id: pl.String, data.time: pl.Datetime("us")})
-    files = sorted(folder.rglob("*.parquet"))
-    table = pl.concat([none, *(pl.read_parquet(file, columns=none.columns) for file in files)])
-    return table.select(
-        pl.col(data.id).alias("inference_id"),
-        pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
-    )
-
-
-def _part(file: Path, use_case: UseCase, window: Window) -> pl.DataFrame:
-    """The rows of a file, as `_rows` has them. Those of other versions may have other features.
-
-    Raises:
-        UseCaseError: When it is no Parquet file, or lacks a column that the version has.
-    """
-    where = "/".join(file.parts[-2:])
-    try:
-        table = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UseCaseError(f"predictions: {where} is no Parquet file: {error}") from None
-    identity = [use_case.data.id, use_case.data.time, VERSION]
-    needed = identity
-    own = not window.version or VERSION not in table.columns
-    if own or window.version in table[VERSION].cast(pl.String).unique():
-        needed = [*identity, *use_case.features.names, PREDICTION]
-    if missing := [name for name in needed if name not in table.columns]:
-        raise UseCaseError(f"predictions: {where} has no column {', '.join(missing)}")
-    return _rows(table, use_case, file.parent.name.removeprefix(f"{DAY}="))
-
-
-def _rows(table: pl.DataFrame, use_case: UseCase, day: str = "") -> pl.DataFrame:
-    """Predictions as the monitors read them, with `version`, `day`, and why not to judge them.
+def made(folders: Sequence[Path], use_case: UseCase) -> pl.DataFrame:
+    """Which predictions there are, by whichever version, of whatever features.
 
     Args:
-        table: Predictions as they are kept; a feature that is not there is empty.
+        folders: As `read` takes them.
         use_case: Names the columns.
-        day: The day that they are filed under, in ISO 8601; empty when that is not known.
+
+    Returns:
+        `inference_id` and `time`, UTC.
     """
-    data, names = use_case.data, use_case.features.names
-    absent = [name for name in (*names, PREDICTION) if name not in table.columns]
-    time = pl.col("time")
-    filed = pl.lit(day).str.to_datetime("%Y-%m-%d", time_zone="UTC", strict=False)
-    return (
-        table.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
-        .select(
-            pl.col(data.id).alias("inference_id"),
-            pl.col(data.time).dt.replace_time_zone("UTC").alias("time"),
-            pl.lit(0, pl.Int64).alias("row"),
-            pl.col(names).cast(pl.String),
-            pl.col(PREDICTION).cast(VALUE).alias("prediction"),
-            pl.col(VERSION).cast(pl.String).alias("version"),
-            filed.alias("day"),
-        )
-        .with_columns(
-            reason=pl.when(pl.col("inference_id").is_null() | time.is_null())
-            .then(pl.lit(reading.INCOMPLETE))
-            .when(time.dt.truncate("1d") != pl.col("day"))
-            .then(pl.lit(reading.MISTIMED))
-            .when(pl.col("prediction").is_null())
-            .then(pl.lit(reading.UNANSWERED))
-        )
+    found = [pl.DataFrame(schema={ID: pl.String, TIME: pl.Datetime("us", "UTC")})]
+    for part in _load(folders, PREDICTIONS, use_case):
+        _check(part, PREDICTIONS, _IDENTITY)
+        found.append(part.select(ID, pl.col(TIME).dt.replace_time_zone("UTC")))
+    return pl.concat(found)
+
+
+def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl.DataFrame]:
+    """The files of a table, those with the same columns together, with `_file`.
+
+    Raises:
+        UseCaseError: When one is no Parquet file.
+    """
+    found = {
+        path.relative_to(folder / table).as_posix(): path
+        for folder in folders
+        for path in (folder / table).rglob("*.parquet")
+    }
+    alike: dict[tuple[Any, ...], list[Path]] = {}
+    for name in sorted(found):
+        try:
+            schema = pl.read_parquet_schema(found[name])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UseCaseError(f"{table}: {name} is no Parquet file: {error}") from None
+        alike.setdefault(tuple(schema.items()), []).append(found[name])
+    data = use_case.data
+    for paths in alike.values():
+        part = pl.read_parquet(paths, include_file_paths=_FILE, hive_partitioning=False)
+        if ID not in part.columns:  # a batch from before there was one table for all modes
+            part = part.rename({data.id: ID, data.time: TIME}, strict=False)
+            part = part.with_columns(pl.lit(0, pl.Int64).alias(ROW))
+        yield part.with_columns(pl.col(_FILE).str.extract(r"([^/]+/[^/]+)$"))
+
+
+def _check(part: pl.DataFrame, table: str, needed: Iterable[str]) -> None:
+    """Check that files of a table have the columns that they need.
+
+    Raises:
+        UseCaseError: When one is missing.
+    """
+    if missing := [name for name in needed if name not in part.columns]:
+        raise UseCaseError(f"{table}: {part[_FILE][0]} has no column {', '.join(missing)}")
+
+
+def _predictions(part: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """Predictions as `read` needs them, with the span of time that each is of.
+
+    Args:
+        part: Predictions as they are kept; a column of another version may be missing.
+        use_case: Names the columns.
+    """
+    texts = [*feature_columns(use_case).values(), UNEXPECTED]
+    absent = [name for name in (*texts, PREDICTION) if name not in part.columns]
+    time = pl.col(TIME)
+    filed = pl.col(_FILE).str.extract(rf"^{DAY}=([^/]+)/")
+    day = filed.str.to_datetime("%Y-%m-%d", time_zone="UTC", strict=False)
+    rows = part.with_columns(pl.lit(None, pl.String).alias(name) for name in absent).select(
+        ID,
+        time.dt.replace_time_zone("UTC"),
+        ROW,
+        pl.col(texts).cast(pl.String),
+        pl.col(PREDICTION).cast(VALUE).alias("prediction"),
+        pl.col(VERSION).cast(pl.String),
+        _FILE,
+        day.alias(DAY),
     )
+    rows = rows.with_columns(
+        reason=pl.when(pl.col(ID).is_null() | time.is_null())
+        .then(pl.lit(reading.INCOMPLETE))
+        .when(time.dt.truncate("1d") != pl.col(DAY))
+        .then(pl.lit(reading.MISTIMED))
+        .when(pl.col("prediction").is_null())
+        .then(pl.lit(reading.UNANSWERED))
+    )
+    return _spanned(rows, pl.col(DAY), timedelta(days=1)).drop(DAY)
+
+
+def _rejected(part: pl.DataFrame) -> pl.DataFrame:
+    """What could not be read, with the span of time that it is of."""
+    reason = pl.col("reason").str.splitn(": ", 2).struct
+    rows = part.select(
+        ID,
+        pl.col(TIME, SCORED_AT).dt.replace_time_zone("UTC"),
+        pl.lit(0, pl.Int64).alias(ROW),
+        pl.col(VERSION).cast(pl.String),
+        _FILE,
+        reason=reason.field("field_0"),
+        detail=reason.field("field_1"),
+    )
+    return _spanned(rows, pl.col(SCORED_AT), timedelta(hours=1)).drop(SCORED_AT)
+
+
+def _spanned(rows: pl.DataFrame, filed: pl.Expr, length: timedelta) -> pl.DataFrame:
+    """Add the `first` and the `last` time that a row can be of.
+
+    Args:
+        rows: With their time, and the reason why not to judge them.
+        filed: The begin of the folder that they were filed under, for a time that is not believed.
+        length: How long that folder is.
+    """
+    believed = pl.col(TIME).is_not_null() & (pl.col("reason").fill_null("") != reading.MISTIMED)
+    end = filed + length - timedelta.resolution
+    return rows.with_columns(
+        first=pl.when(believed).then(TIME).otherwise(filed),
+        last=pl.when(believed).then(TIME).otherwise(end),
+    )
+
+
+def _features(rows: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """The features of predictions as text, and further fields that requests had."""
+    features = rows.select(
+        pl.col(column).alias(name) for name, column in feature_columns(use_case).items()
+    )
+    if rows[UNEXPECTED].null_count() == rows.height:
+        return features
+    found = [json.loads(text) if text else {} for text in rows[UNEXPECTED]]
+    names = dict.fromkeys(name for fields in found for name in fields)
+    for name in names:
+        texts = pl.Series(name, [fields.get(name) for fields in found], pl.String)
+        if name in features.columns:
+            texts = features[name].fill_null(texts)
+        features = features.with_columns(texts)
+    return features
 
 
 def typed(table: pl.DataFrame, kinds: Mapping[str, type]) -> pl.DataFrame:
@@ -189,11 +275,6 @@ def typed(table: pl.DataFrame, kinds: Mapping[str, type]) -> pl.DataFrame:
 def nothing(kinds: Mapping[str, type]) -> pl.DataFrame:
     """A table without rows."""
     return pl.DataFrame(schema=_schema(kinds))
-
-
-def together(parts: Iterable[pl.DataFrame], kinds: Mapping[str, type]) -> pl.DataFrame:
-    """Tables below each other."""
-    return pl.concat([nothing(kinds), *(typed(part, kinds) for part in parts)])
 
 
 def _schema(kinds: Mapping[str, type]) -> dict[str, pl.DataType]:

@@ -62,8 +62,9 @@ class Reading:
 
     Attributes:
         rows: The predictions of the version within the window, a row per record, in order of time:
-            `inference_id`, `time` (UTC), `row` (its place in the request, from 0), the features as
-            text (null where missing), and `prediction`.
+            `inference_id`, `time` (UTC), `row` (its place in the request, from 0) and `prediction`.
+        features: Their features as text, null where missing, row by row; and further fields that
+            requests had.
         read: So many events, or records, they are of.
         dropped: How many others, of the same version and time, could not be read, by reason.
         examples: For some reasons an example, in words.
@@ -71,6 +72,7 @@ class Reading:
     """
 
     rows: pl.DataFrame
+    features: pl.DataFrame
     read: int
     dropped: Mapping[str, int]
     examples: Mapping[str, str]

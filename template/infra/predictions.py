@@ -1,0 +1,94 @@
+"""The tables of all predictions, for Athena.
+
+The files are in the data bucket, and expire never.
+"""
+
+from datetime import datetime
+
+from aws_cdk import Stack
+from aws_cdk import aws_athena as athena
+from aws_cdk import aws_glue as glue
+from constructs import Construct
+
+from usecase.config import UseCase
+from usecase.predictions.parquet import DAY, columns
+from workflows import names
+
+PREDICTIONS, REJECTED = "predictions/", "rejected/"
+"""Where in the data bucket the tables are."""
+
+HIVE = {str: "string", float: "double", int: "bigint", datetime: "timestamp"}
+
+# Athena knows the folders by their names: nothing has to look for new ones.
+FIRST_DAY, LAST_DAY = "2000-01-01", "NOW+1YEARS"
+
+
+class Tables(Construct):
+    """The database with the tables `predictions` and `rejected`, and the workgroup for queries."""
+
+    def __init__(self, scope: Construct, use_case: UseCase) -> None:
+        super().__init__(scope, "Tables")
+        stack = Stack.of(self)
+        bucket = names.bucket(stack.account)
+        database = glue.CfnDatabase(
+            self,
+            "Database",
+            catalog_id=stack.account,
+            database_input=glue.CfnDatabase.DatabaseInputProperty(
+                name=names.DATABASE, description=f"Predictions of {names.PROJECT}"
+            ),
+        )
+        for name, kinds in columns(use_case).items():
+            table = glue.CfnTable(
+                self,
+                name.title(),
+                catalog_id=stack.account,
+                database_name=names.DATABASE,
+                table_input=_table(name, kinds, f"s3://{bucket}/{name}"),
+            )
+            table.add_dependency(database)
+        athena.CfnWorkGroup(
+            self,
+            "WorkGroup",
+            name=names.PROJECT,
+            recursive_delete_option=True,
+            work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
+                enforce_work_group_configuration=True,
+                publish_cloud_watch_metrics_enabled=True,
+                result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
+                    output_location=f"s3://{bucket}/athena/",
+                    encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                        encryption_option="SSE_S3"
+                    ),
+                ),
+            ),
+        )
+
+
+def _table(name: str, kinds: dict[str, type], location: str) -> glue.CfnTable.TableInputProperty:
+    formats = "org.apache.hadoop.hive.ql.io.parquet"
+    return glue.CfnTable.TableInputProperty(
+        name=name,
+        table_type="EXTERNAL_TABLE",
+        parameters={
+            "EXTERNAL": "TRUE",
+            "classification": "parquet",
+            "projection.enabled": "true",
+            f"projection.{DAY}.type": "date",
+            f"projection.{DAY}.format": "yyyy-MM-dd",
+            f"projection.{DAY}.range": f"{FIRST_DAY},{LAST_DAY}",
+        },
+        partition_keys=[glue.CfnTable.ColumnProperty(name=DAY, type="date")],
+        storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
+            location=f"{location}/",
+            columns=[
+                glue.CfnTable.ColumnProperty(name=column, type=HIVE[kind])
+                for column, kind in kinds.items()
+            ],
+            input_format=f"{formats}.MapredParquetInputFormat",
+            output_format=f"{formats}.MapredParquetOutputFormat",
+            serde_info=glue.CfnTable.SerdeInfoProperty(
+                serialization_library=f"{formats}.serde.ParquetHiveSerDe"
+            ),
+        ),
+    )
