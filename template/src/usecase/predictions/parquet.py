@@ -104,7 +104,7 @@ def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.AL
         _check(part, REJECTED, kinds[REJECTED])
         parts.append(_rejected(part))
     version, judged = pl.col(VERSION), pl.lit(window.version)
-    # Of predictions at the same time, as captured times have no fractions, the order of the files.
+    # Predictions of the same time, which may be told in whole seconds, are in the files' order.
     rows = pl.concat(parts, how="diagonal").sort(TIME, _FILE, maintain_order=True)
     rows = rows.with_columns(
         where=pl.when((judged != "") & (version != judged))
