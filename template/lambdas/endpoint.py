@@ -12,13 +12,16 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas.mail import Mail, quota_advice
-from lambdas.objects import HOUR, Predictions, folders, s3, written_between
+from lambdas.objects import HOUR, Predictions, between, folders, s3, written_between
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
+CAPTURE = "capture/"
+"""Where in the data bucket requests and their answers are captured."""
+TABLES = ("predictions/", "rejected/")
+"""Where the rows are that were collected of them, and what could not be read."""
+DAY = "%Y-%m-%d"
 
 
 @cache
@@ -81,7 +84,7 @@ def tried_last(endpoint: str, before: datetime) -> str | None:
 
 
 def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
-    """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
+    """The files below `CAPTURE` that can hold predictions made from `first` to before `last`.
 
     Of each version, the file that was written first comes first.
 
@@ -92,12 +95,48 @@ def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
     # What was captured at the end of an hour can be filed under the next one.
     hours = f"{first:{HOUR}}", f"{last + timedelta(hours=1):{HOUR}}"
     captured: dict[str, int | None] = {where: None}
-    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
+    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{CAPTURE}version=")}
     for folder, version in captured.items():
-        found = written_between(f"{PREDICTIONS}{folder}", *hours)
+        found = written_between(f"{CAPTURE}{folder}", *hours)
         # A file that was written before has nothing that was made since.
         since = sorted((written, key) for key, written in found if written >= first)
         yield from (Predictions(folder + key, version) for _, key in since)
+
+
+def kept(first: datetime, last: datetime) -> set[str]:
+    """The keys of all that tells what was predicted from `first` to before `last`, by any version.
+
+    Those are the files of the tables, and what was captured and is not collected into them yet, or
+    not as a whole.
+    """
+    hour = timedelta(hours=1)
+    days = f"day={first - hour:{DAY}}", f"day={last + hour:{DAY}}"
+    tables = {table: {*between(table, *days)} for table in TABLES}
+    captured = {file.key: collected(file.key) for file in predictions(first, last)}
+    waiting = {
+        key: rows
+        for key, rows in captured.items()
+        if not all(rows <= found for found in tables.values())
+    }
+    again = {row for rows in waiting.values() for row in rows}
+    return {f"{CAPTURE}{key}" for key in waiting} | {
+        f"{table}{key}"
+        for table, found in tables.items()
+        for key in found - again
+        # What batches could not score was never predicted.
+        if not key.endswith("/rejected.parquet")
+    }
+
+
+def collected(key: str) -> set[str]:
+    """The files, below the prefix of each table, that the rows of a captured file go into.
+
+    `usecase.predictions.collect` gives them these names.
+    """
+    hour = datetime.strptime("/".join(key.split("/")[-5:-1]), HOUR)  # noqa: DTZ007 - UTC
+    name = key.removesuffix(".jsonl").replace("/", ".") + ".parquet"
+    # What was captured at the end of an hour can be filed under the next one.
+    return {f"day={time:{DAY}}/{name}" for time in (hour - timedelta(hours=1), hour)}
 
 
 def versions(first: datetime, last: datetime) -> set[int | None]:
@@ -123,7 +162,7 @@ def times_in(key: str) -> tuple[datetime, datetime]:
 
     Where the file does not say they may be of any time.
     """
-    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
+    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{CAPTURE}{key}")
     times = []
     for line in found["Body"].iter_lines():
         try:

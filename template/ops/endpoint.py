@@ -1,6 +1,6 @@
 """The endpoint, which belongs to the deployment and not to a stack."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
@@ -157,7 +157,7 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         When each prediction was made, the last time that it was.
     """
-    day = f"{PREDICTIONS}/{since:{DAY_FOLDER}}"
+    day = f"{PREDICTIONS}/{since - timedelta(hours=1):{DAY_FOLDER}}"
     table = [key for key in aws.keys(f"{PREDICTIONS}/") if key >= day]
     collected = {key.removeprefix(f"{PREDICTIONS}/") for key in table}
     where, hour = f"/{names.ENDPOINT}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"

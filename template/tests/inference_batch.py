@@ -13,7 +13,9 @@ from templates import alarm_event
 
 from lambdas import batch
 from ops import aws
-from usecase import config
+from usecase import config, predictions
+from usecase.config import UseCase
+from usecase.predictions import Reading, Window
 from workflows import names
 
 #: What the stacks tell the functions.
@@ -100,6 +102,11 @@ def keep(
     path = folder / f"predictions/day={at:%Y-%m-%d}" / "predictions.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.write_parquet(path)
+
+
+def kept(folder: Path, use_case: UseCase) -> Reading:
+    """What is read of what `keep` has written."""
+    return predictions.read([folder], use_case, Window("1"))
 
 
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:

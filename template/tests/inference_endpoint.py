@@ -15,6 +15,10 @@ from templates import alarm_event
 
 from lambdas import deploy
 from ops import aws
+from usecase import predictions
+from usecase.config import UseCase
+from usecase.predictions import Reading, Window
+from usecase.predictions.collect import CAPTURE, collect
 from workflows import names
 
 #: What the stacks tell the functions.
@@ -191,6 +195,12 @@ def keep(
     hour = f"{datetime.fromisoformat(time):%Y/%m/%d/%H}"
     path = folder / f"capture/version=1/{names.ENDPOINT}/{names.VARIANT}" / hour / "1.jsonl"
     write_lines(path, events)
+
+
+def kept(folder: Path, use_case: UseCase) -> Reading:
+    """What is read of what `keep` has written."""
+    collect(folder / CAPTURE, folder, use_case, "1")
+    return predictions.read([folder], use_case, Window("1"))
 
 
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:

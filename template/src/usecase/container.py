@@ -26,8 +26,8 @@ def processing_input(name: str) -> Path:
     return root() / "processing" / "input" / name
 
 
-def processing_output(name: str) -> Path:
-    """The folder of an output of a processing job."""
+def processing_output(name: str = "") -> Path:
+    """The folder of an output of a processing job; of all of them without a name."""
     return root() / "processing" / "output" / name
 
 

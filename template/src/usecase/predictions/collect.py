@@ -5,7 +5,6 @@ collect it once more, in another window or after a crash half way, replaces them
 is collected when all of them are there; where some are not, it is collected again.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -78,10 +77,7 @@ def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.AL
     Raises:
         UseCaseError: When a file of the version lacks a column.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        for folder in folders:
-            collect(folder / CAPTURE, Path(scratch), use_case, window.version)
-        found = parquet.read([*folders, Path(scratch)], use_case, window)
+    found = parquet.read(folders, use_case, window)
     captured = pl.concat([capture.made(folder / CAPTURE) for folder in folders])
     others = captured.filter(pl.col("version") != window.version).select(
         parquet.ID, where=pl.lit(reading.OTHER_VERSION)
