@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,6 +51,31 @@ class Life:
             aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
             region_name=str(self.result["answers"]["aws_region"]),
         ).client(service, endpoint_url=self.environment["AWS_ENDPOINT_URL"])
+
+    def query(self, sql: str) -> list[list[str]]:
+        """The rows that Athena answers with; nothing is an empty text."""
+        athena = self.client("athena")
+        query = athena.start_query_execution(
+            QueryString=sql,
+            QueryExecutionContext={"Database": self.slug.replace("-", "_")},
+            WorkGroup=self.slug,
+        )["QueryExecutionId"]
+        deadline = time.monotonic() + 120
+        status: dict[str, Any] = {"State": "QUEUED"}
+        while status["State"] in ("QUEUED", "RUNNING") and time.monotonic() < deadline:
+            time.sleep(0.05)
+            status = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]
+        if status["State"] != "SUCCEEDED":
+            raise AssertionError(f"{sql}: {status}")
+        _, *rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+        return [[cell.get("VarCharValue", "") for cell in row["Data"]] for row in rows]
+
+    def counted(self, first: str, last: str) -> dict[str, int]:
+        """The predictions of some days by version, as docs/operations.md counts them."""
+        text = (self.project / "docs" / "operations.md").read_text()
+        (sql,) = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
+        rows = self.query(sql.replace("2026-01-01", first).replace("2026-01-31", last))
+        return {version: int(predictions) for version, predictions in rows}
 
     def ops(self, *arguments: str) -> str:
         """What `ops` with these arguments prints."""

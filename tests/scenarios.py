@@ -256,7 +256,7 @@ class Scene:
 
     def scored(self, day: str) -> dict[str, Any]:
         """Of a day's predictions: `rows`, `records` and the newest `scored_at`."""
-        rows = self.query(
+        rows = self.life.query(
             "SELECT day, count(*), count(DISTINCT inference_id), max(scored_at) FROM predictions "
             "GROUP BY day"
         )
@@ -265,7 +265,7 @@ class Scene:
 
     def rejected(self, day: str) -> list[tuple[str, str]]:
         """Id and reason of a day's records that were not scored."""
-        rows = self.query("SELECT day, inference_id, reason FROM rejected")
+        rows = self.life.query("SELECT day, inference_id, reason FROM rejected")
         return [(row[1], row[2]) for row in rows if row[0] == day]
 
     def keys(self, prefix: str) -> list[str]:
@@ -278,26 +278,6 @@ class Scene:
         """The content of an object of the data bucket."""
         body: bytes = self.life.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return body
-
-    def query(self, sql: str) -> list[list[str]]:
-        """The rows that Athena answers with; nothing is an empty text."""
-        athena = self.life.client("athena")
-        query = athena.start_query_execution(
-            QueryString=sql,
-            QueryExecutionContext={"Database": self.life.slug.replace("-", "_")},
-            WorkGroup=self.life.slug,
-        )["QueryExecutionId"]
-
-        def ended() -> dict[str, Any] | None:
-            state: dict[str, Any] = athena.get_query_execution(QueryExecutionId=query)
-            status: dict[str, Any] = state["QueryExecution"]["Status"]
-            return status if status["State"] in ("SUCCEEDED", "FAILED", "CANCELLED") else None
-
-        status = until(f"the end of {sql}", ended)
-        if status["State"] != "SUCCEEDED":
-            raise AssertionError(f"{sql}: {status}")
-        _, *rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
-        return [[cell.get("VarCharValue", "") for cell in row["Data"]] for row in rows]
 
 
 @contextmanager

@@ -70,6 +70,11 @@ def test_september_is_seen_as_drift(lived: life.Life) -> None:
     assert any(alarm["StateValue"] == "ALARM" for alarm in alarms)
 
 
+def test_predictions_can_be_counted_as_documented(lived: life.Life) -> None:
+    """Those that the monitors have judged, of two months; each is there once."""
+    assert lived.counted("2000-01-01", "2099-12-31") == {"1": 2 * 1500}
+
+
 def test_people_are_told(lived: life.Life) -> None:
     # Two versions that wait, two deployments, one alarm at least.
     assert lived.result["notifications"] >= 5

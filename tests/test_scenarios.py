@@ -248,6 +248,7 @@ def test_rerun_replaces_the_day(scene: Scene) -> None:
     scene.score(day)
     rows = scene.scored(day)
     assert rows["rows"] == rows["records"] > 0
+    assert scene.life.counted(day, day) == {"1": rows["rows"]}
     broken = scene.break_records(day)
     try:
         said = scene.score(day)
