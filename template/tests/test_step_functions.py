@@ -248,11 +248,11 @@ def test_monitors_run_in_one_job_if_one_has_something_to_look_at(services: Servi
 
 @pytest.mark.parametrize("state", ["Inputs", "Results"])
 def test_failed_monitor_fails_the_execution_with_its_reason(services: Services, state: str) -> None:
-    told = json.dumps({"errorMessage": "data_quality: no baseline", "errorType": "MonitorFailed"})
+    told = json.dumps({"errorMessage": "a_monitor: no baseline", "errorType": "MonitorFailed"})
     services.failures[state] = [StateError("MonitorFailed", told)]
     with pytest.raises(StateError) as raised:
         monitor(services)
-    assert str(raised.value) == f"StateFailed: {state}: data_quality: no baseline"
+    assert str(raised.value) == f"StateFailed: {state}: a_monitor: no baseline"
 
 
 def test_reason_is_written_once_for_all_states() -> None:
