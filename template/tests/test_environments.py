@@ -62,7 +62,7 @@ def test_only_environment_has_the_names_of_the_project() -> None:
     assert single.stacks[0] == f"{PROJECT}-base"
     assert single.workflows[:2] == (f"{PROJECT}-training", f"{PROJECT}-monitoring")
     assert single.bucket(ACCOUNT) == f"{PROJECT}-{ACCOUNT}-{names.REGION}"
-    assert single.monitor_alarms("data_quality")[0] == f"{PROJECT}-data-quality-violations"
+    assert single.monitor_alarms("any_monitor")[0] == f"{PROJECT}-any-monitor-violations"
 
 
 def statements(value: Any) -> Iterator[dict[str, Any]]:
