@@ -255,7 +255,7 @@ def fit(parts: dict[str, pl.DataFrame], use_case: UseCase) -> dict[str, Measured
     model = Model.fit(samples["train"], samples["validation"], use_case, hyperparameters)
     measured = {}
     for name in ("validation", "test"):
-        output = model.predict(tables.columns(samples[name], use_case.features.names))
+        output = model.predict(samples[name].select(use_case.features.names).to_dict())
         labels = samples[name][use_case.target.column].to_numpy()
         measured[name] = (labels, np.asarray(use_case.target.predicted(output)))
     return measured
