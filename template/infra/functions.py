@@ -34,6 +34,7 @@ from infra.permissions import Allow, Arns, service_role
 from workflows import names
 
 ROOT = Path(__file__).parents[1]
+PYTHON = (ROOT / ".python-version").read_text().strip()
 
 
 class Function(Construct):
@@ -91,7 +92,7 @@ class Function(Construct):
             self,
             "Function",
             function_name=full_name,
-            runtime=lambda_.Runtime.PYTHON_3_14,
+            runtime=lambda_.Runtime(f"python{PYTHON}", lambda_.RuntimeFamily.PYTHON),
             handler=f"lambdas.{handler}",
             # The package itself, so that its modules import each other here and there alike.
             code=lambda_.Code.from_asset(
