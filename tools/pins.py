@@ -1,9 +1,9 @@
 """Write down the versions that everything is tested with: `make pins`.
 
-uv.lock would do the same but names the host that it was made from, and hosts differ. So what uv finds
-to be newest goes into `constraint-dependencies` here and in local_aws, which uv obeys. A generated
-project is not held to it: there, it goes into tested-versions.txt, which the first lock is made from,
-and as a lower bound to the packages that pyproject.toml names.
+uv.lock would do the same but names the host that it was made from, and hosts differ. So what uv
+finds to be newest goes into `constraint-dependencies` here and in local_aws, which uv obeys. A
+generated project is not held to it: there, it goes into tested-versions.txt, of which the first
+lock is made, and into the lower bounds of pyproject.toml.
 """
 
 import re
@@ -79,7 +79,7 @@ def versions(lines: list[str]) -> Versions:
         SystemExit: When a package has several, by platform: uv takes one for the first lock.
     """
     pairs = [line.partition(";")[0].strip().split("==") for line in lines]
-    found = {name: version for name, version in pairs}
+    found = dict(pairs)
     if twice := [name for name, version in pairs if found[name] != version]:
         raise SystemExit(f"{twice[0]}: has several versions; which one was tested?")
     return found

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import (
+    Acknowledgment,
     Duration,
     IgnoreMode,
     RemovalPolicy,
+    Validations,
 )
 from aws_cdk import (
     aws_events as events,
@@ -107,6 +109,9 @@ class Function(Construct):
             role=role.without_policy_updates(),
             dead_letter_queue=self._dead_letters,
         )
+        reason = "Everything runs with the Python of .python-version, with which it is tested"
+        rule = Acknowledgment(id="AwsSolutions-L1", reason=reason)
+        Validations.of(self._function).acknowledge(rule)
         self.arn = self._function.function_arn
 
     def on(

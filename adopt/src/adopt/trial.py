@@ -14,7 +14,7 @@ from adopt.columns import Column, Problem
 from adopt.files import Measures
 from ops import OpsError
 from ops.tables import spread
-from usecase import config, metrics, prepare, tables
+from usecase import config, metrics, prepare
 from usecase.config import UseCase
 from usecase.model import Model
 from usecase.monitors import constraints, profile
