@@ -96,6 +96,13 @@ def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
     return folder
 
 
+def install(project: Path) -> None:
+    """Install a project with the versions that the template is tested with, as its README says."""
+    tested = (project / "tested-versions.txt").read_text().split()
+    run(["uv", "lock", "--quiet", *(f"--upgrade-package={pin}" for pin in tested)], project)
+    run(["uv", "sync", "--quiet"], project)
+
+
 def stub(folder: Path, questionnaire: str, files: Mapping[str, str] | None = None) -> Path:
     """A template that is a questionnaire and a few files: rendered in a hundredth of the time."""
     answers = ".copier-answers.yml.jinja"

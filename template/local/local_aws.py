@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 
 from local import tools
-from ops import OpsError
+from ops import OpsError, aws
 from workflows import names
 
 DATA_DIR = Path(".local/aws")
@@ -108,15 +108,9 @@ def open_inbox() -> None:
     url = queues.create_queue(QueueName=names.current().of(INBOX))["QueueUrl"]
     attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     topics = boto3.client("sns", region_name=names.REGION)
-    pages = topics.get_paginator("list_topics").paginate()
-    topic = next(
-        entry["TopicArn"]
-        for page in pages
-        for entry in page["Topics"]
-        if entry["TopicArn"].endswith(f":{names.current().topic}")
-    )
-    arn = attributes["Attributes"]["QueueArn"]
-    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    queue = attributes["Attributes"]["QueueArn"]
+    topic = aws.arn("sns", names.current().topic)
+    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
 
 
 def empty_inbox() -> list[str]:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,15 +92,11 @@ def score(
 
 def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     """The rejected records of some days: id, time and reason."""
-    use_case = config.load()
-
-    def within(key: str) -> bool:
-        day = key.partition("day=")[2].partition("/")[0]
-        first, last = f"{start or date.min:%Y-%m-%d}", f"{end or date.max:%Y-%m-%d}"
-        return first <= day <= last
-
-    parts = [pl.read_parquet(aws.read(key)) for key in aws.keys("rejected/") if within(key)]
-    none = _none(use_case)
+    days = "rejected/day="
+    last = f"{days}{end or date.max}"
+    keys = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
+    parts = [pl.read_parquet(aws.read(key)) for key in keys]
+    none = _none(config.load())
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
 

@@ -154,11 +154,12 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         When each prediction was made, the last time that it was.
     """
-    where = f"/{names.current().endpoint}/{names.VARIANT}/"
+    where, hour = f"{names.current().endpoint}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"
+    # What lies outside the folders of versions is from before there were any.
+    places = ["capture/", *aws.folders("capture/version=")]
+    keys = (key for place in places for key in aws.keys(f"{place}{where}", hour))
     with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(aws.keys("capture/")):
-            hour = key.partition(where)[2].rpartition("/")[0]
-            if hour >= f"{since:%Y/%m/%d/%H}":
-                aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
+        for i, key in enumerate(keys):
+            aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
         made = predictions.made(Path(folder), use_case)
     return dict(made.filter(pl.col("time") >= since).iter_rows())
