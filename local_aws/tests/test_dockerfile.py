@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from docker_process import Docker, context, run_image, write
 
+from local_aws.images.images import Images, UnknownImage
+
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Docker:
@@ -55,7 +57,8 @@ def test_what_is_not_supported_is_refused_by_name(
     (folder / "away").symlink_to(tmp_path)
 
     assert told in docker.run("build", "-t", tmp_path.name, str(folder), status=1).stderr
-    docker.run("inspect", tmp_path.name, status=1)
+    with pytest.raises(UnknownImage):
+        Images(docker.data_dir / "images").resolve(tmp_path.name)
 
 
 def test_an_argument_that_no_arg_takes_is_refused(docker: Docker, tmp_path: Path) -> None:
