@@ -10,9 +10,9 @@ from aws_cdk import aws_athena as athena
 from aws_cdk import aws_glue as glue
 from constructs import Construct
 
+from infra.permissions import Arns
 from usecase.config import UseCase
 from usecase.predictions.parquet import DAY, columns
-from workflows import names
 
 PREDICTIONS, REJECTED = "predictions/", "rejected/"
 """Where in the data bucket the tables are."""
@@ -29,13 +29,14 @@ class Tables(Construct):
     def __init__(self, scope: Construct, use_case: UseCase) -> None:
         super().__init__(scope, "Tables")
         stack = Stack.of(self)
-        bucket = names.bucket(stack.account)
+        arns = Arns(self)
+        names, bucket = arns.names, arns.data
         database = glue.CfnDatabase(
             self,
             "Database",
             catalog_id=stack.account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
-                name=names.DATABASE, description=f"Predictions of {names.PROJECT}"
+                name=names.database, description=f"Predictions of {names.prefix}"
             ),
         )
         for name, kinds in columns(use_case).items():
@@ -43,14 +44,14 @@ class Tables(Construct):
                 self,
                 name.title(),
                 catalog_id=stack.account,
-                database_name=names.DATABASE,
+                database_name=names.database,
                 table_input=_table(name, kinds, f"s3://{bucket}/{name}"),
             )
             table.add_dependency(database)
         athena.CfnWorkGroup(
             self,
             "WorkGroup",
-            name=names.PROJECT,
+            name=names.prefix,
             recursive_delete_option=True,
             work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
                 enforce_work_group_configuration=True,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 from typing import Annotated, Any
 
 import polars as pl
@@ -17,7 +18,7 @@ from usecase.config import UseCase
 from usecase.predictions import parquet
 from workflows import names
 
-DEPLOY = f"{names.PROJECT}-batch-deploy"
+DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
 
 console = Console()
@@ -76,7 +77,7 @@ def score(
         raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
     days = {"Start": start, "End": end}
     execution = workflow.wait(
-        workflow.start(names.BATCH, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
+        workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
     uri = f"s3://{aws.bucket()}/batch/{execution.id}/report/report.json"
@@ -90,18 +91,14 @@ def score(
 def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     """The rejected records of some days: id, time and reason."""
     use_case = config.load()
-
-    def within(key: str) -> bool:
-        day = key.partition("day=")[2].partition("/")[0]
-        first, last = f"{start or date.min:%Y-%m-%d}", f"{end or date.max:%Y-%m-%d}"
-        return first <= day <= last
-
-    parts = [pl.read_parquet(aws.read(key)) for key in aws.keys("rejected/") if within(key)]
+    days = "rejected/day="
+    last = f"{days}{end or date.max}"
+    keys = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
     none = _none(use_case)
     # Those of before there was one table for all modes are named after the record's columns.
     own = {use_case.data.id: parquet.ID, use_case.data.time: parquet.TIME}
-    known = (part.rename(own, strict=False).select(none.columns) for part in parts)
-    return pl.concat([none, *known])
+    parts = (pl.read_parquet(aws.read(key)).rename(own, strict=False) for key in keys)
+    return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
 
 def show(records: pl.DataFrame) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from ops import Execution, Status
-from ops.aws import account
+from ops import Execution, Status, aws
 from workflows import names
 
 if TYPE_CHECKING:
@@ -86,5 +85,4 @@ def running_states(arn: str) -> list[str]:
 
 def state_machine_arn(name: str) -> str:
     """The ARN of a state machine."""
-    partition = boto3.Session().get_partition_for_region(names.REGION)
-    return f"arn:{partition}:states:{names.REGION}:{account()}:stateMachine:{name}"
+    return aws.arn("states", f"stateMachine:{name}")

@@ -18,6 +18,8 @@ from usecase.config import UseCase
 from usecase.predictions import Reading, Window
 from workflows import names
 
+NAMES = names.Names()
+
 #: What the stacks tell the functions.
 ENVIRONMENT = {
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
@@ -29,8 +31,8 @@ EVERYWHERE = {"sagemaker:ListModels"}
 
 #: Events, and the rules that they match.
 EVENTS: list[tuple[dict[str, Any], set[str]]] = [
-    (alarm_event(names.REJECTED_ALARM, "ALARM"), {"alarm"}),
-    (alarm_event(names.REJECTED_ALARM, "OK"), set()),
+    (alarm_event(NAMES.rejected_alarm, "ALARM"), {"alarm"}),
+    (alarm_event(NAMES.rejected_alarm, "OK"), set()),
 ]
 
 COMMANDS = ("batch", "rejected", "delete-models")

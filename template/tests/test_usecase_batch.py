@@ -18,6 +18,7 @@ from usecase.predictions import Window, parquet
 from usecase.problem import PREDICTION, VALUE
 from workflows import batch as jobs
 from workflows.jobs import PROCESSING, Settings
+from workflows.names import Names
 
 BUCKET = "bucket"
 USE_CASE = config.load()
@@ -335,7 +336,6 @@ def test_predictions_that_cannot_be_judged(
 def test_days_from_before_there_was_one_table_for_all_modes(
     score: Callable[..., Path], use_case: UseCase, tmp_path: Path
 ) -> None:
-    """They have the record's own columns for its id and its time."""
     place(score(**JUNE) / "predictions", tmp_path / "predictions")
     whole = parquet.read([tmp_path], use_case)
     first = min((tmp_path / "predictions").rglob("*.parquet"))
@@ -350,7 +350,7 @@ def settings(*tables: str) -> Settings:
     """Where the jobs run; `tables` are those of today's usecase.toml."""
     data = replace(USE_CASE.data, tables=tables or USE_CASE.data.tables)
     role = "arn:aws:iam::123456789012:role/jobs"
-    return Settings(replace(USE_CASE, data=data), "image-deployed", role, BUCKET, "commit")
+    return Settings(replace(USE_CASE, data=data), Names(), "image-deployed", role, BUCKET, "commit")
 
 
 def test_jobs_run_in_the_image_of_the_version_that_predicts() -> None:

@@ -10,6 +10,7 @@ from request_shapes import errors, service
 from usecase import config, monitors
 from usecase.monitors import MONITORS, Monitor, job
 from workflows import jobs
+from workflows.names import Names
 from workflows.placeholders import fill
 
 MODULES = {
@@ -75,7 +76,7 @@ def test_the_table_holds_what_the_registry_does(
         {part: f"{part}.json" for part in MEMBERS[name][registered].members} for name in MEMBERS
     )
     trial = Monitor("trial", registered, ("Baseline", "baseline"), metrics, baselines)
-    settings = jobs.Settings(config.load(), "image", "arn:role", "bucket", "0" * 40)
+    settings = jobs.Settings(config.load(), Names(), "image", "arn:role", "bucket", "0" * 40)
     for table in (MONITORS, (trial,)):
         monkeypatch.setattr(jobs, "MONITORS", table)
         body = fill(jobs.register(settings), lambda name: f"s3://bucket/{name}", "".join)

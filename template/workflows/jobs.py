@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from usecase.monitors import MONITORS, QUALITY
-from workflows import names
+from workflows.names import COLLECTED, CONTENT_TYPES, SUPPORTED_INSTANCE_TYPES, Names
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Settings:
 
     Attributes:
         use_case: The use case, from usecase.toml.
+        names: The names of the environment.
         image: URI of the image with `usecase` in it.
         role: ARN of the role that the jobs run with.
         bucket: Name of the data bucket.
@@ -53,6 +54,7 @@ class Settings:
     """
 
     use_case: "UseCase"
+    names: Names
     image: str
     role: str
     bucket: str
@@ -148,13 +150,13 @@ def register(settings: Settings) -> Body:
         "ModelDataUrl": model("Train"),
     }
     return {
-        "ModelPackageGroupName": names.MODEL_PACKAGE_GROUP,
+        "ModelPackageGroupName": settings.names.model_package_group,
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
             "Containers": [container],
-            "SupportedContentTypes": [*names.CONTENT_TYPES],
-            "SupportedResponseMIMETypes": [*names.CONTENT_TYPES],
-            names.SUPPORTED_INSTANCE_TYPES: [instances.inference],
+            "SupportedContentTypes": [*CONTENT_TYPES],
+            "SupportedResponseMIMETypes": [*CONTENT_TYPES],
+            SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
         "ModelMetrics": {
             "ModelQuality": _sources(output("Evaluate", "evaluation"), QUALITY),
@@ -216,7 +218,7 @@ def monitor(settings: Settings) -> Body:
         # The job writes `<monitor>/<execution>/…`, and `day=<day>/…` of tables.
         outputs={
             "report": settings.uri("monitoring"),
-            **{table: settings.uri(table) for table in names.COLLECTED},
+            **{table: settings.uri(table) for table in COLLECTED},
         },
     )
 

@@ -1,6 +1,6 @@
 """The monitoring workflow."""
 
-from workflows import jobs, names
+from workflows import jobs
 from workflows.jobs import Body, Settings
 from workflows.placeholders import EXECUTION
 from workflows.step_functions.states import (
@@ -23,7 +23,8 @@ def definition(settings: Settings, inputs_function: str, results_function: str) 
         results_function: ARN of the Lambda function that publishes what they have found.
     """
     return machine(
-        f"Runs the monitors of {names.PROJECT} on what one version has predicted",
+        settings.names,
+        f"Runs the monitors of {settings.names.prefix} on what one version has predicted",
         jobs.MONITORING_PARAMETERS,
         {
             "Inputs": function(inputs_function, jobs.monitor_inputs())
