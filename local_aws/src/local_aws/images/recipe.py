@@ -126,6 +126,7 @@ class Recipe:
         entrypoint: ENTRYPOINT in exec form.
         command: CMD in exec form.
         owned: Paths of the image, below which all is in the image's folders.
+        packages: What apt-get is to install.
         unused: Names of shared libraries that files need which nothing loads.
     """
 
@@ -139,17 +140,8 @@ class Recipe:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     owned: set[str] = field(default_factory=lambda: {PYTHON_PREFIX})
+    packages: list[str] = field(default_factory=list)
     unused: set[str] = field(default_factory=set)
-
-    @property
-    def packages(self) -> list[str]:
-        """What apt-get is to install."""
-        return [
-            package
-            for step in self.steps
-            if isinstance(step, SystemPackages)
-            for package in step.packages
-        ]
 
     def environment_steps(self) -> list[Step]:
         """Return the steps up to the last that runs or installs anything."""
@@ -298,6 +290,7 @@ class _Reader:
             if command[0] == "apt-get" and verb in _APT_COMMANDS:
                 if packages:
                     self._recipe.steps.append(SystemPackages(tuple(packages)))
+                    self._recipe.packages += packages
                 continue
             if command == _APT_CACHE:
                 continue
