@@ -90,7 +90,7 @@ def measure(scene: Scene, times: int = 3) -> Batch:
             size.mkdir()
             for file in (size / f"{i}.csv" for i in range(number)):
                 file.write_bytes(rows)
-                s3.upload_file(str(file), scene.bucket, f"benchmark/{size.name}/{file.name}")
+                s3.upload_file(str(file), scene.bucket, f"batch/benchmark/{size.name}/{file.name}")
         measured = [
             (
                 transform(scene, job, "large"),
@@ -111,8 +111,8 @@ def transform(scene: Scene, like: Mapping[str, Any], size: str) -> float:
     name = f"{size}-{len(scene.jobs())}"
     same = ("ModelName", "BatchStrategy", "MaxPayloadInMB", "DataProcessing", "TransformResources")
     optional = ("MaxConcurrentTransforms", "Environment")
-    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{scene.bucket}/benchmark/{size}/"}
-    output = f"s3://{scene.bucket}/benchmark/out-{size}"
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{scene.bucket}/batch/benchmark/{size}/"}
+    output = f"s3://{scene.bucket}/batch/benchmark/out-{size}"
     sagemaker.create_transform_job(
         TransformJobName=name,
         TransformInput=like["TransformInput"] | {"DataSource": {"S3DataSource": source}},
