@@ -1,12 +1,12 @@
 """Measure everything, write results.md and the README's figures: `make bench`.
 
-`python -m benchmarks batch` measures batch transform and `encode` alone, and prints that.
+With the name of a part, `python -m benchmarks filled`, measure that part and print it.
 """
 
+import argparse
 import re
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from benchmarks import (
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, figures, report, scored
+from benchmarks.report import Results, alone, beside, figures, report, scored
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -101,11 +101,22 @@ def staged(repository: Path, combination: Combination) -> Iterator[Scene]:
         yield scene
 
 
+#: Parts by name: what measures one in an empty folder and tells of it.
+PARTS: dict[str, Callable[[Path], str]] = {
+    "alone": lambda folder: alone(local_aws.measure(folder)),
+    "batch": lambda folder: scored(many_rows(committed(folder))),
+    "filled": lambda folder: beside(filled.measure(folder)),
+}
+
+
 def main() -> None:
-    """Measure and write."""
+    """Measure everything and write, or measure a part and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure.")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="measure this part and print it")
+    part = parser.parse_args().part
     with tempfile.TemporaryDirectory() as folder:
-        if sys.argv[1:] == ["batch"]:
-            print(scored(many_rows(committed(Path(folder)))))
+        if part:
+            print(PARTS[part](Path(folder)))
             return
         results = measure(Path(folder))
     text = report(results)

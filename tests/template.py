@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # The life of a generated project must not depend on the shell that the tests were started from.
 FOREIGN = (
     *("ANSWERS", "AWS_", "COPIER_", "GIT_", "LOCAL", "MAKE", "MFLAGS", "PYTEST_", "PYTHON"),
-    *("UV_PROJECT", "VIRTUAL_ENV"),
+    *("USECASE_", "UV_PROJECT", "VIRTUAL_ENV"),
 )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 import pytest
 from cli_process import Cli
 from conftest import REGION, processing_request
-from host_process import ACCOUNT, HostProcess, queue, receive
+from host_process import ACCOUNT, HostProcess, function, queue, receive, register_images
 from iam_roles import Acting, allow, logged, role, wait_for_call, wait_for_end
-from state_machines import machine, register_images, task
+from state_machines import machine, task
 
 from local_aws.host.iam.calls import CallLog, Decision, read, table
 from local_aws.sagemaker.core.roles import Session
@@ -38,30 +36,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
         patch.setenv("LOCAL_AWS_IAM", "enforce")
         host = HostProcess(tmp_path_factory.mktemp("host"))
         register_images(host.data_dir)
-        try:
-            host.start()
+        with host:
             s3 = host.client("s3")
             where = {"LocationConstraint": REGION}
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
             s3.put_object(Bucket=BUCKET, Key="in/a", Body=b"1")
             yield host
-        finally:
-            host.end()
-
-
-def function(host: HostProcess, name: str, given: str) -> str:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("index.py", ASK)
-    arn: str = host.client("lambda").create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="index.handler",
-        Role=given,
-        Code={"ZipFile": buffer.getvalue()},
-        Timeout=30,
-    )["FunctionArn"]
-    return arn
 
 
 def invoke(host: HostProcess, name: str) -> dict[str, Any]:
@@ -72,7 +52,7 @@ def invoke(host: HostProcess, name: str) -> dict[str, Any]:
 
 def test_a_function_calls_with_its_role(host: HostProcess) -> None:
     given = role(host, allow("s3:GetObject", on=OBJECTS), trusts="lambda.amazonaws.com")
-    function(host, "reads", given)
+    function(host, "reads", ASK, given)
     name = given.rpartition("/")[2]
     assert invoke(host, "reads") == {
         "identity": f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/reads",
@@ -87,12 +67,12 @@ def test_a_function_calls_with_its_role(host: HostProcess) -> None:
 
 
 def test_a_function_whose_role_may_not_is_refused(host: HostProcess) -> None:
-    function(host, "may-not", role(host, trusts="lambda.amazonaws.com"))
+    function(host, "may-not", ASK, role(host, trusts="lambda.amazonaws.com"))
     assert "not authorized to perform: s3:GetObject" in invoke(host, "may-not")["errorMessage"]
 
 
 def test_a_function_needs_a_role_that_trusts_lambda(host: HostProcess) -> None:
-    function(host, "untrusted", role(host, allow("s3:*"), trusts="sagemaker.amazonaws.com"))
+    function(host, "untrusted", ASK, role(host, allow("s3:*"), trusts="sagemaker.amazonaws.com"))
     assert "Could not assume role" in json.dumps(invoke(host, "untrusted"))
 
 
@@ -158,7 +138,7 @@ def pipeline(host: HostProcess, name: str, given: str, *steps: dict[str, Any]) -
 
 def test_a_pipeline_starts_jobs_and_functions_with_its_role(host: HostProcess) -> None:
     calls = function(
-        host, "by-pipeline", role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
+        host, "by-pipeline", ASK, role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
     )
     arguments = processing_request(host.data_dir, "unused", "print(1)") | {"RoleArn": role(host)}
     del arguments["ProcessingJobName"]
@@ -199,7 +179,7 @@ def execute(host: HostProcess, name: str, given: str, state: dict[str, Any]) -> 
 def test_a_state_machine_works_with_its_role(host: HostProcess) -> None:
     url, queue_arn = queue(host, "told")
     calls = function(
-        host, "by-machine", role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
+        host, "by-machine", ASK, role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
     )
     integrations: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "function": (
@@ -271,9 +251,7 @@ def test_without_enforcement_all_is_logged_and_nothing_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_AWS_IAM", "log")
-    host = HostProcess(tmp_path / "host")
-    try:
-        host.start()
+    with HostProcess(tmp_path / "host") as host:
         acting = Acting(host, role(host))
         acting.client("s3").list_buckets()
         acting.client("sagemaker").list_models()
@@ -285,8 +263,6 @@ def test_without_enforcement_all_is_logged_and_nothing_refused(
             ("s3:ListAllMyBuckets", "*", False),
             ("sagemaker:ListModels", "*", False),
         ]
-    finally:
-        host.end()
 
 
 def test_a_log_that_cannot_be_written_holds_nobody_up(

@@ -32,8 +32,7 @@ from aws_cdk import (
 )
 from constructs import Construct
 
-from infra.permissions import Allow, Arns, service_role
-from workflows import names
+from infra.permissions import Allow, Arns, names_of, service_role
 
 ROOT = Path(__file__).parents[1]
 PYTHON = (ROOT / ".python-version").read_text().strip()
@@ -68,7 +67,7 @@ class Function(Construct):
         arns = Arns(self)
         # By its ARN: the stack of the queue has the policy that lets rules send to it.
         self._dead_letters = sqs.Queue.from_queue_arn(self, "DeadLetters", arns.dead_letters)
-        full_name = f"{names.PROJECT}-{name}"
+        full_name = arns.names.of(name)
         log_group = logs.LogGroup(
             self,
             "Log",
@@ -130,7 +129,7 @@ class Function(Construct):
         events.Rule(
             self,
             identifier(name),
-            rule_name=f"{names.PROJECT}-{name}",
+            rule_name=names_of(self).of(name),
             event_pattern=pattern,
             targets=[
                 targets.LambdaFunction(

@@ -10,7 +10,6 @@ from aws_cdk.aws_events import EventPattern
 from constructs import Construct
 
 from infra.permissions import Allow, Arns, service_role
-from workflows import names
 
 
 class Workflow(Construct):
@@ -108,7 +107,7 @@ def failures(arns: Arns) -> EventPattern:
         source=["aws.sagemaker"],
         detail_type=["SageMaker Model Building Pipeline Execution Status Change"],
         detail={
-            "pipelineArn": [pipeline_arn(arns, name) for name in names.WORKFLOWS],
+            "pipelineArn": [pipeline_arn(arns, name) for name in arns.names.workflows],
             "currentPipelineExecutionStatus": ["Failed", "CompletedWithFailures"],
         },
     )
@@ -136,7 +135,7 @@ def read_failures(arns: Arns) -> list[Allow]:
     return [
         Allow(
             ["sagemaker:ListPipelineExecutionSteps"],
-            [f"{pipeline_arn(arns, name)}/execution/*" for name in names.WORKFLOWS],
+            [f"{pipeline_arn(arns, name)}/execution/*" for name in arns.names.workflows],
             "SageMaker makes the ids of executions",
         )
     ]

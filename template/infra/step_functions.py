@@ -12,7 +12,6 @@ from aws_cdk.aws_events import EventPattern
 from constructs import Construct
 
 from infra.permissions import Allow, Arns, service_role
-from workflows import names
 
 JOB_KINDS = ("Processing", "Training", "Transform")
 
@@ -126,8 +125,8 @@ def run_jobs(arns: Arns, kind: str) -> list[Allow]:
                 "sagemaker:AddTags",
                 "sagemaker:ListTags",
             ],
-            [arns.of("sagemaker", f"{kind.lower()}-job/{names.PROJECT}-*")],
-            "The state machine makes the names of its jobs, all of them with this prefix",
+            [arns.of("sagemaker", f"{kind.lower()}-job/{arns.names.jobs}")],
+            "The state machine makes the names of its jobs, all of them like this",
         ),
         # Step Functions makes this rule itself, to hear of the end of jobs.
         Allow(
@@ -153,7 +152,7 @@ def failures(arns: Arns) -> EventPattern:
         source=["aws.states"],
         detail_type=["Step Functions Execution Status Change"],
         detail={
-            "stateMachineArn": [state_machine_arn(arns, name) for name in names.WORKFLOWS],
+            "stateMachineArn": [state_machine_arn(arns, name) for name in arns.names.workflows],
             "status": ["FAILED", "TIMED_OUT"],
         },
     )

@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BASE = f"{names.PROJECT}-base"
-"""The stack that outlives the others: with the data bucket and the registry."""
-STACKS = (BASE, *(f"{names.PROJECT}-{name}" for name in ("training", "serving", "monitoring")))
-
 MISSING = {
     *("NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException"),
     "StateMachineDoesNotExist",
@@ -86,7 +82,12 @@ def arn(service: str, resource: str) -> str:
 
 def bucket() -> str:
     """The name of the data bucket."""
-    return names.bucket(account())
+    return names.current().bucket(account())
+
+
+def base() -> str:
+    """The name of the stack that outlives the others: with the data bucket and the registry."""
+    return names.current().stacks[0]
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -151,7 +152,7 @@ def stacks() -> list[str]:
         "describe_stacks"
     )
     found = [stack["StackName"] for page in pages.paginate() for stack in page["Stacks"]]
-    return sorted(name for name in found if name in STACKS)
+    return sorted(name for name in found if name in names.current().stacks)
 
 
 def require_stacks() -> None:
@@ -166,7 +167,7 @@ def require_stacks() -> None:
         if error.response["Error"]["Code"].startswith("AccessDenied"):
             return
         raise
-    if missing := [name for name in STACKS if name not in there]:
+    if missing := [name for name in names.current().stacks if name not in there]:
         raise OpsError(
             f"not deployed yet: account {account()} has no stack {', '.join(missing)} in "
             f"{names.REGION}, the REGION of workflows/names.py; run `uv run poe deploy`"

@@ -20,7 +20,7 @@ from usecase.config import UseCase
 from usecase.predictions import parquet
 from workflows import names
 
-DEPLOY = f"{names.PROJECT}-batch-deploy"
+DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
 
 console = Console()
@@ -79,7 +79,7 @@ def score(
         raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
     days = {"Start": start, "End": end}
     execution = workflow.wait(
-        workflow.start(names.BATCH, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
+        workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
     uri = f"s3://{aws.bucket()}/batch/{execution.id}/report/report.json"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workflows import names
 from workflows.monitors import Monitor
+from workflows.names import CONTENT_TYPES, SUPPORTED_INSTANCE_TYPES, Names
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Settings:
 
     Attributes:
         use_case: The use case, from usecase.toml.
+        names: The names of the environment.
         image: URI of the image with `usecase` in it.
         role: ARN of the role that the jobs run with.
         bucket: Name of the data bucket.
@@ -43,6 +44,7 @@ class Settings:
     """
 
     use_case: "UseCase"
+    names: Names
     image: str
     role: str
     bucket: str
@@ -140,13 +142,13 @@ def register(settings: Settings) -> Body:
     quality = _report(output("Evaluate", "evaluation"))
     data_quality = _report(output("Baseline", "baseline"))
     return {
-        "ModelPackageGroupName": names.MODEL_PACKAGE_GROUP,
+        "ModelPackageGroupName": settings.names.model_package_group,
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
             "Containers": [container],
-            "SupportedContentTypes": [*names.CONTENT_TYPES],
-            "SupportedResponseMIMETypes": [*names.CONTENT_TYPES],
-            names.SUPPORTED_INSTANCE_TYPES: [instances.inference],
+            "SupportedContentTypes": [*CONTENT_TYPES],
+            "SupportedResponseMIMETypes": [*CONTENT_TYPES],
+            SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
         "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
         # What the monitors compare with as long as this version serves.

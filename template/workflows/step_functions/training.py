@@ -24,7 +24,8 @@ def definition(settings: Settings) -> Body:
     passes, misses = (">=", "below") if approval.higher_is_better else ("<=", "above")
     metric = f"{names.QUALITY_METRICS}.{approval.metric}.value"
     return machine(
-        f"Trains the model of {names.PROJECT} and registers it for approval",
+        settings.names,
+        f"Trains the model of {settings.names.prefix} and registers it for approval",
         {"Trigger": "manual", "Threshold": approval.threshold},
         {
             "Prepare": job("Processing", jobs.prepare(settings))
