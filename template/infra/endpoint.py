@@ -11,19 +11,22 @@ from aws_cdk.aws_events import EventPattern
 from constructs import Construct
 
 from infra.base import BaseStack
-from infra.capture import CAPTURE
 from infra.functions import Function
 from infra.permissions import (
     Allow,
     Arns,
+    list_objects,
     read_objects,
     run_container,
     service_role,
     write_objects,
 )
-from infra.predictions import Tables
+from infra.predictions import PREDICTIONS, REJECTED, Tables
 from usecase.config import Rollback
 from workflows.names import VARIANT, Names
+
+CAPTURE = "capture/"
+"""Where in the data bucket requests and their answers are captured."""
 
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
@@ -222,6 +225,21 @@ def find_rollbacks() -> list[Allow]:
     """Finding out whether what serves is the deployment that was tried last."""
     reason = "SageMaker lists the endpoint configurations of an account"
     return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
+
+
+def find_predictions(arns: Arns) -> list[Allow]:
+    """Finding out which version serves, and what every version has predicted when."""
+    return [
+        *read_objects(arns, CAPTURE),
+        list_objects(arns, PREDICTIONS, REJECTED),
+        *describe_serving(arns),
+    ]
+
+
+def judge_predictions(arns: Arns) -> list[Allow]:
+    """Reading what every version has predicted, and collecting what was captured of it."""
+    tables = PREDICTIONS, REJECTED
+    return [*read_objects(arns, CAPTURE, *tables), write_objects(arns, *tables)]
 
 
 def events(names: Names) -> dict[str, EventPattern]:
