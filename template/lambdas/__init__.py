@@ -1,64 +1,50 @@
 """The Lambda functions: a file each, with nothing but boto3 and the standard library."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
 
-STAMP = timedelta(minutes=1)
-"""An event comes within this time of the approval that it tells of."""
+Status = Literal["running", "succeeded", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution of a workflow.
+    """An execution of a workflow. A list of executions tells nothing but the first four of it.
 
     Attributes:
-        arn: Its ARN.
-        trigger: What started it; empty if that was a person.
-        running: Whether it has not come to an end.
+        reference: What it is found by: its ARN.
+        status: Whether it runs, and if not, how it has ended.
         started: When it was started, UTC.
+        trigger: What started it; empty if that was a person.
+        reason: Why it failed, else empty.
+        running: The steps that run now.
+        parameters: The parameters it was started with.
     """
 
-    arn: str
-    trigger: str
-    running: bool
+    reference: str
+    status: Status
     started: datetime
+    trigger: str
+    reason: str = ""
+    running: list[str] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The last part of the reference, which names the execution's folder in S3."""
+        return self.reference.replace(":", "/").rpartition("/")[2]
 
 
-def is_approval(event: Mapping[str, Any], approved: datetime | None) -> bool:
-    """Whether an event of an approved model package tells of its approval.
-
-    Any change of an approved package sends such an event, with what was changed in
-    UpdatedModelPackageFields. Who edits the description of an old version means no deployment.
-
-    Args:
-        event: An event "SageMaker Model Package State Change".
-        approved: When the package was approved, if `ops models approve` has left that on record.
-    """
-    changed = event["detail"].get("UpdatedModelPackageFields")
-    if not changed or "ModelApprovalStatus" in changed:
-        return True
-    # AWS does not say whether the status is among them when an approved version is approved again.
-    # `ops models approve` leaves the time on record with the same request.
-    if approved is None or "CustomerMetadataProperties" not in changed:
-        return False
-    return abs(datetime.fromisoformat(event["time"]) - approved) < STAMP
-
-
-def time_of_approval(event: Mapping[str, Any], recorded: datetime | None) -> tuple[datetime, bool]:
-    """When a package was approved that an event tells of, UTC, and whether that is on record.
-
-    The record of `ops models approve` is out of date when the version was approved again without
-    it, in SageMaker Studio. Else it comes before the time of the event, of which one approval can
-    have several.
+def metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a report on a model's quality that are a single number.
 
     Args:
-        event: An event "SageMaker Model Package State Change".
-        recorded: When the package was approved, if `ops models approve` has left that on record.
+        report: A statistics.json, in the format of Model Monitor.
     """
-    told = datetime.fromisoformat(event["time"]).astimezone(UTC)
-    changed = event["detail"].get("UpdatedModelPackageFields") or []
-    if recorded is None or ("ModelApprovalStatus" in changed and told - recorded > STAMP):
-        return told, False
-    return recorded, True
+    sections = (values for key, values in report.items() if key.endswith("_metrics"))
+    return {
+        name: float(entry["value"])
+        for name, entry in next(sections, {}).items()
+        if isinstance(entry, dict) and isinstance(entry.get("value"), int | float)
+    }

@@ -2,29 +2,21 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
+from lambdas.approvals import approval_in
+from lambdas.aws import HOUR, Predictions, folders, s3, sagemaker, written_between
 from lambdas.mail import Mail, quota_advice
-from lambdas.objects import HOUR, Predictions, folders, s3, written_between
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
 PREDICTIONS = "capture/"
 """Where in the data bucket the predictions are."""
-
-
-@cache
-def sagemaker() -> "SageMakerClient":
-    """The SageMaker client."""
-    return boto3.client("sagemaker")
 
 
 def serving_package() -> str | None:
@@ -47,19 +39,15 @@ def serving_package() -> str | None:
     return package
 
 
-def package_of(config_name: str) -> str | None:
-    """The ARN of the model package that an endpoint configuration serves."""
-    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
-    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+def package_of(config_name: str, client: "SageMakerClient | None" = None) -> str | None:
+    """The ARN of the model package that an endpoint configuration serves.
+
+    `None` where what it serves does not come from the model registry.
+    """
+    client = client or sagemaker()
+    config = client.describe_endpoint_config(EndpointConfigName=config_name)
+    model = client.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
-
-
-def time_of(config_name: str) -> datetime | None:
-    """The time of the approval in the name of an endpoint configuration."""
-    digits = re.search(r"-(\d{17})$", config_name)
-    if digits is None:  # it was not made here
-        return None
-    return datetime.strptime(digits[1], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
 
 
 def tried_last(endpoint: str, before: datetime) -> str | None:
@@ -70,11 +58,10 @@ def tried_last(endpoint: str, before: datetime) -> str | None:
     """
     pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-")
     found = {
-        config["EndpointConfigName"]: time
+        config["EndpointConfigName"]: approval
         for page in pages
         for config in page["EndpointConfigs"]
-        if re.fullmatch(rf"{re.escape(endpoint)}-\d+-\d{{17}}", config["EndpointConfigName"])
-        and (time := time_of(config["EndpointConfigName"]))
+        if (approval := approval_in(endpoint, config["EndpointConfigName"]))
         and config["CreationTime"] < before
     }
     return max(found, key=found.__getitem__, default=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from lambdas.objects import s3
+from lambdas.aws import s3
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient

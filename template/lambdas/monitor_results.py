@@ -5,15 +5,9 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
-
-from lambdas.objects import find_json, read_json, s3
-
-if TYPE_CHECKING:
-    from types_boto3_cloudwatch import CloudWatchClient
+from lambdas.aws import cloudwatch, find_json, read_json, s3, split_uri
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)
@@ -31,12 +25,6 @@ SHOWN = 20  # so many violations and problems are in a mail; all of them are in 
 AT_ONCE = timedelta(hours=1)  # that the results of one run's versions are apart, at the most
 
 
-@cache
-def cloudwatch() -> "CloudWatchClient":
-    """The CloudWatch client."""
-    return boto3.client("cloudwatch")
-
-
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """Publish what a monitor has reported: metrics for its alarms, and its newest result.
 
@@ -49,7 +37,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     Returns:
         How many `violations` and how many `problems` there are.
     """
-    bucket, _, folder = event["report"].removeprefix("s3://").partition("/")
+    bucket, folder = split_uri(event["report"])
     folder = folder.rstrip("/")
     violations = read_json(bucket, f"{folder}/constraint_violations.json")["violations"]
     coverage = find_json(bucket, f"{folder}/coverage.json")

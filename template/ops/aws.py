@@ -24,6 +24,7 @@ from botocore.exceptions import (
     SSOError,
 )
 
+from lambdas.aws import split_uri
 from ops import OpsError
 from workflows import names
 
@@ -76,12 +77,6 @@ def account() -> str:
 def bucket() -> str:
     """The name of the data bucket."""
     return names.bucket(account())
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Split `s3://bucket/key` into bucket and key."""
-    found, _, key = uri.removeprefix("s3://").partition("/")
-    return found, key
 
 
 def read_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lambdas import batch as functions
 from ops import OpsError, aws, outside, times, workflow
 from ops.times import Day
 from usecase import config, predictions
@@ -127,16 +128,13 @@ def _none(use_case: UseCase) -> pl.DataFrame:
 
 def deployments() -> list[str]:
     """The models that approvals have made, the one that predicts last."""
-    return outside.deployments(outside.models())
+    return functions.models(names.PROJECT, aws.sagemaker())
 
 
 def serving_package() -> str | None:
     """The ARN of the model package that predicts, `None` while no version is approved."""
     known = deployments()
-    if not known:
-        return None
-    model = aws.sagemaker().describe_model(ModelName=known[-1])
-    return model["PrimaryContainer"].get("ModelPackageName")
+    return functions.package_of(known[-1], aws.sagemaker()) if known else None
 
 
 def wait_until_serving(package: str) -> None:

@@ -67,9 +67,10 @@ class Executions:
         if token not in self._by_token:
             self._by_token[token] = {
                 "PipelineExecutionArn": f"{self.workflow}/execution/{len(self._by_token)}",
-                "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
+                "PipelineExecutionDescription": request.get("PipelineExecutionDescription", ""),
                 "PipelineExecutionStatus": "Executing",
                 "Parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
+                "CreationTime": datetime.now(UTC),
                 "StartTime": datetime.now(UTC),
             }
         return {"PipelineExecutionArn": self._by_token[token]["PipelineExecutionArn"]}

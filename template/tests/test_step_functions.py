@@ -326,7 +326,7 @@ def test_execution_runs_until_it_ends() -> None:
     assert arn.endswith(f":{names.TRAINING}:{state.id}")
     end("SUCCEEDED")
     assert workflow.wait(arn).status == "succeeded"
-    assert workflow.executions(names.TRAINING) == [arn]
+    assert [known.reference for known in workflow.executions(names.TRAINING)] == [arn]
 
 
 @pytest.mark.usefixtures("deployed")
