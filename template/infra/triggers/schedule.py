@@ -1,7 +1,6 @@
 """Train regularly."""
 
 from infra.functions import Function, Schedule
-from infra.permissions import Allow
 from usecase.config import UseCase
 from workflows import names
 
@@ -15,6 +14,5 @@ def add(retrain: Function, _use_case: UseCase) -> None:
         retrain,
         names.TRAINING,
         EXPRESSION,
-        Allow(["lambda:InvokeFunction"], [retrain.arn]),
         {"trigger": "schedule", "cause": "<aws.scheduler.scheduled-time>"},
     )
