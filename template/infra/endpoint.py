@@ -208,10 +208,10 @@ def describe_serving(arns: Arns) -> list[Allow]:
     ]
 
 
-def find_rollbacks() -> list[Allow]:
+def find_rollbacks() -> Allow:
     """Finding out whether what serves is the deployment that was tried last."""
     reason = "SageMaker lists the endpoint configurations of an account"
-    return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
+    return Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)
 
 
 def find_predictions(arns: Arns) -> list[Allow]:

@@ -95,11 +95,6 @@ def find_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
         raise
 
 
-def read(key: str) -> bytes:
-    """The content of an object of the data bucket."""
-    return s3().get_object(Bucket=bucket(), Key=key)["Body"].read()
-
-
 def keys(prefix: str) -> Iterator[str]:
     """The keys of the data bucket under a prefix, in order."""
     return (key for key, _ in written(prefix))

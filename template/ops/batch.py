@@ -14,7 +14,6 @@ from rich.table import Table
 
 from lambdas import batch as functions
 from ops import OpsError, aws, outside, times, workflow
-from ops.times import Day
 from usecase import config, predictions
 from usecase.config import UseCase
 from usecase.predictions import parquet
@@ -22,6 +21,11 @@ from workflows import names
 
 DEPLOY = f"{names.PROJECT}-batch-deploy"
 """The function that makes an approved version the one that predicts."""
+
+Day = Annotated[
+    date | None,
+    typer.Option(parser=times.day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
+]
 
 console = Console()
 
@@ -99,9 +103,14 @@ def rejections(start: date | None, end: date | None) -> pl.DataFrame:
         first, last = f"{start or date.min:%Y-%m-%d}", f"{end or date.max:%Y-%m-%d}"
         return first <= day <= last
 
-    parts = [pl.read_parquet(aws.read(key)) for key in aws.keys("rejected/") if within(key)]
+    parts = [pl.read_parquet(read(key)) for key in aws.keys("rejected/") if within(key)]
     none = _none(use_case)
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
+
+
+def read(key: str) -> bytes:
+    """The content of an object of the data bucket."""
+    return aws.s3().get_object(Bucket=aws.bucket(), Key=key)["Body"].read()
 
 
 def show(records: pl.DataFrame) -> None:
@@ -165,7 +174,7 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
         for i, (key, written) in enumerate(aws.written("predictions/")):
             day = key.partition("day=")[2].partition("/")[0]
             if day >= f"{since:%Y-%m-%d}" or written >= since:
-                Path(folder, f"{i:06}.parquet").write_bytes(aws.read(key))
+                Path(folder, f"{i:06}.parquet").write_bytes(read(key))
         return dict(predictions.made(Path(folder), use_case).iter_rows())
 
 

@@ -271,17 +271,9 @@ def processing(
     return body | ({"Environment": dict(environment)} if environment else {})
 
 
-def folder(name: str, uri: str) -> "ProcessingInputTypeDef":
-    """An input with all that an S3 URI is the prefix of."""
-    return _input(name, uri, "S3Prefix")
-
-
-def mart(settings: Settings) -> "ProcessingInputTypeDef":
-    """An input with the whole data mart, each table where an input of its name would be.
-
-    Files that belong to no table lie beside the tables' folders.
-    """
-    return _input("mart", settings.uri("mart", ""), "S3Prefix", f"{PROCESSING}/input")
+def folder(name: str, uri: str, path: str = "") -> "ProcessingInputTypeDef":
+    """An input with all that an S3 URI is the prefix of, below a path of its name unless given."""
+    return _input(name, uri, "S3Prefix", path)
 
 
 def _input(

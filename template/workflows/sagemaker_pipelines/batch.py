@@ -25,6 +25,7 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
             "Path": "records",
         }
     }
+    found = dict.fromkeys(("version", "model", "image", "start", "end"), "String")
     counts = {"predictions": "Integer", "rejected": "Integer"}
     arguments = batch.rejections(settings)
     return pipeline(
@@ -34,14 +35,15 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
             {"Name": "End", "Type": "String", "DefaultValue": "auto"},
         ],
         steps=[
-            function(INPUTS, inputs_function, batch.inputs(settings), batch.RESULTS),
+            function(INPUTS, inputs_function, batch.inputs(settings), found),
             job(SELECT, "Processing", batch.select(settings)) | {"PropertyFiles": [selection]},
             condition(
                 "AnyRecords",
                 [compare("GreaterThan", selected, 0)],
                 then=[
                     job(TRANSFORM, "Transform", batch.transform(settings)),
-                    job(COLLECT, "Processing", batch.collect(settings)),
+                    job(COLLECT, "Processing", batch.collect(settings))
+                    | {"DependsOn": [TRANSFORM]},
                     function("Rejections", rejections_function, arguments, counts)
                     | {"DependsOn": [COLLECT]},
                 ],

@@ -62,8 +62,6 @@ def _expression(placeholder: str) -> Body:
             return {"Get": f"Steps.{step}.{path}"}
         case ["model", step]:
             return {"Get": f"Steps.{step}.ModelArtifacts.S3ModelArtifacts"}
-        case ["transformed", step]:
-            return {"Get": f"Steps.{step}.TransformOutput.S3OutputPath"}
         case ["result", step, name]:
             return {"Get": f"Steps.{step}.OutputParameters['{name}']"}
     raise ValueError(f"@{{{placeholder}}} means nothing to SageMaker Pipelines")
