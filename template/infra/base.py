@@ -33,7 +33,7 @@ from constructs import Construct
 
 from infra.permissions import ECR_LOGIN, Allow, Arns, role
 from usecase.config import UseCase
-from workflows import names
+from workflows import keys, names
 from workflows.jobs import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ class BaseStack(Stack):
                 ),
                 *(
                     s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
-                    for prefix, days in names.EXPIRING.items()
+                    for prefix, days in keys.EXPIRING.items()
                 ),
             ],
         )

@@ -21,10 +21,7 @@ from infra.permissions import (
     write_objects,
 )
 from usecase.config import Rollback
-from workflows import names
-
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
+from workflows import keys, names
 
 SETTINGS = {"ENDPOINT": names.ENDPOINT, "VARIANT": names.VARIANT}
 """What functions that look at the endpoint and its predictions are told of it."""
@@ -51,7 +48,7 @@ class ServingStack(Stack):
                 "ALARMS": " ".join(names.ROLLBACK_ALARMS),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
                 "BUCKET": names.bucket(self.account),
-                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{PREDICTIONS.rstrip('/')}",
+                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{keys.PREDICTIONS.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
@@ -85,8 +82,8 @@ class ServingStack(Stack):
             "sagemaker.amazonaws.com",
             [
                 *run_container(arns, base.repository_arn),
-                *read_objects(arns, "training/"),
-                write_objects(arns, PREDICTIONS),
+                *read_objects(arns, keys.TRAINING),
+                write_objects(arns, keys.PREDICTIONS),
                 see_alarms(arns),
             ],
         )
@@ -162,8 +159,8 @@ class ServingStack(Stack):
                 "CloudWatch Logs ends the ARN of a log group with a star",
             ),
             Allow(["sns:Publish"], [arns.topic]),
-            *read_objects(arns, "notifications/"),
-            write_objects(arns, "notifications/"),
+            *read_objects(arns, keys.NOTIFICATIONS),
+            write_objects(arns, keys.NOTIFICATIONS),
             Allow(
                 ["iam:PassRole"],
                 [model_role.role_arn],
@@ -216,7 +213,7 @@ def find_rollbacks() -> Allow:
 
 def find_predictions(arns: Arns) -> list[Allow]:
     """Finding out which version serves, and what every version has predicted when."""
-    return [*read_objects(arns, PREDICTIONS), *describe_serving(arns)]
+    return [*read_objects(arns, keys.PREDICTIONS), *describe_serving(arns)]
 
 
 def events() -> dict[str, EventPattern]:

@@ -96,7 +96,7 @@ class Function(Construct):
             # The package itself, so that its modules import each other here and there alike.
             code=lambda_.Code.from_asset(
                 str(ROOT),
-                exclude=["*", "!lambdas", "!lambdas/*.py"],
+                exclude=["*", "!lambdas", "!lambdas/*.py", "!workflows", "!workflows/keys.py"],
                 ignore_mode=IgnoreMode.GIT,
             ),
             environment=dict(environment),

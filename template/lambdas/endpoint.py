@@ -11,12 +11,10 @@ from botocore.exceptions import ClientError
 from lambdas.approvals import approval_in
 from lambdas.aws import HOUR, Predictions, folders, s3, sagemaker, written_between
 from lambdas.mail import Mail, quota_advice
+from workflows import keys
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
-
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
 
 
 def serving_package() -> str | None:
@@ -68,7 +66,7 @@ def tried_last(endpoint: str, before: datetime) -> str | None:
 
 
 def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
-    """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
+    """The files below PREDICTIONS that can hold predictions made from `first` to before `last`.
 
     Of each version, the file that was written first comes first.
 
@@ -79,9 +77,9 @@ def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
     # What was captured at the end of an hour can be filed under the next one.
     hours = f"{first:{HOUR}}", f"{last + timedelta(hours=1):{HOUR}}"
     captured: dict[str, int | None] = {where: None}
-    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
+    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{keys.PREDICTIONS}version=")}
     for folder, version in captured.items():
-        found = written_between(f"{PREDICTIONS}{folder}", *hours)
+        found = written_between(f"{keys.PREDICTIONS}{folder}", *hours)
         # A file that was written before has nothing that was made since.
         since = sorted((written, key) for key, written in found if written >= first)
         yield from (Predictions(folder + key, version) for _, key in since)
@@ -110,7 +108,7 @@ def times_in(key: str) -> tuple[datetime, datetime]:
 
     Where the file does not say they may be of any time.
     """
-    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
+    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{keys.PREDICTIONS}{key}")
     times = []
     for line in found["Body"].iter_lines():
         try:

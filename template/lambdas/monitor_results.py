@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lambdas.aws import cloudwatch, find_json, read_json, s3, split_uri
+from workflows import keys
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)
 
-LATEST = "monitoring/latest/"
-"""Where the newest result of each monitor and version is: `<monitor>/version=<N>.json`."""
 METRICS = {
     "Judged": "judged",
     "Unlabelled": "unlabelled",
@@ -118,7 +117,7 @@ def keep(
     }
     s3().put_object(
         Bucket=os.environ["BUCKET"],
-        Key=f"{LATEST}{monitor}/version={version}.json",
+        Key=f"{keys.LATEST}{monitor}/version={version}.json",
         Body=json.dumps(result, indent=1).encode(),
     )
 
@@ -127,9 +126,9 @@ def last_run(monitor: str) -> list[dict[str, Any]]:
     """What a monitor has found in its newest run: a result for each version, as `keep` wrote it."""
     bucket = os.environ["BUCKET"]
     listed = s3().get_paginator("list_objects_v2")
-    pages = listed.paginate(Bucket=bucket, Prefix=f"{LATEST}{monitor}/")
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    results = [read_json(bucket, key) for key in keys]
+    pages = listed.paginate(Bucket=bucket, Prefix=f"{keys.LATEST}{monitor}/")
+    found = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+    results = [read_json(bucket, key) for key in found]
     times = [datetime.fromisoformat(result["published"]) for result in results]
     return [
         result for result, time in zip(results, times, strict=True) if time >= max(times) - AT_ONCE

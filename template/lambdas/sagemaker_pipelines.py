@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lambdas import Execution, Status, metrics
 from lambdas.aws import find_json, sagemaker
 from lambdas.mail import Mail, quota_advice
+from workflows import keys
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
@@ -107,10 +108,9 @@ def with_value(missed: re.Match[str], statistics: Mapping[str, Any] | None) -> s
     return f"{metric} on the test data is {value}, {side} the threshold {threshold}"
 
 
-def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
-    """The statistics.json of an execution of the training, `None` if it wrote none."""
-    key = f"training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
-    return find_json(os.environ["BUCKET"], key)
+def evaluation_key(arn: str) -> str:
+    """The key of the statistics.json of an execution of the training."""
+    return f"{keys.TRAINING}{arn.rpartition('/')[2]}/evaluation/statistics.json"
 
 
 def failed(detail: dict[str, Any]) -> Mail:
@@ -121,7 +121,7 @@ def failed(detail: dict[str, Any]) -> Mail:
     # The execution itself only says that a step failed.
     found = pages.paginate(PipelineExecutionArn=arn)
     steps = (step for page in found for step in page["PipelineExecutionSteps"])
-    why = reasons(steps, lambda: evaluation(arn))
+    why = reasons(steps, lambda: find_json(os.environ["BUCKET"], evaluation_key(arn)))
     text = f"""\
 An execution of {workflow} has failed.
 

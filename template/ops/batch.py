@@ -17,7 +17,7 @@ from ops import OpsError, aws, outside, times, workflow
 from usecase import config, predictions
 from usecase.config import UseCase
 from usecase.predictions import parquet
-from workflows import names
+from workflows import keys, names
 
 DEPLOY = f"{names.PROJECT}-batch-deploy"
 """The function that makes an approved version the one that predicts."""
@@ -86,7 +86,7 @@ def score(
         workflow.start(names.BATCH, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
-    uri = f"s3://{aws.bucket()}/batch/{execution.id}/report/report.json"
+    uri = f"s3://{aws.bucket()}/{keys.BATCH}{execution.id}/report/report.json"
     report: dict[str, Any] | None = aws.find_json(uri)
     if not report or not report["days"]:
         return Run([], 0, _none(config.load()))
@@ -103,7 +103,7 @@ def rejections(start: date | None, end: date | None) -> pl.DataFrame:
         first, last = f"{start or date.min:%Y-%m-%d}", f"{end or date.max:%Y-%m-%d}"
         return first <= day <= last
 
-    parts = [pl.read_parquet(read(key)) for key in aws.keys("rejected/") if within(key)]
+    parts = [pl.read_parquet(read(key)) for key in aws.keys(keys.REJECTED) if within(key)]
     none = _none(use_case)
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
@@ -171,7 +171,7 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
         The time of each record, by which a monitor finds it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for i, (key, written) in enumerate(aws.written("predictions/")):
+        for i, (key, written) in enumerate(aws.written(keys.PREDICTIONS)):
             day = key.partition("day=")[2].partition("/")[0]
             if day >= f"{since:%Y-%m-%d}" or written >= since:
                 Path(folder, f"{i:06}.parquet").write_bytes(read(key))

@@ -15,7 +15,7 @@ from lambdas.endpoint import package_of
 from ops import OpsError, aws, outside
 from usecase import predictions
 from usecase.config import UseCase
-from workflows import names
+from workflows import keys, names
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
@@ -157,7 +157,7 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     """
     where = f"/{names.ENDPOINT}/{names.VARIANT}/"
     with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(aws.keys("capture/")):
+        for i, key in enumerate(aws.keys(keys.PREDICTIONS)):
             hour = key.partition(where)[2].rpartition("/")[0]
             if hour >= f"{since:%Y/%m/%d/%H}":
                 aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")

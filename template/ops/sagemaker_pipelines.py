@@ -48,9 +48,7 @@ def describe(arn: str) -> Execution:
 
 def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
     """The statistics.json of an execution of the training, `None` if it wrote none."""
-    return find_json(
-        f"s3://{bucket()}/training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
-    )
+    return find_json(f"s3://{bucket()}/{pipelines.evaluation_key(arn)}")
 
 
 def stop(arn: str) -> None:

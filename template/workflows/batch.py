@@ -8,6 +8,7 @@ code, and in the order, that the model was trained with.
 
 from dataclasses import replace
 
+from workflows import keys
 from workflows.jobs import PROCESSING, Body, Settings, folder, processing
 from workflows.placeholders import EXECUTION, output, parameter, result
 
@@ -32,7 +33,7 @@ def select(settings: Settings) -> Body:
         _of_version(settings),
         "select",
         # Each table where an input of its name would be; files of no table lie beside them.
-        inputs=[folder("mart", settings.uri("mart", ""), f"{PROCESSING}/input")],
+        inputs=[folder("mart", settings.uri(keys.MART), f"{PROCESSING}/input")],
         outputs={
             "records": _of_batch(settings, "records"),
             "selection": _of_batch(settings, "selection"),
@@ -103,13 +104,13 @@ def _of_version(settings: Settings) -> Settings:
 
 def _of_batch(settings: Settings, name: str) -> str:
     """The S3 URI of what an execution of the batch workflow writes."""
-    return settings.uri("batch", EXECUTION, name)
+    return settings.uri(f"{keys.BATCH}{EXECUTION}", name)
 
 
 def _results(settings: Settings) -> dict[str, str]:
     """Where the results go: both tables, and the report of this execution."""
     return {
-        "predictions": settings.uri("predictions"),
-        "rejected": settings.uri("rejected"),
+        "predictions": settings.uri(keys.PREDICTIONS.rstrip("/")),
+        "rejected": settings.uri(keys.REJECTED.rstrip("/")),
         "report": _of_batch(settings, "report"),
     }

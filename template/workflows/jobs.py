@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workflows import names
+from workflows import keys, names
 from workflows.monitors import Monitor
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
@@ -54,7 +54,7 @@ class Settings:
 
     def of_training(self, *parts: str) -> str:
         """The S3 URI of what an execution of the training workflow writes."""
-        return self.uri("training", EXECUTION, *parts)
+        return self.uri(f"{keys.TRAINING}{EXECUTION}", *parts)
 
 
 def prepare(settings: Settings) -> Body:
@@ -64,7 +64,7 @@ def prepare(settings: Settings) -> Body:
         settings,
         "prepare",
         # The slash at the end keeps `flights` from taking in `flights_archive` as well.
-        inputs=[folder(table, settings.uri("mart", table, "")) for table in tables],
+        inputs=[folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables],
         outputs={name: settings.of_training(name) for name in ("train", "validation", "test")},
     )
 
@@ -178,7 +178,7 @@ def compare(settings: Settings, inputs: Mapping[str, str], tables: Sequence[str]
         "compare" if "other" in inputs else "evaluate",
         inputs=[
             *(folder(name, uri) for name, uri in inputs.items()),
-            *(folder(table, settings.uri("mart", table, "")) for table in tables),
+            *(folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables),
         ],
         outputs={"evaluation": to},
     )
@@ -196,7 +196,7 @@ def monitor(settings: Settings, kind: Monitor) -> Body:
         replace(settings, image=result(kind.inputs_step, "image")),
         kind.command,
         inputs=[*manifests, folder("baseline", result(kind.inputs_step, "baseline"))],
-        outputs={"report": settings.uri("monitoring", kind.name, EXECUTION)},
+        outputs={"report": settings.uri(f"{keys.MONITORING}{kind.name}", EXECUTION)},
         environment={
             "MODEL_VERSION": result(kind.inputs_step, "version"),
             "WINDOW_START": result(kind.inputs_step, "start"),
