@@ -1,11 +1,18 @@
-"""The Lambda functions: a file each, with nothing but boto3 and the standard library."""
+"""The Lambda functions: a file each, with nothing but boto3 and the standard library.
 
+Here is what they, and the commands, have in common: executions, metrics, approvals.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 Status = Literal["running", "succeeded", "failed", "stopped"]
+
+STAMP = timedelta(minutes=1)
+"""An event comes within this time of the approval that it tells of."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,73 @@ def metrics(report: Mapping[str, Any]) -> dict[str, float]:
         for name, entry in next(sections, {}).items()
         if isinstance(entry, dict) and isinstance(entry.get("value"), int | float)
     }
+
+
+def deployment_name(project: str, version: int, approved: datetime) -> str:
+    """The name of what an approval makes on AWS: of the version, and the time to the millisecond.
+
+    Args:
+        project: What the names begin with.
+        version: The version.
+        approved: When it was approved, UTC.
+    """
+    return f"{project}-{version}-{approved:%Y%m%d%H%M%S%f}"[:-3]
+
+
+def approval_in(project: str, name: str) -> tuple[datetime, int] | None:
+    """The time of the approval, UTC, and the version in a name that `deployment_name` has made.
+
+    `None` of any other name. The newer of two approvals is the greater one.
+    """
+    parts = re.fullmatch(rf"{re.escape(project)}-(\d+)-(\d{{17}})", name)
+    if parts is None:
+        return None
+    return datetime.strptime(parts[2], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC), int(parts[1])
+
+
+def is_approval(event: Mapping[str, Any], approved: datetime | None) -> bool:
+    """Whether an event of an approved model package tells of its approval.
+
+    Any change of an approved package sends such an event, with what was changed in
+    UpdatedModelPackageFields. Who edits the description of an old version means no deployment.
+
+    Args:
+        event: An event "SageMaker Model Package State Change".
+        approved: When the package was approved, if `ops models approve` has left that on record.
+    """
+    changed = event["detail"].get("UpdatedModelPackageFields")
+    if not changed or "ModelApprovalStatus" in changed:
+        return True
+    # AWS does not say whether the status is among them when an approved version is approved again.
+    # `ops models approve` leaves the time on record with the same request.
+    if approved is None or "CustomerMetadataProperties" not in changed:
+        return False
+    return abs(datetime.fromisoformat(event["time"]) - approved) < STAMP
+
+
+def time_of_approval(event: Mapping[str, Any], recorded: datetime | None) -> tuple[datetime, bool]:
+    """When a package was approved that an event tells of, UTC, and whether that is on record.
+
+    The record of `ops models approve` is out of date when the version was approved again without
+    it, in SageMaker Studio. Else it comes before the time of the event, of which one approval can
+    have several.
+
+    Args:
+        event: An event "SageMaker Model Package State Change".
+        recorded: When the package was approved, if `ops models approve` has left that on record.
+    """
+    told = datetime.fromisoformat(event["time"]).astimezone(UTC)
+    changed = event["detail"].get("UpdatedModelPackageFields") or []
+    if recorded is None or ("ModelApprovalStatus" in changed and told - recorded > STAMP):
+        return told, False
+    return recorded, True
+
+
+def recorded_approval(package: Mapping[str, Any]) -> datetime | None:
+    """When a package was approved, UTC, if `ops models approve` has left that on record.
+
+    Args:
+        package: As DescribeModelPackage shows it.
+    """
+    recorded = package.get("CustomerMetadataProperties", {}).get("ApprovedAt")
+    return datetime.fromisoformat(recorded).astimezone(UTC) if recorded else None

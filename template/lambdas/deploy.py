@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.approvals import (
+from lambdas import (
     approval_in,
     deployment_name,
     is_approval,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from lambdas.approvals import approval_in
+from lambdas import approval_in
 from lambdas.aws import HOUR, Predictions, folders, s3, sagemaker, written_between
 from lambdas.mail import Mail, quota_advice
 from workflows import keys

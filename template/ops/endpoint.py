@@ -10,7 +10,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from lambdas.approvals import recorded_approval
+from lambdas import recorded_approval
 from lambdas.endpoint import package_of
 from ops import OpsError, aws, outside
 from usecase import predictions

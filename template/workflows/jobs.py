@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+#: The steps of the training workflow, which hand each other outputs of these names.
+PREPARE, TRAIN, EVALUATE, BASELINE = "Prepare", "Train", "Evaluate", "Baseline"
+GATE, REGISTER, NOT_GOOD_ENOUGH = "Gate", "Register", "NotGoodEnough"
+EVALUATION = "evaluation"
+
 VOLUME_GB = 30
 MAX_RUNTIME_SECONDS = 4 * 3600
 PROCESSING = "/opt/ml/processing"
@@ -57,6 +62,51 @@ class Settings:
         return self.uri(f"{keys.TRAINING}{EXECUTION}", *parts)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """What lets a model be registered: its metric on the test data, against a threshold.
+
+    Attributes:
+        metric: The metric.
+        threshold: What the parameter Threshold is unless it is given.
+        higher_is_better: Whether the metric must be at least the threshold; else at most.
+    """
+
+    metric: str
+    threshold: float
+    higher_is_better: bool
+
+    #: The file in the output EVALUATION of the step EVALUATE that has the metric.
+    file = "statistics.json"
+
+    @property
+    def path(self) -> str:
+        """Where that file has it."""
+        return f"{names.QUALITY_METRICS}.{self.metric}.value"
+
+    def missed(self, value: str = "") -> str:
+        """What is said of a model that does not get through.
+
+        Args:
+            value: Stands for the metric's value, where the orchestrator can tell it.
+        """
+        told = f"{value}, " if value else ""
+        side = "below" if self.higher_is_better else "above"
+        threshold = parameter("Threshold")
+        return f"{self.metric} on the test data is {told}{side} the threshold {threshold}"
+
+
+def gate(settings: Settings) -> Gate:
+    """The gate of the training workflow."""
+    approval = settings.use_case.approval
+    return Gate(approval.metric, approval.threshold, approval.higher_is_better)
+
+
+def training_parameters(settings: Settings) -> dict[str, str | float]:
+    """The parameters of the training workflow, with what they are unless they are given."""
+    return {"Trigger": "manual", "Threshold": gate(settings).threshold}
+
+
 def prepare(settings: Settings) -> Body:
     """Make train, validation and test data of the data mart."""
     tables = settings.use_case.data.tables
@@ -78,7 +128,7 @@ def train(settings: Settings) -> Body:
             "DataSource": {
                 "S3DataSource": {
                     "S3DataType": "S3Prefix",
-                    "S3Uri": output("Prepare", name),
+                    "S3Uri": output(PREPARE, name),
                     "S3DataDistributionType": "FullyReplicated",
                 }
             },
@@ -115,8 +165,8 @@ def evaluate(settings: Settings) -> Body:
     return processing(
         settings,
         "evaluate",
-        inputs=[folder("model", model("Train")), folder("test", output("Prepare", "test"))],
-        outputs={"evaluation": settings.of_training("evaluation")},
+        inputs=[folder("model", model(TRAIN)), folder("test", output(PREPARE, "test"))],
+        outputs={EVALUATION: settings.of_training(EVALUATION)},
     )
 
 
@@ -125,7 +175,7 @@ def baseline(settings: Settings) -> Body:
     return processing(
         settings,
         "baseline",
-        inputs=[folder("train", output("Prepare", "train"))],
+        inputs=[folder("train", output(PREPARE, "train"))],
         outputs={"baseline": settings.of_training("baseline")},
     )
 
@@ -135,10 +185,10 @@ def register(settings: Settings) -> Body:
     instances = settings.use_case.instances
     container: ModelPackageContainerDefinitionTypeDef = {
         "Image": settings.image,
-        "ModelDataUrl": model("Train"),
+        "ModelDataUrl": model(TRAIN),
     }
-    quality = _report(output("Evaluate", "evaluation"))
-    data_quality = _report(output("Baseline", "baseline"))
+    evaluation = output(EVALUATE, EVALUATION)
+    quality, data_quality = _report(evaluation), _report(output(BASELINE, "baseline"))
     return {
         "ModelPackageGroupName": names.MODEL_PACKAGE_GROUP,
         "ModelApprovalStatus": "PendingManualApproval",
@@ -154,8 +204,8 @@ def register(settings: Settings) -> Body:
         "MetadataProperties": {"CommitId": settings.commit},
         "CustomerMetadataProperties": {
             "Execution": EXECUTION,
-            "TestData": output("Prepare", "test"),
-            "Schema": f"{output('Evaluate', 'evaluation')}/schema.json",
+            "TestData": output(PREPARE, "test"),
+            "Schema": f"{evaluation}/schema.json",
             "Trigger": parameter("Trigger"),
         },
     }

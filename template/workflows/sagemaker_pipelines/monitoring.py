@@ -16,10 +16,7 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
         violations_function: ARN of the Lambda function that counts what it has found.
     """
     return pipeline(
-        parameters=[
-            {"Name": name, "Type": "String", "DefaultValue": default}
-            for name, default in PARAMETERS.items()
-        ],
+        PARAMETERS,
         steps=[
             step
             for monitor in MONITORS
