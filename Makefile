@@ -34,7 +34,8 @@ demo: $(UV) ## Make a project with default answers in build/demo and run its who
 	@if [ -d $(DEMO)/.local/aws ]; then uvx --quiet --from ./local_aws local-aws stop --data-dir $(DEMO)/.local/aws; fi
 	rm -rf $(DEMO)
 	$(WHO) uv run --quiet --no-dev copier copy --defaults --quiet --vcs-ref=HEAD $(ANSWERS) "$(CURDIR)" $(DEMO)
-	cd $(DEMO) && git init --quiet && uv sync --quiet && git add --all
+	cd $(DEMO) && uv lock --quiet $$(sed 's/^/-P /' tested-versions.txt) && uv sync --quiet
+	cd $(DEMO) && git init --quiet && git add --all
 	cd $(DEMO) && $(WHO) git commit --quiet --message "Start from Kakehashi"
 	cd $(DEMO) && uv run poe local $(LOCAL)
 
@@ -68,7 +69,7 @@ operations: $(UV) ## Write what local_aws's README and docs say of its code: ope
 	cd local_aws && uv run --quiet python -m local_aws.cli.catalogue README.md
 	cd local_aws && uv run --quiet python -m local_aws.documentation docs
 
-pins: $(UV) ## Move the pins of every pyproject.toml to the newest versions
+pins: $(UV) ## Move all pins, and what projects start with, to the newest versions
 	uv run --quiet python -m tools.pins
 
 clean: ## Remove all that these targets have made

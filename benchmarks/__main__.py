@@ -1,8 +1,12 @@
-"""Measure everything, write results.md and the README's figures: `make bench`."""
+"""Measure everything, write results.md and the README's figures: `make bench`.
 
+With the name of a part, `python -m benchmarks filled`, measure that part and print it.
+"""
+
+import argparse
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from benchmarks import (
 )
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, figures, report
+from benchmarks.report import Results, alone, beside, figures, report
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -26,6 +30,11 @@ LIVES = 3
 PROBLEM = "binary_classification"
 RESULTS = Path(__file__).with_name("results.md")
 README = template.ROOT / "README.md"
+PARTS: dict[str, Callable[[Path], str]] = {
+    "alone": lambda folder: alone(local_aws.measure(folder)),
+    "filled": lambda folder: beside(filled.measure(folder)),
+}
+"""Parts that need no project, by name: what measures one in an empty folder and tells of it."""
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -86,8 +95,14 @@ def staged(repository: Path, combination: Combination) -> Iterator[Scene]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure everything and write, or measure a part and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure.")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="measure this part and print it")
+    part = parser.parse_args().part
     with tempfile.TemporaryDirectory() as folder:
+        if part:
+            print(PARTS[part](Path(folder)))
+            return
         results = measure(Path(folder))
     text = report(results)
     RESULTS.write_text(text)

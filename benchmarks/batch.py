@@ -16,6 +16,9 @@ from tests.scenarios import Scene, until
 # workflow's step Select cuts its files.
 FILES, COPIES = 4, 3
 
+# Where the model's role may read and write.
+FOLDER = "batch/benchmark"
+
 ONE_CALL = Path(__file__).with_name("one_call.py")
 
 
@@ -82,7 +85,7 @@ def measure(scene: Scene, times: int = 3) -> Batch:
             size.mkdir()
             for file in (size / f"{i}.csv" for i in range(number)):
                 file.write_bytes(rows)
-                s3.upload_file(str(file), scene.bucket, f"benchmark/{size.name}/{file.name}")
+                s3.upload_file(str(file), scene.bucket, f"{FOLDER}/{size.name}/{file.name}")
         measured = [
             (
                 transform(scene, job, "large"),
@@ -103,8 +106,8 @@ def transform(scene: Scene, like: Mapping[str, Any], size: str) -> float:
     name = f"{size}-{len(scene.jobs())}"
     same = ("ModelName", "BatchStrategy", "MaxPayloadInMB", "DataProcessing", "TransformResources")
     optional = ("MaxConcurrentTransforms", "Environment")
-    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{scene.bucket}/benchmark/{size}/"}
-    output = f"s3://{scene.bucket}/benchmark/out-{size}"
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{scene.bucket}/{FOLDER}/{size}/"}
+    output = f"s3://{scene.bucket}/{FOLDER}/out-{size}"
     sagemaker.create_transform_job(
         TransformJobName=name,
         TransformInput=like["TransformInput"] | {"DataSource": {"S3DataSource": source}},

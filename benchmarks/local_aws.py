@@ -205,7 +205,8 @@ def status(command: Path, data_dir: Path) -> dict[str, Any]:
 def build(local: Running, context: Path) -> Path:
     """Build and push the image; return its Python."""
     docker = local.status["environment"]["CDK_DOCKER"]
-    for arguments in (["build", "-t", IMAGE, context], ["push", IMAGE]):
+    manifest = "--output=type=docker,oci-mediatypes=false"  # SageMaker's models take no OCI one
+    for arguments in (["build", manifest, "-t", IMAGE, context], ["push", IMAGE]):
         template.run([docker, *arguments], context, local.status["environment"])
     image = json.loads((local.data_dir / "images.json").read_text())[IMAGE]
     return Path(image["path"].split(":")[0]) / "python"

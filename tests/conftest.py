@@ -58,6 +58,6 @@ def make_project(
         for key, value in (answers or {}).items()
     ]
     template.run([copier, "copy", "--defaults", "--quiet", *given, repository, folder], repository)
-    template.run(["uv", "sync", "--quiet"], folder)
+    template.install(folder)
     template.commit(folder, "Start from Kakehashi")
     return folder

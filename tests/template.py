@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # The life of a generated project must not depend on the shell that the tests were started from.
 FOREIGN = (
     *("ANSWERS", "AWS_", "COPIER_", "GIT_", "LOCAL", "MAKE", "MFLAGS", "PYTEST_", "PYTHON"),
-    *("UV_PROJECT", "VIRTUAL_ENV"),
+    *("USECASE_", "UV_PROJECT", "VIRTUAL_ENV"),
 )
 
 
@@ -94,6 +94,13 @@ def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
             str(template), folder, dict(answers), defaults=True, overwrite=True, quiet=True
         )
     return folder
+
+
+def install(project: Path) -> None:
+    """Install a project with the versions that the template is tested with, as its README says."""
+    tested = (project / "tested-versions.txt").read_text().split()
+    run(["uv", "lock", "--quiet", *(f"--upgrade-package={pin}" for pin in tested)], project)
+    run(["uv", "sync", "--quiet"], project)
 
 
 def stub(folder: Path, questionnaire: str, files: Mapping[str, str] | None = None) -> Path:

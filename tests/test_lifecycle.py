@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import life, template
+from tests import conftest, life, template
 
 pytestmark = pytest.mark.slow
+
+PARTS = ("base", "training", "serving", "monitoring")
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,35 @@ def test_bad_request_is_refused_and_the_endpoint_goes_on(lived: life.Life) -> No
         assert error.value.response["Error"]["Code"] == "ModelError"
         assert 400 <= error.value.response["OriginalStatusCode"] < 500
     assert endpoint(lived)["EndpointStatus"] == "InService"
+
+
+@pytest.mark.exhaustive
+def test_life_in_an_environment_beside_another(repository: Path, tmp_path: Path) -> None:
+    """The project's whole life as `dev`; then it comes and goes without an environment."""
+    project = conftest.make_project(repository, tmp_path / "project")
+    dev = {"USECASE_ENVIRONMENT": "dev"}
+    try:
+        output = template.run([*life.COMMAND, "--keep"], project, life.STRICT | dev)
+        lived = life.lived(project, output)
+        assert lived.result["serving_version"] == 2
+        deploy = ["uv", "run", "poe", "deploy", "--require-approval", "never"]
+        template.run(deploy, project, lived.environment)
+        stays = f"{lived.slug}-base"
+        theirs = [f"{lived.slug}-dev-{part}" for part in PARTS]
+        assert stacks(lived) == sorted([*theirs, *(f"{lived.slug}-{part}" for part in PARTS)])
+        lived.ops("destroy", "--yes")
+        assert stacks(lived) == sorted([*theirs, stays])
+        listed = template.run(
+            ["uv", "run", "ops", "models", "list"], project, lived.environment | dev
+        )
+        assert listed.count("serving") == 1
+        sagemaker = lived.client("sagemaker")
+        (left,) = sagemaker.list_endpoints()["Endpoints"]
+        assert (left["EndpointName"], left["EndpointStatus"]) == (f"{lived.slug}-dev", "InService")
+    finally:
+        life.end(project)
+
+
+def stacks(lived: life.Life) -> list[str]:
+    found = lived.client("cloudformation").describe_stacks()["Stacks"]
+    return sorted(s["StackName"] for s in found if s["StackName"].startswith(lived.slug))

@@ -1,6 +1,8 @@
 """A project with default answers, installed: its own checks, tests and synthesis pass."""
 
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,22 @@ def test_task_of_the_project(project: Path, task: str) -> None:
     template.run(["uv", "run", "poe", task], project)
 
 
+def test_it_begins_with_what_was_tested_and_may_go_on(project: Path) -> None:
+    locked = tomllib.loads((project / "uv.lock").read_text())["package"]
+    tested = set((project / "tested-versions.txt").read_text().split())
+    assert {f"{p['name']}=={p['version']}" for p in locked if "registry" in p["source"]} == tested
+    document = tomllib.loads((project / "pyproject.toml").read_text())
+    named = document["project"]["dependencies"] + [
+        entry
+        for group in document["dependency-groups"].values()
+        for entry in group
+        if isinstance(entry, str)
+    ]
+    bounds = {re.sub(r"\[.*\]", "", entry).replace(">=", "==") for entry in named}
+    assert bounds <= tested  # with the same versions as lower bounds, and none above
+    assert "constraint-dependencies" not in document["tool"]["uv"]
+
+
 @pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
 @pytest.mark.parametrize("tool", ["mypy", "pytest"])
 def test_tool_with_other_answers(
@@ -24,7 +42,7 @@ def test_tool_with_other_answers(
     """In the environment of the default answers, with what these answers bring besides."""
     folder, environment = rendered(answers), project / ".venv" / "bin"
     into: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", environment / "python"]
-    template.run([*into, "--group", "dev"], folder)
+    template.run([*into, "--group", "dev", "--constraints", "tested-versions.txt"], folder)
     own = {
         # Not the project's: a file of the same name, size and second would be taken for known.
         "MYPY_CACHE_DIR": str(folder.parent / "mypy_cache"),

@@ -1,23 +1,29 @@
-"""Pin what each pyproject.toml is tested with: `make pins`.
+"""Write down the versions that everything is tested with: `make pins`.
 
-uv.lock would do the same but names the host that it was made from, and hosts differ. So the
-versions that uv finds are written to `constraint-dependencies`, which uv obeys. What only one
-answer brings to a generated project has its version where it is named, `"name==version"` on a line.
+uv.lock would do the same but names the host that it was made from, and hosts differ. So what uv
+finds to be newest goes into `constraint-dependencies` here and in local_aws, which uv obeys. A
+generated project is not held to it: there, it goes into tested-versions.txt, of which the first
+lock is made, and into the lower bounds of pyproject.toml.
 """
 
 import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import copier
 
 from tests import matrix
 
 ROOT = Path(__file__).parents[1]
-FILES = ("pyproject.toml", "local_aws/pyproject.toml", "template/pyproject.toml.jinja")
+FILES = ("pyproject.toml", "local_aws/pyproject.toml")
+PROJECT = "template/pyproject.toml.jinja"
+TESTED = "template/tested-versions.txt.jinja"
 PINS = re.compile(r"^constraint-dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
-ONE_PIN = re.compile(r'(?m)^  "([a-z0-9-]+)==[^"]*",$')
+BOUND = re.compile(r'"(?P<name>[a-z0-9-]+)(?P<extras>\[[^\]]*\])?>=[^",]*"')
+
+Versions = dict[str, str]
 
 
 def newest(text: str) -> list[str]:
@@ -27,8 +33,7 @@ def newest(text: str) -> list[str]:
         text: A pyproject.toml.
     """
     with tempfile.TemporaryDirectory() as folder:
-        unpinned = ONE_PIN.sub(r'  "\1",', PINS.sub("", text))
-        Path(folder, "pyproject.toml").write_text(unpinned)
+        Path(folder, "pyproject.toml").write_text(PINS.sub("", text))
         command = ["uv", "export", "--quiet", "--upgrade", "--all-groups", "--no-emit-project"]
         plain = ["--no-hashes", "--no-annotate", "--no-header"]
         exported = subprocess.run(
@@ -37,48 +42,99 @@ def newest(text: str) -> list[str]:
     return [re.sub(r" +", " ", line) for line in exported.splitlines()]
 
 
-def rendered(file: Path) -> set[str]:
-    """A pyproject.toml, or all that the template makes of it: with each answer once."""
-    if file.suffix != ".jinja":
-        return {file.read_text()}
-    texts = set()
+def constrain(file: Path) -> int:
+    """Replace the constraints of a pyproject.toml; how many there are now."""
+    text = file.read_text()
+    if len(PINS.findall(text)) != 1:
+        raise SystemExit(f"{file}: [tool.uv] needs one `constraint-dependencies = [` … `]`")
+    pins = sorted(newest(text), key=lambda pin: pin.split("==", 1))
+    block = "constraint-dependencies = [\n" + "".join(f'  "{pin}",\n' for pin in pins) + "]"
+    file.write_text(PINS.sub(lambda _: block, text))
+    return len(pins)
+
+
+def by_answer() -> dict[str, list[tuple[Any, Versions]]]:
+    """The newest versions for a generated project: by question, for each answer to it alone."""
+    known: dict[str, Versions] = {}
+    found: dict[str, list[tuple[Any, Versions]]] = {}
     for question, options in matrix.choices().items():
+        found[question] = []
         for option in options:
             with tempfile.TemporaryDirectory() as folder:
                 answers = {question: option}
                 copier.run_copy(
                     str(ROOT), folder, answers, defaults=True, quiet=True, vcs_ref="HEAD"
                 )
-                texts.add(Path(folder, file.stem).read_text())
-    return texts
+                text = Path(folder, "pyproject.toml").read_text()
+            if text not in known:
+                known[text] = versions(newest(text))
+            found[question].append((option, known[text]))
+    return found
 
 
-def write(file: Path) -> int:
-    """Replace the pins of a file; how many there are now."""
-    unordered = {pin for text in rendered(file) for pin in newest(text)}
-    found = sorted(unordered, key=lambda pin: pin.split("==", 1))
-    before, after = split(file)
-    at_their_place = set(ONE_PIN.findall(before + after))
-    pins = [pin for pin in found if pin.partition("==")[0] not in at_their_place]
-    versions = {pin.partition("==")[0]: pin for pin in found}
-    before, after = (
-        ONE_PIN.sub(lambda match: f'  "{versions[match[1]]}",', part) for part in (before, after)
-    )
-    block = "constraint-dependencies = [\n" + "".join(f'  "{pin}",\n' for pin in pins) + "]"
-    file.write_text(before + block + after)
-    return len(found)
+def versions(lines: list[str]) -> Versions:
+    """The version of each package, of lines `name==version ; marker`.
+
+    Raises:
+        SystemExit: When a package has several, by platform: uv takes one for the first lock.
+    """
+    pairs = [line.partition(";")[0].strip().split("==") for line in lines]
+    found = dict(pairs)
+    if twice := [name for name, version in pairs if found[name] != version]:
+        raise SystemExit(f"{twice[0]}: has several versions; which one was tested?")
+    return found
 
 
-def split(file: Path) -> tuple[str, str]:
-    """What comes before the list of pins, and what comes after it."""
-    text = file.read_text()
-    lists = list(PINS.finditer(text))
-    if len(lists) != 1:
-        raise SystemExit(f"{file}: [tool.uv] needs one `constraint-dependencies = [` … `]`")
-    start, end = lists[0].span()
-    return text[:start], text[end:]
+def condition(package: str, found: dict[str, list[tuple[Any, Versions]]]) -> str:
+    """The answers that bring a package, as Jinja; empty for one that is always there."""
+    with_it = {
+        question: [option for option, versions in options if package in versions]
+        for question, options in found.items()
+    }
+    some = {
+        question: f"{question} in {options}"
+        for question, options in with_it.items()
+        if len(options) < len(found[question])
+    }
+    default = matrix.defaults()
+    if all(default[question] in options for question, options in with_it.items()):
+        return " and ".join(some.values())
+    return " or ".join(text for question, text in some.items() if with_it[question])
+
+
+def tested(found: dict[str, list[tuple[Any, Versions]]]) -> tuple[str, Versions]:
+    """The text of tested-versions.txt.jinja, and the version of every package that is in it.
+
+    Raises:
+        SystemExit: When another answer gives a package another version.
+    """
+    every: Versions = {}
+    for _, each in (pair for options in found.values() for pair in options):
+        for name, version in each.items():
+            if every.setdefault(name, version) != version:
+                raise SystemExit(f"{name}: is {version} or {every[name]}, as answers differ")
+    text = ""
+    for name in sorted(every):
+        line = f"{name}=={every[name]}\n"
+        wanted = condition(name, found)
+        text += f"{{% if {wanted} -%}}\n{line}{{% endif -%}}\n" if wanted else line
+    return text, every
 
 
 if __name__ == "__main__":
-    for name in FILES:
-        print(f"{name}: {write(ROOT / name)} pins")
+    for file in FILES:
+        print(f"{file}: {constrain(ROOT / file)} pins")
+    text, every = tested(by_answer())
+    (ROOT / TESTED).write_text(text)
+    project = ROOT / PROJECT
+    project.write_text(
+        BOUND.sub(
+            lambda bound: (
+                f'"{bound["name"]}{bound["extras"] or ""}>={every[bound["name"]]}"'
+                if bound["name"] in every
+                else bound[0]
+            ),
+            project.read_text(),
+        )
+    )
+    print(f"{TESTED}: {len(every)} versions")

@@ -32,6 +32,8 @@ from local_aws.settings import Settings
 # A run in the background has SIGINT ignored, and what it starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["host_process"]  # fixtures
+
 REGION = "eu-west-1"
 IMAGE = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"
 ROLE = "arn:aws:iam::000000000000:role/toy"

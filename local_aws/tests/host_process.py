@@ -10,17 +10,26 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from conftest import REGION, aws_client, free_port
+import pytest
+from conftest import IMAGE, REGION, aws_client, free_port
+from transform_requests import SERVER, TRANSFORM_IMAGE
+
+from local_aws.images.images import Image, Images
 
 ACCOUNT = "000000000000"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/toy"
+# No test is to wait for the next full ten seconds, when alarms are evaluated.
 PROGRAM = """
 import sys
 from pathlib import Path
+from local_aws.host.cloudwatch import evaluation
 from local_aws.server.with_ministack import serve
+evaluation.TICK_SECONDS = 0.5
 from local_aws.settings import Settings
 serve(Settings(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], isolation="environment"))
 """
@@ -40,7 +49,10 @@ DEFINITION = {
 
 
 class HostProcess:
-    """One local AWS on a free port; starting it again takes up the same data folder."""
+    """One local AWS on a free port; starting it again takes up the same data folder.
+
+    As a context manager it runs inside the context.
+    """
 
     def __init__(self, data_dir: Path, program: str = PROGRAM) -> None:
         self.data_dir, self._program = data_dir, program
@@ -48,6 +60,22 @@ class HostProcess:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         data_dir.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
 
     @property
     def pid(self) -> int:
@@ -101,6 +129,30 @@ class HostProcess:
 
     def client(self, name: str) -> Any:
         return aws_client(name, self.port)
+
+
+def register_images(folder: Path) -> None:
+    """Make the data folder the image of jobs, and that of a toy server."""
+    python = str(Path(sys.executable).parent)
+    (folder / "transform_server.py").write_text(SERVER)
+    images = Images(folder)
+    for uri, program in ((IMAGE, "program.py"), (TRANSFORM_IMAGE, "transform_server.py")):
+        images.register(uri, Image(folder, python, {}, ["python", program], []))
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
+    """A local AWS for a module's tests, which use names of their own; it has both images."""
+    folder = tmp_path_factory.mktemp("host")
+    register_images(folder)
+    with HostProcess(folder) as process:
+        yield process
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that nothing else has."""
+    return f"t{uuid.uuid4().hex[:10]}"
 
 
 def pipeline(host: HostProcess, name: str) -> str:

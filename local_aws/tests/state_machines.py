@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import IMAGE, processing_request, until
+from conftest import processing_request, until
 from host_process import ROLE, HostProcess
-from transform_requests import SERVER, TRANSFORM_IMAGE
-
-from local_aws.images.images import Image, Images
 
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 SLOW = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
 CREATE_PROCESSING_JOB = "arn:aws:states:::sagemaker:createProcessingJob"
-
-
-def register_images(folder: Path) -> None:
-    """Make the data folder the image of jobs, and that of a toy server, before the process runs."""
-    python = str(Path(sys.executable).parent)
-    (folder / "transform_server.py").write_text(SERVER)
-    images = Images(folder)
-    for uri, program in ((IMAGE, "program.py"), (TRANSFORM_IMAGE, "transform_server.py")):
-        images.register(uri, Image(folder, python, {}, ["python", program], []))
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    register_images(host.data_dir)
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:10]}"
 
 
 def machine(states: dict[str, Any], **more: Any) -> dict[str, Any]:

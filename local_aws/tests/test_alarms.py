@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,16 +163,6 @@ def test_an_aggregate_of_nothing_is_no_number() -> None:
 
 
 # A running local AWS
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
 
 
 def put(

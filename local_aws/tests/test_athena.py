@@ -289,9 +289,7 @@ def test_the_workgroup_says_where_results_go(host: HostProcess) -> None:
 
 
 def test_starting_does_not_wait_for_duckdb(tmp_path: Path) -> None:
-    host = HostProcess(tmp_path)
-    host.start()
-    try:
+    with HostProcess(tmp_path) as host:
         maps = Path(f"/proc/{host.pid}/maps")
         if not maps.exists():
             pytest.skip("this system does not tell which libraries a process has loaded")
@@ -299,8 +297,6 @@ def test_starting_does_not_wait_for_duckdb(tmp_path: Path) -> None:
         answer = start_alone(host)
         assert answer == "SUCCEEDED"
         assert "_duckdb" in maps.read_text()
-    finally:
-        host.end()
 
 
 def start_alone(host: HostProcess) -> str:

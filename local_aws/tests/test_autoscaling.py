@@ -33,14 +33,9 @@ def hosted(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def emulator_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def emulator_port(host: HostProcess) -> int:
     """Port of a whole local AWS, whose CloudWatch evaluates alarms as AWS does."""
-    whole = HostProcess(tmp_path_factory.mktemp("whole"))
-    try:
-        whole.start()
-        yield whole.port
-    finally:
-        whole.end()
+    return host.port
 
 
 @contextmanager

@@ -10,28 +10,12 @@ import urllib.error
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from conftest import REGION, until
 from host_process import ACCOUNT, ROLE, HostProcess, pipeline, queue, receive
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:10]}"
 
 
 def rule(host: HostProcess, name: str, pattern: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from docker_process import Docker, context, run_image, write
 
+from local_aws.images.images import Images, UnknownImage
+
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Docker:
@@ -21,7 +23,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Docker:
         ("FROM python:3.12\nADD a b", "line 2: ADD is not supported"),
         ("FROM python:3.12\nHEALTHCHECK NONE", "HEALTHCHECK is not supported"),
         ("FROM python:3.12 AS a\nFROM python:3.12", "one build stage"),
-        ("FROM python:3.12\nRUN apt-get update", "apt-get"),
+        ("FROM python:3.12\nRUN apt-get source a", "apt-get: there is no container"),
+        ("FROM python:3.12\nRUN rm -rf /var", "rm: there is no container"),
         ("FROM python:3.12\nRUN pip install a; rm b", "only && is supported"),
         ("FROM python:3.12\nRUN pip install $(cat a)", "only && is supported"),
         ("FROM python:3.12\nRUN pip install a > b", "only && is supported"),
@@ -55,7 +58,8 @@ def test_what_is_not_supported_is_refused_by_name(
     (folder / "away").symlink_to(tmp_path)
 
     assert told in docker.run("build", "-t", tmp_path.name, str(folder), status=1).stderr
-    docker.run("inspect", tmp_path.name, status=1)
+    with pytest.raises(UnknownImage):
+        Images(docker.data_dir / "images").resolve(tmp_path.name)
 
 
 def test_an_argument_that_no_arg_takes_is_refused(docker: Docker, tmp_path: Path) -> None:
@@ -158,3 +162,17 @@ def test_uv_of_its_own_image_is_the_one_at_hand(docker: Docker, tmp_path: Path) 
     assert "ghcr.io/astral-sh/uv:0.1.2: uv " in done.stdout
     image = docker.image("uv")
     assert run_image(image).startswith(str(image.root))
+
+
+def test_packages_of_the_system_are_named_and_left_out(docker: Docker, tmp_path: Path) -> None:
+    folder = context(
+        tmp_path,
+        "RUN apt-get update && apt-get -y install --no-install-recommends libgomp1 git \\\n"
+        " && rm -rf /var/lib/apt/lists/*\n"
+        'CMD ["python", "-c", "print(1)"]\n',
+    )
+
+    done = docker.run("build", "-t", "system", str(folder))
+
+    assert "apt-get install libgomp1 git: left out; this machine's are used" in done.stdout
+    assert run_image(docker.image("system")) == "1\n"

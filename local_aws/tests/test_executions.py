@@ -11,26 +11,21 @@ from typing import Any
 
 import pytest
 from conftest import REGION, until
-from host_process import ROLE, HostProcess, queue, receive
+from host_process import ROLE, HostProcess, queue, receive, register_images
 from state_machines import (
     CREATE_PROCESSING_JOB,
     SLOW,
     create,
     end,
     history,
-    host,
     job,
     machine,
-    name,
-    register_images,
     run,
     start,
     task,
     wait_for_job,
     wait_until_up,
 )
-
-__all__ = ["host", "name"]  # fixtures
 
 GOLDEN = json.loads(
     (Path(__file__).parent / "golden/events/step_functions_execution.json").read_text()
@@ -252,8 +247,7 @@ def test_schedules_start_a_state_machine_both_ways(host: HostProcess, name: str)
 def test_executions_that_ran_have_failed_after_a_restart(tmp_path: Path, killed: bool) -> None:
     host = HostProcess(tmp_path / "aws")
     register_images(host.data_dir)
-    try:
-        host.start()
+    with host:
         url, queue_arn = queue(host, "told")
         pattern = {"source": ["aws.states"], "detail": {"status": ["FAILED"]}}
         events = host.client("events")
@@ -289,5 +283,3 @@ def test_executions_that_ran_have_failed_after_a_restart(tmp_path: Path, killed:
             client.start_execution(
                 stateMachineArn=done["stateMachineArn"], name="done", input='{"a": 1}'
             )
-    finally:
-        host.end()

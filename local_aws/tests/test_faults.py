@@ -174,8 +174,7 @@ def test_an_alarm_that_fails_leaves_the_others_evaluated(tmp_path: Path) -> None
         metrics = {"__account_region_scoped__": True, "data": {}}
         text = json.dumps({"metrics": metrics, "alarms": stores})
         state.execute("insert into services values ('cloudwatch', ?)", (text,))
-    try:
-        aws.start()
+    with aws:
         cloudwatch = aws.client("cloudwatch")
         cloudwatch.put_metric_alarm(
             AlarmName="b",
@@ -196,8 +195,6 @@ def test_an_alarm_that_fails_leaves_the_others_evaluated(tmp_path: Path) -> None
         until(lambda: "evaluating the alarm a failed" in aws.log.read_text())
         cloudwatch.set_alarm_state(AlarmName="b", StateValue="OK", StateReason="test")
         until(lambda: state_of_b() == "ALARM")  # which comes after the other at each turn
-    finally:
-        aws.end()
 
 
 # Events, logs, checkpoints, manifests

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,29 +19,21 @@ ITEMS = 2_000
 KIB = 1024
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path / "aws")
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
-def make_stream(host: HostProcess, stream: str, messages: list[str]) -> None:
+def make_stream(host: HostProcess, group: str, stream: str, messages: list[str]) -> None:
     logs = host.client("logs")
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
-        logs.create_log_group(logGroupName="group")
-    logs.create_log_stream(logGroupName="group", logStreamName=stream)
-    put_events(host, stream, messages)
+        logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    put_events(host, group, stream, messages)
 
 
-def put_events(host: HostProcess, stream: str, messages: list[str], back: int = 0) -> None:
+def put_events(
+    host: HostProcess, group: str, stream: str, messages: list[str], back: int = 0
+) -> None:
     now = round(time.time() * 1000) - back
     for start in range(0, len(messages), 5_000):
         host.client("logs").put_log_events(
-            logGroupName="group",
+            logGroupName=group,
             logStreamName=stream,
             logEvents=[
                 {"timestamp": now, "message": message} for message in messages[start : start + 5000]
@@ -50,9 +41,9 @@ def put_events(host: HostProcess, stream: str, messages: list[str], back: int = 
         )
 
 
-def messages(host: HostProcess, stream: str) -> list[str]:
+def messages(host: HostProcess, group: str, stream: str) -> list[str]:
     found = host.client("logs").get_log_events(
-        logGroupName="group", logStreamName=stream, startFromHead=True
+        logGroupName=group, logStreamName=stream, startFromHead=True
     )
     return [event["message"] for event in found["events"]]
 
@@ -88,16 +79,16 @@ def scanned(host: HostProcess, table: str, **options: Any) -> list[dict[str, Any
     return [each for found in pages for each in found["Items"]]
 
 
-def put_points(host: HostProcess, count: int) -> None:
+def put_points(host: HostProcess, namespace: str, count: int) -> None:
     host.client("cloudwatch").put_metric_data(
-        Namespace="space", MetricData=[{"MetricName": "name", "Value": 1.0}] * count
+        Namespace=namespace, MetricData=[{"MetricName": "name", "Value": 1.0}] * count
     )
 
 
-def points(host: HostProcess) -> float:
+def points(host: HostProcess, namespace: str) -> float:
     now = time.time()
     [found] = host.client("cloudwatch").get_metric_statistics(
-        Namespace="space",
+        Namespace=namespace,
         MetricName="name",
         StartTime=now - 3600,
         EndTime=now + 3600,
@@ -112,9 +103,9 @@ def written(host: HostProcess) -> int:
     return (host.data_dir / "state" / "services.sqlite-wal").stat().st_size
 
 
-def make_machine(host: HostProcess) -> str:
+def make_machine(host: HostProcess, name: str) -> str:
     arn: str = host.client("stepfunctions").create_state_machine(
-        name="machine",
+        name=name,
         roleArn=ROLE,
         definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
     )["stateMachineArn"]
@@ -135,27 +126,27 @@ def execute(host: HostProcess, machine: str, given: str = "{}") -> dict[str, Any
 
 
 @pytest.mark.parametrize("what", ["log events", "items", "data points", "executions"])
-def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, what: str) -> None:
+def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, name: str, what: str) -> None:
     if what == "log events":
-        make_stream(host, "full", ["a line of a log"] * EVENTS)
-        host.client("logs").create_log_stream(logGroupName="group", logStreamName="other")
+        make_stream(host, name, "full", ["a line of a log"] * EVENTS)
+        host.client("logs").create_log_stream(logGroupName=name, logStreamName="other")
         one_more = [
-            lambda: put_events(host, "full", ["one"]),
-            lambda: put_events(host, "other", ["one"]),
+            lambda: put_events(host, name, "full", ["one"]),
+            lambda: put_events(host, name, "other", ["one"]),
         ]
     elif what == "items":
-        make_table(host, "full")
-        put_items(host, "full", [item(str(number), 0) for number in range(ITEMS)])
-        one_more = [lambda: put_items(host, "full", [item("one", 0)])]
+        make_table(host, name)
+        put_items(host, name, [item(str(number), 0) for number in range(ITEMS)])
+        one_more = [lambda: put_items(host, name, [item("one", 0)])]
     elif what == "executions":
-        machine = make_machine(host)
+        machine = make_machine(host, name)
         for _ in range(20):
             execute(host, machine, json.dumps("x" * 20 * KIB))
         one_more = [lambda: execute(host, machine)]
     else:
         for _ in range(10):
-            put_points(host, 1000)
-        one_more = [lambda: put_points(host, 1)]
+            put_points(host, name, 1000)
+        one_more = [lambda: put_points(host, name, 1)]
     for write in one_more:
         before = written(host)
         write()
@@ -165,70 +156,72 @@ def test_a_write_takes_no_more_when_there_is_much(host: HostProcess, what: str) 
 # What is kept
 
 
-def test_log_events_outlive_a_kill(host: HostProcess) -> None:
-    make_stream(host, "one", ["b", "c"])
-    make_stream(host, "two", [])
-    put_events(host, "one", ["a"], back=60_000)
-    before = host.client("logs").describe_log_streams(logGroupName="group")["logStreams"]
+def test_log_events_outlive_a_kill(host: HostProcess, name: str) -> None:
+    make_stream(host, name, "one", ["b", "c"])
+    make_stream(host, name, "two", [])
+    put_events(host, name, "one", ["a"], back=60_000)
+    before = host.client("logs").describe_log_streams(logGroupName=name)["logStreams"]
     host.kill_and_start()
-    assert messages(host, "one") == ["a", "b", "c"]
-    assert messages(host, "two") == []
+    assert messages(host, name, "one") == ["a", "b", "c"]
+    assert messages(host, name, "two") == []
     logs = host.client("logs")
-    [group] = logs.describe_log_groups()["logGroups"]
+    [group] = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     assert group["storedBytes"] == 3
     for now, then in zip(
-        logs.describe_log_streams(logGroupName="group")["logStreams"], before, strict=True
+        logs.describe_log_streams(logGroupName=name)["logStreams"], before, strict=True
     ):
         for member in ("firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"):
             assert now.get(member) == then.get(member)
         assert now["storedBytes"] == 0  # as on AWS since 2019
-    put_events(host, "one", ["d"])
-    assert messages(host, "one") == ["a", "b", "c", "d"]
-    found = logs.filter_log_events(logGroupName="group", filterPattern="c")["events"]
+    put_events(host, name, "one", ["d"])
+    assert messages(host, name, "one") == ["a", "b", "c", "d"]
+    found = logs.filter_log_events(logGroupName=name, filterPattern="c")["events"]
     assert [event["message"] for event in found] == ["c"]
 
 
-def test_a_call_may_have_as_many_events_as_aws_takes(host: HostProcess) -> None:
+def test_a_call_may_have_as_many_events_as_aws_takes(host: HostProcess, name: str) -> None:
     """A mebibyte of events, 26 bytes counted for each, is more than that as JSON."""
     lines = [f"{number:05} {'x' * 73}" for number in range(10_000)]
-    make_stream(host, "one", [])
+    make_stream(host, name, "one", [])
     host.client("logs").put_log_events(
-        logGroupName="group",
+        logGroupName=name,
         logStreamName="one",
         logEvents=[{"timestamp": round(time.time() * 1000), "message": line} for line in lines],
     )
-    assert messages(host, "one") == lines
+    assert messages(host, name, "one") == lines
 
 
-def test_what_was_deleted_stays_deleted(host: HostProcess) -> None:
-    make_stream(host, "one", ["former"])
+def test_what_was_deleted_stays_deleted(host: HostProcess, name: str) -> None:
+    former, present = f"{name} former", f"{name} present"
+    make_stream(host, name, "one", [former])
     logs, dynamodb = host.client("logs"), host.client("dynamodb")
-    logs.delete_log_stream(logGroupName="group", logStreamName="one")
-    make_stream(host, "one", ["present"])
-    make_table(host, "table")
-    put_items(host, "table", [item("former", 1)])
-    dynamodb.delete_table(TableName="table")
-    make_table(host, "table")
-    put_items(host, "table", [item("a", 1), item("a", 2), item("b", 1)])
+    logs.delete_log_stream(logGroupName=name, logStreamName="one")
+    make_stream(host, name, "one", [present])
+    make_table(host, name)
+    put_items(host, name, [item("former", 1, name)])
+    dynamodb.delete_table(TableName=name)
+    make_table(host, name)
+    put_items(host, name, [item(key, at, name) for key, at in (("a", 1), ("a", 2), ("b", 1))])
     key = {"id": {"S": "a"}, "at": {"N": "1"}}
-    dynamodb.delete_item(TableName="table", Key=key)
+    dynamodb.delete_item(TableName=name, Key=key)
     host.kill_and_start()
-    assert messages(host, "one") == ["present"]
-    assert scanned(host, "table") == [item("a", 2), item("b", 1)]
+    assert messages(host, name, "one") == [present]
+    assert scanned(host, name) == [item("a", 2, name), item("b", 1, name)]
     host.terminate()
     with sqlite3.connect(host.data_dir / "state" / "services.sqlite") as state:
-        rows = state.execute("select value from rows").fetchall()
+        rows = state.execute("select value from rows where value like ?", (f"%{name}%",)).fetchall()
+    host.start()
     assert len(rows) == 3
     assert not any("former" in value for (value,) in rows)
 
 
-def test_a_log_record_is_found_by_its_pointer(host: HostProcess) -> None:
-    make_stream(host, "one", ["a", "b"])
+def test_a_log_record_is_found_by_its_pointer(host: HostProcess, name: str) -> None:
+    make_stream(host, name, "one", ["a", "b"])
     host.kill_and_start()
     logs = host.client("logs")
     now = round(time.time())
     query = logs.start_query(
-        logGroupName="group",
+        logGroupName=name,
         startTime=now - 60,
         endTime=now + 60,
         queryString="fields @message | filter @message = 'b'",
@@ -241,60 +234,60 @@ def test_a_log_record_is_found_by_its_pointer(host: HostProcess) -> None:
         logs.get_log_record(logRecordPointer="none")
 
 
-def test_items_outlive_a_kill(host: HostProcess) -> None:
+def test_items_outlive_a_kill(host: HostProcess, name: str) -> None:
     dynamodb = host.client("dynamodb")
-    make_table(host, "table")
-    put_items(host, "table", [item(name, at) for name in ("b", "a") for at in (2, 10)])
+    make_table(host, name)
+    put_items(host, name, [item(key, at) for key in ("b", "a") for at in (2, 10)])
     dynamodb.update_item(
-        TableName="table",
+        TableName=name,
         Key={"id": {"S": "a"}, "at": {"N": "2"}},
         UpdateExpression="SET #v = :v",
         ExpressionAttributeNames={"#v": "value"},
         ExpressionAttributeValues={":v": {"S": "new"}},
     )
-    insert = "INSERT INTO \"table\" VALUE {'id': ?, 'at': ?}"
+    insert = f"INSERT INTO \"{name}\" VALUE {{'id': ?, 'at': ?}}"
     again = {"Statement": insert, "Parameters": [{"S": "c"}, {"N": "1"}]}
     dynamodb.execute_statement(**again)
     first = {"Statement": insert, "Parameters": [{"S": "d"}, {"N": "1"}]}
     with pytest.raises(ClientError, match="TransactionCanceled"):  # and is rolled back
         dynamodb.execute_transaction(TransactStatements=[first, again])
-    before = scanned(host, "table")
+    before = scanned(host, name)
     host.kill_and_start()
-    assert scanned(host, "table") == before
-    described = host.client("dynamodb").describe_table(TableName="table")["Table"]
+    assert scanned(host, name) == before
+    described = host.client("dynamodb").describe_table(TableName=name)["Table"]
     assert described["ItemCount"] == len(before) == 5
 
 
-def test_a_scan_by_pages_finds_each_item_once(host: HostProcess) -> None:
-    make_table(host, "table")
+def test_a_scan_by_pages_finds_each_item_once(host: HostProcess, name: str) -> None:
+    make_table(host, name)
     dynamodb = host.client("dynamodb")
-    put_items(host, "table", [item(f"{name:02}", at) for name in range(10) for at in range(3)])
-    whole = scanned(host, "table")
+    put_items(host, name, [item(f"{key:02}", at) for key in range(10) for at in range(3)])
+    whole = scanned(host, name)
     assert len(whole) == 30
     for size in (1, 2, 7, 30):
-        assert scanned(host, "table", PaginationConfig={"PageSize": size}) == whole
+        assert scanned(host, name, PaginationConfig={"PageSize": size}) == whole
     for key in whole[:9]:
-        dynamodb.delete_item(TableName="table", Key={"id": key["id"], "at": key["at"]})
-    put_items(host, "table", [item("00", 5), item("zz", 1)])
-    assert scanned(host, "table", PaginationConfig={"PageSize": 4}) == [
+        dynamodb.delete_item(TableName=name, Key={"id": key["id"], "at": key["at"]})
+    put_items(host, name, [item("00", 5), item("zz", 1)])
+    assert scanned(host, name, PaginationConfig={"PageSize": 4}) == [
         item("00", 5),
         *whole[9:],
         item("zz", 1),
     ]
 
 
-def test_data_points_outlive_a_kill(host: HostProcess) -> None:
-    put_points(host, 2)
-    put_points(host, 3)
+def test_data_points_outlive_a_kill(host: HostProcess, name: str) -> None:
+    put_points(host, name, 2)
+    put_points(host, name, 3)
     host.kill_and_start()
-    assert points(host) == 5
-    put_points(host, 1)
+    assert points(host, name) == 5
+    put_points(host, name, 1)
     host.kill_and_start()
-    assert points(host) == 6
+    assert points(host, name) == 6
 
 
-def test_executions_outlive_a_kill(host: HostProcess) -> None:
-    machine = make_machine(host)
+def test_executions_outlive_a_kill(host: HostProcess, name: str) -> None:
+    machine = make_machine(host, name)
     done = execute(host, machine, '{"a": 1}')
     history = host.client("stepfunctions").get_execution_history(executionArn=done["executionArn"])
     for _ in range(2):
@@ -362,13 +355,10 @@ def test_a_folder_of_before_there_were_rows_is_read(tmp_path: Path) -> None:
             "insert into services values (?, ?)",
             [(name, json.dumps(state)) for name, state in states.items()],
         )
-    try:
-        host.start()
-        put_events(host, "one", ["b"])
+    with host:
+        put_events(host, "group", "one", ["b"])
         for _ in range(2):
-            assert messages(host, "one") == ["a", "b"]
+            assert messages(host, "group", "one") == ["a", "b"]
             assert scanned(host, "table") == [{"id": {"S": "a"}}]
-            assert points(host) == 2
+            assert points(host, "space") == 2
             host.kill_and_start()
-    finally:
-        host.end()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,115 +16,103 @@ from test_keeping import ONCE
 from local_aws.host.objects import Objects, page
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path / "aws")
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
-def keys(s3: Any, **options: Any) -> list[str]:
-    found = s3.list_objects_v2(Bucket="bucket", **options)
+def keys(s3: Any, name: str, **options: Any) -> list[str]:
+    found = s3.list_objects_v2(Bucket=name, **options)
     return [each["Key"] for each in found.get("Contents", [])]
 
 
-def make_bucket(host: HostProcess, *, versioned: bool = False) -> Any:
+def make_bucket(host: HostProcess, name: str, *, versioned: bool = False) -> Any:
     s3 = host.client("s3")
-    s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     if versioned:
         enabled = {"Status": "Enabled"}
-        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration=enabled)
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
     return s3
 
 
 ODD_KEYS = ["a", "a/", "a//b", "a/b", "b/../c", "c/d.meta.json", "e.tmp", "f é+&"]
 
 
-def test_objects_of_a_former_process_are_found(host: HostProcess) -> None:
-    s3 = make_bucket(host)
+def test_objects_of_a_former_process_are_found(host: HostProcess, name: str) -> None:
+    s3 = make_bucket(host, name)
     for key in ODD_KEYS:
-        s3.put_object(Bucket="bucket", Key=key, Body=key.encode(), Metadata={"of": "one"})
-    s3.put_object(Bucket="bucket", Key="tagged", Body=b"", Tagging="name=value")
+        s3.put_object(Bucket=name, Key=key, Body=key.encode(), Metadata={"of": "one"})
+    s3.put_object(Bucket=name, Key="tagged", Body=b"", Tagging="name=value")
     host.kill_and_start()
     s3 = host.client("s3")
-    head = s3.head_object(Bucket="bucket", Key="a//b")  # before they are listed
+    head = s3.head_object(Bucket=name, Key="a//b")  # before they are listed
     assert (head["ContentLength"], head["Metadata"]) == (4, {"of": "one"})
-    tags = s3.get_object_tagging(Bucket="bucket", Key="tagged")["TagSet"]
+    tags = s3.get_object_tagging(Bucket=name, Key="tagged")["TagSet"]
     assert tags == [{"Key": "name", "Value": "value"}]
-    s3.put_object(Bucket="bucket", Key="new", Body=b"")
-    s3.delete_object(Bucket="bucket", Key="a")
+    s3.put_object(Bucket=name, Key="new", Body=b"")
+    s3.delete_object(Bucket=name, Key="a")
     present = sorted({*ODD_KEYS, "tagged", "new"} - {"a"})
-    assert keys(s3) == present
-    assert keys(s3, StartAfter="a/b", MaxKeys=2) == present[3:5]
+    assert keys(s3, name) == present
+    assert keys(s3, name, StartAfter="a/b", MaxKeys=2) == present[3:5]
     host.kill_and_start()
     s3 = host.client("s3")
-    assert keys(s3) == present
+    assert keys(s3, name) == present
     for key in present:
-        s3.delete_object(Bucket="bucket", Key=key)
-    s3.delete_bucket(Bucket="bucket")
+        s3.delete_object(Bucket=name, Key=key)
+    s3.delete_bucket(Bucket=name)
 
 
-def test_versions_of_a_former_process_are_found(host: HostProcess) -> None:
-    s3 = make_bucket(host, versioned=True)
-    first = s3.put_object(Bucket="bucket", Key="kept", Body=b"1")["VersionId"]
-    s3.put_object(Bucket="bucket", Key="kept", Body=b"2")
-    gone = s3.put_object(Bucket="bucket", Key="gone", Body=b"3")["VersionId"]
-    s3.delete_object(Bucket="bucket", Key="gone")
+def test_versions_of_a_former_process_are_found(host: HostProcess, name: str) -> None:
+    s3 = make_bucket(host, name, versioned=True)
+    first = s3.put_object(Bucket=name, Key="kept", Body=b"1")["VersionId"]
+    s3.put_object(Bucket=name, Key="kept", Body=b"2")
+    gone = s3.put_object(Bucket=name, Key="gone", Body=b"3")["VersionId"]
+    s3.delete_object(Bucket=name, Key="gone")
     for _ in range(2):
         host.kill_and_start()
         s3 = host.client("s3")
-        found = s3.get_object(Bucket="bucket", Key="kept", VersionId=first)
+        found = s3.get_object(Bucket=name, Key="kept", VersionId=first)
         assert found["Body"].read() == b"1"
-        assert keys(s3) == ["kept"]
+        assert keys(s3, name) == ["kept"]
         with pytest.raises(ClientError, match="NoSuchKey"):
-            s3.get_object(Bucket="bucket", Key="gone")
-        assert s3.get_object(Bucket="bucket", Key="gone", VersionId=gone)["Body"].read() == b"3"
-        listed = s3.list_object_versions(Bucket="bucket")
+            s3.get_object(Bucket=name, Key="gone")
+        assert s3.get_object(Bucket=name, Key="gone", VersionId=gone)["Body"].read() == b"3"
+        listed = s3.list_object_versions(Bucket=name)
         assert [each["Key"] for each in listed["Versions"]] == ["gone", "kept", "kept"]
         assert [each["Key"] for each in listed["DeleteMarkers"]] == ["gone"]
         with pytest.raises(ClientError, match="BucketNotEmpty"):
-            s3.delete_bucket(Bucket="bucket")
+            s3.delete_bucket(Bucket=name)
 
 
-def test_versions_are_listed_by_pages(host: HostProcess) -> None:
-    s3 = make_bucket(host, versioned=True)
-    for name in ("a/1", "a/1", "a/2", "b", "c/1"):
-        s3.put_object(Bucket="bucket", Key=name, Body=b"")
-    for name in ("a/2", "never"):
-        s3.delete_object(Bucket="bucket", Key=name)
-    marker = s3.delete_object(Bucket="bucket", Key="b")["VersionId"]
-    s3.delete_object(Bucket="bucket", Key="b", VersionId=marker)
+def test_versions_are_listed_by_pages(host: HostProcess, name: str) -> None:
+    s3 = make_bucket(host, name, versioned=True)
+    for key in ("a/1", "a/1", "a/2", "b", "c/1"):
+        s3.put_object(Bucket=name, Key=key, Body=b"")
+    for key in ("a/2", "never"):
+        s3.delete_object(Bucket=name, Key=key)
+    marker = s3.delete_object(Bucket=name, Key="b")["VersionId"]
+    s3.delete_object(Bucket=name, Key="b", VersionId=marker)
     whole = ["a/1", "a/1", "a/2", "a/2", "b", "c/1", "never"]
     for _ in range(2):
         for size in (1, 2, 3, 10):
             pages = host.client("s3").get_paginator("list_object_versions")
             found = [
                 each["Key"]
-                for each_page in pages.paginate(
-                    Bucket="bucket", PaginationConfig={"PageSize": size}
-                )
+                for each_page in pages.paginate(Bucket=name, PaginationConfig={"PageSize": size})
                 for kind in ("Versions", "DeleteMarkers")
                 for each in each_page.get(kind, [])
             ]
             assert sorted(found) == whole
         s3 = host.client("s3")
-        grouped = s3.list_object_versions(Bucket="bucket", Delimiter="/")
+        grouped = s3.list_object_versions(Bucket=name, Delimiter="/")
         assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["a/", "c/"]
-        assert len(s3.list_object_versions(Bucket="bucket", Prefix="a/")["Versions"]) == 3
+        assert len(s3.list_object_versions(Bucket=name, Prefix="a/")["Versions"]) == 3
         host.kill_and_start()
 
 
-def test_an_object_that_cannot_be_stored_is_not_acknowledged(host: HostProcess) -> None:
-    make_bucket(host)
-    folder = host.data_dir / "s3" / ACCOUNT / "bucket"
+def test_an_object_that_cannot_be_stored_is_not_acknowledged(host: HostProcess, name: str) -> None:
+    make_bucket(host, name)
+    folder = host.data_dir / "s3" / ACCOUNT / name
     folder.rmdir()
     folder.write_text("in the way")
     s3 = aws_client("s3", host.port, config=ONCE)
     with pytest.raises(ClientError) as caught:
-        s3.put_object(Bucket="bucket", Key="key", Body=b"x")
+        s3.put_object(Bucket=name, Key="key", Body=b"x")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
 
 

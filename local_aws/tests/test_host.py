@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,6 @@ from conftest import REGION
 from host_process import DEFINITION, HostProcess, pipeline
 
 from local_aws.host import internals
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
 
 # The start-up check
 
@@ -101,9 +89,7 @@ def test_nothing_listens_beyond_loopback(host: HostProcess) -> None:
 
 
 def test_state_survives_a_clean_stop_and_a_kill(tmp_path: Path) -> None:
-    host = HostProcess(tmp_path / "aws")
-    try:
-        host.start()
+    with HostProcess(tmp_path / "aws") as host:
         host.client("ssm").put_parameter(Name="/clean", Value="1", Type="String")
         assert host.terminate() == 0
         host.start()
@@ -119,8 +105,6 @@ def test_state_survives_a_clean_stop_and_a_kill(tmp_path: Path) -> None:
         assert host.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"object"
         described = host.client("sagemaker").describe_pipeline(PipelineName="kept")
         assert json.loads(described["PipelineDefinition"]) == DEFINITION
-    finally:
-        host.end()
 
 
 def test_an_operation_that_is_not_there_is_refused_by_name(host: HostProcess) -> None:

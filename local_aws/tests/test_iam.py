@@ -26,9 +26,7 @@ def arn(service: str, resource: str) -> str:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCAL_AWS_IAM", "enforce")
-        host = HostProcess(tmp_path_factory.mktemp("host"))
-        try:
-            host.start()
+        with HostProcess(tmp_path_factory.mktemp("host")) as host:
             s3 = host.client("s3")
             where = {"LocationConstraint": REGION}
             for bucket in ("mine", "others"):
@@ -38,8 +36,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
                 queue(host, name)
                 host.client("sns").create_topic(Name=name)
             yield host
-        finally:
-            host.end()
 
 
 def refused(call: Callable[..., Any], **request: Any) -> str:

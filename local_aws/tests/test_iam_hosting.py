@@ -34,8 +34,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
         python = str(Path(sys.executable).parent)
         image = Image(folder, python, {}, ["python", str(program)], [])
         Images(folder).register(SERVER_IMAGE, image)
-        try:
-            host.start()
+        with host:
             s3 = host.client("s3")
             where = {"LocationConstraint": REGION}
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
@@ -46,8 +45,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
                 packed.addfile(member, io.BytesIO(b"good"))
             s3.put_object(Bucket=BUCKET, Key="good.tar.gz", Body=archive.getvalue())
             yield host
-        finally:
-            host.end()
 
 
 def endpoint(host: HostProcess, name: str, given: str) -> dict[str, Any]:

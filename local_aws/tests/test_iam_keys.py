@@ -31,9 +31,7 @@ def error(call: Callable[..., Any], **request: Any) -> tuple[str, str]:
 
 def test_a_session_ends_with_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_AWS_IAM", "enforce")
-    host = HostProcess(tmp_path / "host")
-    try:
-        host.start()
+    with HostProcess(tmp_path / "host") as host:
         given = role(host, allow("*"))
         acting = Acting(host, given)
         acting.client("sts").get_caller_identity()
@@ -49,8 +47,6 @@ def test_a_session_ends_with_a_restart(tmp_path: Path, monkeypatch: pytest.Monke
         assert error(acting.client("s3").list_buckets)[0] == "InvalidAccessKeyId"
         Acting(host, given).client("s3").list_buckets()
         host.client("s3").list_buckets()
-    finally:
-        host.end()
 
 
 def roles(folder: Path) -> IamRoles:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from cli_process import Cli
 from conftest import REGION, processing_request
-from host_process import ACCOUNT, HostProcess, queue, receive
+from host_process import ACCOUNT, HostProcess, queue, receive, register_images
 from iam_roles import Acting, allow, logged, role, wait_for_call, wait_for_end
-from state_machines import machine, register_images, task
+from state_machines import machine, task
 
 from local_aws.host.iam.calls import CallLog, Decision, read, table
 from local_aws.sagemaker.core.roles import Session
@@ -38,15 +38,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
         patch.setenv("LOCAL_AWS_IAM", "enforce")
         host = HostProcess(tmp_path_factory.mktemp("host"))
         register_images(host.data_dir)
-        try:
-            host.start()
+        with host:
             s3 = host.client("s3")
             where = {"LocationConstraint": REGION}
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
             s3.put_object(Bucket=BUCKET, Key="in/a", Body=b"1")
             yield host
-        finally:
-            host.end()
 
 
 def function(host: HostProcess, name: str, given: str) -> str:
@@ -271,9 +268,7 @@ def test_without_enforcement_all_is_logged_and_nothing_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_AWS_IAM", "log")
-    host = HostProcess(tmp_path / "host")
-    try:
-        host.start()
+    with HostProcess(tmp_path / "host") as host:
         acting = Acting(host, role(host))
         acting.client("s3").list_buckets()
         acting.client("sagemaker").list_models()
@@ -285,8 +280,6 @@ def test_without_enforcement_all_is_logged_and_nothing_refused(
             ("s3:ListAllMyBuckets", "*", False),
             ("sagemaker:ListModels", "*", False),
         ]
-    finally:
-        host.end()
 
 
 def test_a_log_that_cannot_be_written_holds_nobody_up(

@@ -34,14 +34,11 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
     images.register(IMAGE, Image(folder, python, {}, ["python", "program.py"], []))
     images.register(SERVER_IMAGE, Image(folder, python, {}, serves, []))
     images.register(SLOW_IMAGE, Image(folder, python, {"START_SECONDS": "600"}, serves, []))
-    try:
-        host.start()
+    with host:
         bucket = {"LocationConstraint": REGION}
         host.client("s3").create_bucket(Bucket="models", CreateBucketConfiguration=bucket)
         host.client("s3").put_object(Bucket="models", Key="name", Body=b"m")
         yield host
-    finally:
-        host.end()
 
 
 def tuning_request(host: HostProcess, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -237,16 +237,6 @@ def _made(client: dict[str, Any], name: str) -> None:
     client["sagemaker"].describe_model_package_group(ModelPackageGroupName=name)
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path / "aws")
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
-
-
 def kill_and_compare(host: HostProcess, writes: int) -> None:
     streams = Streams(host)
     streams.run_until_killed(writes)
@@ -281,12 +271,9 @@ def test_containers_that_were_not_written_down_are_ended(tmp_path: Path) -> None
 
     own = container(host.data_dir / "jobs" / "training-a")
     others = container(tmp_path / "aws-2" / "jobs" / "training-a")
-    try:
-        host.start()
+    with host:
         assert own.wait(30) == -signal.SIGKILL
         assert others.poll() is None
-    finally:
-        host.end()
         for process in (own, others):
             process.kill()
             process.wait()

@@ -75,14 +75,11 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
     host = HostProcess(tmp_path / "aws")
     python = str(Path(sys.executable).parent)
     Images(host.data_dir).register(IMAGE, Image(tmp_path, python, {}, [], []))
-    try:
-        host.start()
+    with host:
         s3 = host.client("s3")
         s3.create_bucket(Bucket="large", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_object(Bucket="large", Key="warm/up", Body=b"x" * 2 * MIB)
         yield host
-    finally:
-        host.end()
 
 
 def md5_of(s3: Any, key: str) -> str:

@@ -67,15 +67,11 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     (folder / "server.py").write_text(SERVER)
     python = str(Path(sys.executable).parent)
     Images(folder).register(SERVER_IMAGE, Image(folder, python, {}, ["python", "server.py"], []))
-    host = HostProcess(folder)
-    try:
-        host.start()
+    with HostProcess(folder) as host:
         fill(host)
         yield Wire(host)
         # Nor did what goes on behind the answers meet what it cannot handle.
         assert "Traceback" not in host.log.read_text(), host.log.read_text()[-3000:]
-    finally:
-        host.end()
 
 
 def fill(host: HostProcess) -> None:

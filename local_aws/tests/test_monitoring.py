@@ -254,8 +254,7 @@ def test_what_a_kill_interrupts_has_failed_and_schedules_go_on(tmp_path: Path) -
     python = str(Path(sys.executable))
     sleep = Image(tmp_path, entrypoint=[python, "-c", "import time; time.sleep(600)"])
     Images(host.data_dir).register(ANALYZER, sleep)  # in place of the stand-in
-    host.start()
-    try:
+    with host:
         s3, client = host.client("s3"), host.client("sagemaker")
         s3.create_bucket(Bucket="watched", CreateBucketConfiguration={"LocationConstraint": REGION})
         key, text = manifest("watched", "in", "a.csv")
@@ -286,8 +285,6 @@ def test_what_a_kill_interrupts_has_failed_and_schedules_go_on(tmp_path: Path) -
         )
         schedules = client.list_monitoring_schedules()["MonitoringScheduleSummaries"]
         assert {schedule["MonitoringScheduleStatus"] for schedule in schedules} == {"Scheduled"}
-    finally:
-        host.end()
 
 
 def test_a_window_without_data_fails_in_aws_words(hosted: Hosted) -> None:

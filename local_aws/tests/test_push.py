@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,6 @@ from local_aws.images.images import Images
 @pytest.fixture
 def docker(tmp_path: Path) -> Docker:
     return Docker(tmp_path / "data")
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
 
 
 @pytest.mark.parametrize("mutability", [None, "IMMUTABLE"])

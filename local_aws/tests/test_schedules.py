@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,16 +92,6 @@ def test_when_a_schedule_is_due(
     expression: str, more: dict[str, Any], since: str, now: str, expected: str | None
 ) -> None:
     assert due(expression, since, now, **more) == expected
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
 
 
 def schedule(host: HostProcess, name: str, target: dict[str, Any], **more: Any) -> None:

@@ -69,9 +69,7 @@ def test_events_come_twice_where_that_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_AWS_DUPLICATE_EVENTS", "1")
-    host = HostProcess(tmp_path / "host")
-    try:
-        host.start()
+    with HostProcess(tmp_path / "host") as host:
         url, arn = queue(host, "heard")
         events: Any = host.client("events")
         events.put_rule(Name="all", EventPattern=json.dumps({"source": ["aws.sagemaker"]}))
@@ -83,8 +81,6 @@ def test_events_come_twice_where_that_is_set(
         )
 
         first, second = (json.loads(receive(host, url)) for _ in range(2))
-    finally:
-        host.end()
     assert first["detail-type"] == "SageMaker Model Package State Change"
     assert first["detail"] == second["detail"]
     assert first["id"] != second["id"]

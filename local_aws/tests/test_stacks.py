@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from conftest import REGION, until
 from host_process import ACCOUNT, DEFINITION, ROLE, HostProcess
-from state_machines import register_images
 from transform_requests import TRANSFORM_IMAGE
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    register_images(host.data_dir)
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
 
 
 @pytest.fixture

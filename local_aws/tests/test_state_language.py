@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 from conftest import until
 from host_process import ROLE, HostProcess
-from state_machines import end, history, host, machine, name, output, run, start, task
+from state_machines import end, history, machine, output, run, start, task
 
 from local_aws.host.stepfunctions.tasks import delay
-
-__all__ = ["host", "name"]  # fixtures
 
 LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 CODE = """

@@ -13,12 +13,8 @@ from host_process import ACCOUNT, ROLE, HostProcess
 from state_machines import (
     end,
     history,
-    host,
     machine,
-    name,
 )
-
-__all__ = ["host", "name"]  # fixtures
 
 FAIL = {"Stop": {"Type": "Fail", "Error": "Mine", "Cause": "because"}}
 

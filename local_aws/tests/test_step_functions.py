@@ -15,10 +15,8 @@ from state_machines import (
     create,
     end,
     history,
-    host,
     job,
     machine,
-    name,
     output,
     run,
     start,
@@ -27,8 +25,6 @@ from state_machines import (
     wait_until_up,
 )
 from transform_requests import TRANSFORM_IMAGE
-
-__all__ = ["host", "name"]  # fixtures
 
 SYNC = f"{CREATE_PROCESSING_JOB}.sync"
 SDK = "arn:aws:states:::aws-sdk:sagemaker"

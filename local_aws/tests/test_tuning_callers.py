@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import IMAGE, Aws
 from host_process import HostProcess
-from state_machines import machine, output, register_images, task
+from state_machines import machine, output, task
 from test_tuning import PROGRAM, grid, tuning
 from toy_pipelines import run
-
-
-@pytest.fixture
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
-    host = HostProcess(tmp_path_factory.mktemp("host"))
-    register_images(host.data_dir)
-    (host.data_dir / "program.py").write_text(PROGRAM)
-    try:
-        host.start()
-        yield host
-    finally:
-        host.end()
 
 
 def request(bucket: str) -> dict[str, Any]:
@@ -66,12 +52,12 @@ def test_the_best_model_of_a_tuning_step_is_registered(aws: Aws) -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_state_machine_waits_for_a_tuning_job(host: HostProcess) -> None:
+def test_a_state_machine_waits_for_a_tuning_job(host: HostProcess, name: str) -> None:
+    (host.data_dir / "program.py").write_text(PROGRAM)
     host.client("s3").create_bucket(
         Bucket="tuned", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
     resource = "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync"
-    name = f"t{uuid.uuid4().hex[:10]}"
     result = output(host, name, machine({"Tune": task(resource, request("tuned"))}))
     assert result["HyperParameterTuningJobStatus"] == "Completed"
     assert result["BestTrainingJob"]["TunedHyperParameters"] == {"x": "2.5"}

@@ -35,9 +35,7 @@ def told(host: HostProcess, name: str, pattern: dict[str, Any]) -> str:
 
 
 def test_an_event_that_is_not_taken_holds_nothing_up_and_comes_later(tmp_path: Path) -> None:
-    host = HostProcess(tmp_path / "host", FAILING)
-    try:
-        host.start()
+    with HostProcess(tmp_path / "host", FAILING) as host:
         cloudwatch, states = host.client("cloudwatch"), host.client("stepfunctions")
         changes = told(
             host, "changes", {"source": ["aws.cloudwatch"], "detail": {"alarmName": ["child"]}}
@@ -68,8 +66,6 @@ def test_an_event_that_is_not_taken_holds_nothing_up_and_comes_later(tmp_path: P
         )["stateMachineArn"]
         execution = states.start_execution(stateMachineArn=machine)["executionArn"]
         assert json.loads(receive(host, runs))["detail"]["executionArn"] == execution
-    finally:
-        host.end()
 
 
 def state(host: HostProcess, name: str) -> str:

@@ -1,5 +1,6 @@
 """What the other stacks build on and what outlives them: data, model registry, image."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from aws_cdk import (
@@ -18,6 +19,9 @@ from aws_cdk import (
     aws_ecr_assets as ecr_assets,
 )
 from aws_cdk import (
+    aws_events as events,
+)
+from aws_cdk import (
     aws_iam as iam,
 )
 from aws_cdk import (
@@ -31,10 +35,11 @@ from aws_cdk import (
 )
 from constructs import Construct
 
-from infra.permissions import ECR_LOGIN, Allow, Arns, role
+from infra.permissions import ECR_LOGIN, Allow, Arns, names_of, role
 from usecase.config import UseCase
-from workflows import keys, names
+from workflows import keys
 from workflows.jobs import Settings
+from workflows.names import REGION
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +48,7 @@ class BaseStack(Stack):
     """The data bucket, the registry, the dead-letter queue and the repository of the images.
 
     Attributes:
+        names: The names of all resources.
         target_env: The account and region of all stacks.
         use_case: The use case.
         repository_arn: ARN of the repository that the images are in.
@@ -51,14 +57,15 @@ class BaseStack(Stack):
     def __init__(
         self, scope: Construct, use_case: UseCase, commit: str, account: str | None
     ) -> None:
-        self.target_env = Environment(account=account, region=names.REGION)
-        super().__init__(scope, f"{names.PROJECT}-base", env=self.target_env)
+        self.names = names_of(scope)
+        self.target_env = Environment(account=account, region=REGION)
+        super().__init__(scope, self.names.of("base"), env=self.target_env)
         self.use_case = use_case
         self._commit = commit
         self._bucket()
         self._registry()
         self._dead_letters()
-        self.repository_arn = Arns(self).of("ecr", f"repository/{names.REPOSITORY}")
+        self.repository_arn = Arns(self).of("ecr", f"repository/{self.names.repository}")
         self._repository()
 
     def synthesizer(self) -> DefaultStackSynthesizer:
@@ -67,9 +74,9 @@ class BaseStack(Stack):
         CDK's own place for images is that of all projects which were bootstrapped alike. `cdk gc`
         deletes there what no stack refers to, and a registered version is in no stack.
         """
-        role = f"role/{names.IMAGE_PUBLISHING_ROLE}"
+        role = f"role/{self.names.image_publishing_role}"
         return DefaultStackSynthesizer(
-            image_assets_repository_name=names.REPOSITORY,
+            image_assets_repository_name=self.names.repository,
             image_asset_publishing_role_arn=f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:{role}",
         )
 
@@ -89,9 +96,10 @@ class BaseStack(Stack):
         )
         return Settings(
             use_case=self.use_case,
+            names=self.names,
             image=image.image_uri,
             role=jobs_role.role_arn,
-            bucket=names.bucket(self.account),
+            bucket=self.names.bucket(self.account),
             commit=self._commit,
         )
 
@@ -100,7 +108,7 @@ class BaseStack(Stack):
         bucket = s3.Bucket(
             self,
             "Data",
-            bucket_name=names.bucket(self.account),
+            bucket_name=self.names.bucket(self.account),
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
@@ -133,8 +141,8 @@ class BaseStack(Stack):
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Models",
-            model_package_group_name=names.MODEL_PACKAGE_GROUP,
-            model_package_group_description=f"Versions of the model of {names.PROJECT}",
+            model_package_group_name=self.names.model_package_group,
+            model_package_group_description=f"Versions of the model of {self.names.prefix}",
         )
         group.apply_removal_policy(RemovalPolicy.RETAIN)
 
@@ -146,7 +154,7 @@ class BaseStack(Stack):
         repository = ecr.Repository(
             self,
             "Images",
-            repository_name=names.REPOSITORY,
+            repository_name=self.names.repository,
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             image_scan_on_push=True,
             removal_policy=RemovalPolicy.RETAIN,
@@ -173,26 +181,36 @@ class BaseStack(Stack):
                 ),
                 ECR_LOGIN,
             ],
-            names.IMAGE_PUBLISHING_ROLE,
+            self.names.image_publishing_role,
         )
 
     def _dead_letters(self) -> None:
         """The queue for events that could not be handled, for a person to look at."""
-        queue = sqs.Queue(
+        self._queue = queue = sqs.Queue(
             self,
             "DeadLetters",
-            queue_name=names.DEAD_LETTERS,
+            queue_name=self.names.dead_letters,
             retention_period=Duration.days(14),
             enforce_ssl=True,
         )
-        rules = f"arn:{self.partition}:events:{self.region}:{self.account}:rule/{names.PROJECT}-*"
-        queue.add_to_resource_policy(
+        reason = "It is the dead-letter queue of the others"
+        Validations.of(queue).acknowledge(Acknowledgment(id="AwsSolutions-SQS3", reason=reason))
+
+    def keep_events_of(self, rules: Iterable[events.CfnRule]) -> None:
+        """Let rules send the events that could not be handled to the queue, by their names.
+
+        A pattern of names that begin with the project's would let another environment's in.
+        """
+        arns = Arns(self)
+        self._queue.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],
                 actions=["sqs:SendMessage"],
-                resources=[queue.queue_arn],
-                conditions={"ArnLike": {"aws:SourceArn": rules}},
+                resources=[self._queue.queue_arn],
+                conditions={
+                    "ArnLike": {
+                        "aws:SourceArn": [arns.of("events", f"rule/{rule.name}") for rule in rules]
+                    }
+                },
             )
         )
-        reason = "It is the dead-letter queue of the others"
-        Validations.of(queue).acknowledge(Acknowledgment(id="AwsSolutions-SQS3", reason=reason))

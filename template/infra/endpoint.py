@@ -21,12 +21,9 @@ from infra.permissions import (
     write_objects,
 )
 from usecase.config import Rollback
-from workflows import keys, names
+from workflows import keys
+from workflows.names import VARIANT, Names
 
-SETTINGS = {"ENDPOINT": names.ENDPOINT, "VARIANT": names.VARIANT}
-"""What functions that look at the endpoint and its predictions are told of it."""
-
-ALARMS = names.ROLLBACK_ALARMS
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
 
@@ -35,7 +32,8 @@ class ServingStack(Stack):
     """The function `deploy`, what it works with, and what calls it."""
 
     def __init__(self, scope: Construct, base: BaseStack) -> None:
-        super().__init__(scope, f"{names.PROJECT}-serving", env=base.target_env)
+        self._names = names = base.names
+        super().__init__(scope, names.of("serving"), env=base.target_env)
         self.add_stack_dependency(base)
         model_role = self._model_role(base)
         self._alarms(base.use_case.rollback)
@@ -45,16 +43,16 @@ class ServingStack(Stack):
             self,
             "deploy.handler",
             {
-                "ALARMS": " ".join(names.ROLLBACK_ALARMS),
+                "ALARMS": " ".join(alarms(names)),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
-                "BUCKET": names.bucket(self.account),
-                "CAPTURE_URI": f"s3://{names.bucket(self.account)}/{keys.PREDICTIONS.rstrip('/')}",
+                "BUCKET": arns.data,
+                "CAPTURE_URI": f"s3://{arns.data}/{keys.PREDICTIONS.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
-                "PROJECT": names.PROJECT,
+                "PROJECT": names.prefix,
                 "TOPIC": arns.topic,
-                **SETTINGS,
+                **settings(names),
             },
             self._deploy_permissions(model_role),
             # It waits for a deployment that is going on; Lambda allows no more.
@@ -66,7 +64,7 @@ class ServingStack(Stack):
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Model Package State Change"],
                 detail={
-                    "ModelPackageGroupName": [names.MODEL_PACKAGE_GROUP],
+                    "ModelPackageGroupName": [names.model_package_group],
                     "ModelPackageStatus": ["Completed"],
                     "ModelApprovalStatus": ["Approved"],
                 },
@@ -94,19 +92,20 @@ class ServingStack(Stack):
         SageMaker sends 1 for each request that fails and 0 for each that does not, so the average
         is the error rate. A bad request gets 4xx and does not count.
         """
+        errors, latency = self._names.rollback_alarms
         self._alarm(
             "Alarm",
-            names.ENDPOINT_ALARM,
+            errors,
             "answers with errors",
-            _average("Invocation5XXErrors", Duration.minutes(5)),
+            self._average("Invocation5XXErrors", Duration.minutes(5)),
             threshold=rollback.error_rate,
             evaluation_periods=1,
         )
         self._alarm(
             "LatencyAlarm",
-            names.LATENCY_ALARM,
+            latency,
             "answers slowly",
-            _average("ModelLatency", Duration.minutes(1)),
+            self._average("ModelLatency", Duration.minutes(1)),
             threshold=rollback.latency_ms * 1000,  # the metric is in microseconds
             evaluation_periods=5,
             datapoints_to_alarm=2,
@@ -115,14 +114,15 @@ class ServingStack(Stack):
     def _alarm(
         self, identifier: str, name: str, complaint: str, metric: cloudwatch.Metric, **when: float
     ) -> None:
+        endpoint = self._names.endpoint
         cloudwatch.Alarm(
             self,
             identifier,
             alarm_name=name,
             alarm_description=(
-                f"The endpoint {names.ENDPOINT} {complaint}: more than [rollback] of usecase.toml "
+                f"The endpoint {endpoint} {complaint}: more than [rollback] of usecase.toml "
                 "allows. A version that is being deployed is rolled back. Look at the log "
-                f"/aws/sagemaker/Endpoints/{names.ENDPOINT}; `uv run ops models list` shows which "
+                f"/aws/sagemaker/Endpoints/{endpoint}; `uv run ops models list` shows which "
                 "version serves."
             ),
             metric=metric,
@@ -131,27 +131,39 @@ class ServingStack(Stack):
             **when,
         )
 
+    def _average(self, metric: str, period: Duration) -> cloudwatch.Metric:
+        """The average over the endpoint's requests, the statistic that AWS documents for both."""
+        return cloudwatch.Metric(
+            namespace="AWS/SageMaker",
+            metric_name=metric,
+            dimensions_map={"EndpointName": self._names.endpoint, "VariantName": VARIANT},
+            statistic=cloudwatch.Stats.AVERAGE,
+            period=period,
+        )
+
     def _deploy_permissions(self, model_role: iam.Role) -> list[Allow]:
         arns = Arns(self)
         endpoint, configs = endpoint_arns(arns)
         reason = "The names are made of the version and the time of its approval"
-        log = f"/aws/sagemaker/Endpoints/{names.ENDPOINT}"
+        log = f"/aws/sagemaker/Endpoints/{arns.names.endpoint}"
         return [
             *describe_serving(arns),
             # AWS's own policies allow it on what the model is made of, too.
-            Allow(["sagemaker:CreateModel"], [arns.models, arns.packages], reason),
+            Allow(["sagemaker:CreateModel"], [arns.models, arns.packages], reason, arns.ours),
             Allow(
                 ["sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig"],
                 [configs],
                 reason,
+                arns.ours,
             ),
             Allow(
                 ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
                 [endpoint, configs],
                 reason,
+                arns.ours,
             ),
             Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
-            Allow(["sagemaker:AddTags"], [endpoint, configs, arns.models], reason),
+            Allow(["sagemaker:AddTags"], [endpoint, configs, arns.models], reason, arns.ours),
             see_alarms(arns),
             Allow(
                 ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
@@ -169,28 +181,27 @@ class ServingStack(Stack):
         ]
 
 
-def _average(metric: str, period: Duration) -> cloudwatch.Metric:
-    """The average over the endpoint's requests, the statistic that AWS documents for both."""
-    return cloudwatch.Metric(
-        namespace="AWS/SageMaker",
-        metric_name=metric,
-        dimensions_map={"EndpointName": names.ENDPOINT, "VariantName": names.VARIANT},
-        statistic=cloudwatch.Stats.AVERAGE,
-        period=period,
-    )
+def settings(names: Names) -> dict[str, str]:
+    """What functions that look at the endpoint and its predictions are told of it."""
+    return {"ENDPOINT": names.endpoint, "VARIANT": VARIANT}
+
+
+def alarms(names: Names) -> tuple[str, ...]:
+    """The alarms that people are told of."""
+    return names.rollback_alarms
 
 
 def see_alarms(arns: Arns) -> Allow:
     """Looking at the alarms that roll a deployment back."""
     return Allow(
-        ["cloudwatch:DescribeAlarms"], [arns.alarm(name) for name in names.ROLLBACK_ALARMS]
+        ["cloudwatch:DescribeAlarms"], [arns.alarm(name) for name in arns.names.rollback_alarms]
     )
 
 
 def endpoint_arns(arns: Arns) -> tuple[str, str]:
     """The ARNs of the endpoint and of its configurations."""
-    endpoint = arns.sagemaker(f"endpoint/{names.ENDPOINT}")
-    return endpoint, arns.sagemaker(f"endpoint-config/{names.ENDPOINT}-*")
+    endpoint = arns.sagemaker(f"endpoint/{arns.names.endpoint}")
+    return endpoint, arns.sagemaker(f"endpoint-config/{arns.names.endpoint}-*")
 
 
 def describe_serving(arns: Arns) -> list[Allow]:
@@ -199,8 +210,8 @@ def describe_serving(arns: Arns) -> list[Allow]:
     reason = "The names are made of the version and the time of its approval"
     return [
         Allow(["sagemaker:DescribeEndpoint"], [endpoint]),
-        Allow(["sagemaker:DescribeEndpointConfig"], [configs], reason),
-        Allow(["sagemaker:DescribeModel"], [arns.models], reason),
+        Allow(["sagemaker:DescribeEndpointConfig"], [configs], reason, arns.ours),
+        Allow(["sagemaker:DescribeModel"], [arns.models], reason, arns.ours),
         Allow(["sagemaker:DescribeModelPackage"], [arns.packages], "The registry numbers them"),
     ]
 
@@ -216,14 +227,14 @@ def find_predictions(arns: Arns) -> list[Allow]:
     return [*read_objects(arns, keys.PREDICTIONS), *describe_serving(arns)]
 
 
-def events() -> dict[str, EventPattern]:
+def events(names: Names) -> dict[str, EventPattern]:
     """What people are told of the endpoint."""
     return {
         "endpoint-deployed": EventPattern(
             source=["aws.sagemaker"],
             detail_type=["SageMaker Endpoint State Change"],
             detail={
-                "EndpointName": [names.ENDPOINT],
+                "EndpointName": [names.endpoint],
                 "EndpointStatus": ["IN_SERVICE", "FAILED", "UPDATE_ROLLBACK_FAILED"],
             },
         )

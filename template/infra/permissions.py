@@ -1,11 +1,12 @@
 """Roles that may do what is written down for them, and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aws_cdk import (
     Acknowledgment,
+    App,
     DefaultStackSynthesizer,
     Stack,
     Token,
@@ -14,7 +15,7 @@ from aws_cdk import (
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from workflows import names
+from workflows.names import Names
 
 
 @dataclass(frozen=True)
@@ -105,25 +106,48 @@ def readable(scope: Construct, arn: str) -> str:
     return arn
 
 
+CONTEXT = "usecase:names"
+"""Where CDK's context holds the names of the app's environment."""
+
+
+def set_names(app: App, names: Names) -> None:
+    """Choose the names of all that will be put into an app."""
+    app.node.set_context(CONTEXT, asdict(names))
+
+
+def names_of(scope: Construct) -> Names:
+    """The names of the environment that a construct is for."""
+    return Names(**scope.node.get_context(CONTEXT))
+
+
 class Arns:
-    """The ARNs of this use case's resources, made of their names: no stack has to import them."""
+    """The ARNs of this use case's resources, made of their names: no stack has to import them.
+
+    Attributes:
+        names: The names.
+        ours: The condition that a resource, if there is one and it has tags, is this environment's.
+            A pattern of names that begin with the project's is also that of `<project>-dev`.
+    """
 
     def __init__(self, scope: Construct) -> None:
         self._stack = Stack.of(scope)
-        self.bucket = f"arn:{self._stack.partition}:s3:::{names.bucket(self._stack.account)}"
-        self.dead_letters = self.of("sqs", names.DEAD_LETTERS)
-        self.models = self.of("sagemaker", f"model/{names.PROJECT}-*")
+        self.names = names = names_of(scope)
+        self.ours = {"StringEqualsIfExists": {"aws:ResourceTag/project": names.prefix}}
+        self.data = names.bucket(self._stack.account)
+        self.bucket = f"arn:{self._stack.partition}:s3:::{self.data}"
+        self.dead_letters = self.of("sqs", names.dead_letters)
+        self.models = self.of("sagemaker", f"model/{names.prefix}-*")
         self.package_group = self.of(
-            "sagemaker", f"model-package-group/{names.MODEL_PACKAGE_GROUP}"
+            "sagemaker", f"model-package-group/{names.model_package_group}"
         )
-        self.topic = self.of("sns", names.TOPIC)
+        self.topic = self.of("sns", names.topic)
         qualifier = self._stack.node.try_get_context("@aws-cdk/core:bootstrapQualifier")
         self.bootstrap_images = self.of(
             "ecr",
             f"repository/cdk-{qualifier or DefaultStackSynthesizer.DEFAULT_QUALIFIER}"
             f"-container-assets-{self._stack.account}-{self._stack.region}",
         )
-        self.packages = self.of("sagemaker", f"model-package/{names.MODEL_PACKAGE_GROUP}/*")
+        self.packages = self.of("sagemaker", f"model-package/{names.model_package_group}/*")
 
     def alarm(self, name: str) -> str:
         """An alarm."""
@@ -170,13 +194,13 @@ def write_objects(arns: Arns, *prefixes: str) -> Allow:
     return Allow(["s3:PutObject", "s3:AbortMultipartUpload"], keys, reason)
 
 
-def put_metrics() -> Allow:
+def put_metrics(arns: Arns) -> Allow:
     """Writing metrics of this use case."""
     return Allow(
         ["cloudwatch:PutMetricData"],
         ["*"],
         "CloudWatch knows no resources here; the condition limits the namespace",
-        conditions={"StringEquals": {"cloudwatch:namespace": names.METRIC_NAMESPACE}},
+        conditions={"StringEquals": {"cloudwatch:namespace": arns.names.metric_namespace}},
     )
 
 

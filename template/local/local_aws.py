@@ -9,11 +9,11 @@ from pathlib import Path
 import boto3
 
 from local import tools
-from ops import OpsError
+from ops import OpsError, aws
 from workflows import names
 
 DATA_DIR = Path(".local/aws")
-INBOX = f"{names.PROJECT}-inbox"  # the queue that receives the notifications
+INBOX = "inbox"  # the queue that receives the notifications
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -105,24 +105,18 @@ def run(arguments: list[str], log: Path) -> None:
 def open_inbox() -> None:
     """Let a queue receive the notifications, as a mailbox would."""
     queues = boto3.client("sqs", region_name=names.REGION)
-    url = queues.create_queue(QueueName=INBOX)["QueueUrl"]
+    url = queues.create_queue(QueueName=names.current().of(INBOX))["QueueUrl"]
     attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     topics = boto3.client("sns", region_name=names.REGION)
-    pages = topics.get_paginator("list_topics").paginate()
-    topic = next(
-        entry["TopicArn"]
-        for page in pages
-        for entry in page["Topics"]
-        if entry["TopicArn"].endswith(f":{names.TOPIC}")
-    )
-    arn = attributes["Attributes"]["QueueArn"]
-    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    queue = attributes["Attributes"]["QueueArn"]
+    topic = aws.arn("sns", names.current().topic)
+    topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
 
 
 def empty_inbox() -> list[str]:
     """Take the notifications that have come out of the queue; their subjects."""
     queues = boto3.client("sqs", region_name=names.REGION)
-    url = queues.get_queue_url(QueueName=INBOX)["QueueUrl"]
+    url = queues.get_queue_url(QueueName=names.current().of(INBOX))["QueueUrl"]
     found: list[str] = []
     while messages := queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         for message in messages:

@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BASE = f"{names.PROJECT}-base"
-"""The stack that outlives the others: with the data bucket and the registry."""
-STACKS = (BASE, *(f"{names.PROJECT}-{name}" for name in ("training", "serving", "monitoring")))
-
 MISSING = {
     *("NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException"),
     "StateMachineDoesNotExist",
@@ -74,9 +70,25 @@ def account() -> str:
     return boto3.client("sts", region_name=names.REGION).get_caller_identity()["Account"]
 
 
+def arn(service: str, resource: str) -> str:
+    """The ARN of a resource in the account and region of this project.
+
+    Args:
+        service: As ARNs name it, for example `sns`.
+        resource: The last part, for example the topic's name.
+    """
+    partition = boto3.Session().get_partition_for_region(names.REGION)
+    return f"arn:{partition}:{service}:{names.REGION}:{account()}:{resource}"
+
+
 def bucket() -> str:
     """The name of the data bucket."""
-    return names.bucket(account())
+    return names.current().bucket(account())
+
+
+def base() -> str:
+    """The name of the stack that outlives the others: with the data bucket and the registry."""
+    return names.current().stacks[0]
 
 
 def read_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
@@ -95,15 +107,21 @@ def find_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
         raise
 
 
-def keys(prefix: str) -> Iterator[str]:
-    """The keys of the data bucket under a prefix, in order."""
-    return (key for key, _ in written(prefix))
+def keys(prefix: str, first: str = "") -> Iterator[str]:
+    """The keys of the data bucket under a prefix, in order.
+
+    Args:
+        prefix: The prefix.
+        first: What comes before this, below the prefix, is not listed: of keys that are filed by
+            time, for example `2026/01/31/23`, an hour of which there need not be any.
+    """
+    return (key for key, _ in written(prefix, first))
 
 
-def written(prefix: str) -> Iterator[tuple[str, datetime]]:
-    """The keys of the data bucket under a prefix, in order, and when each was written."""
-    pages = s3().get_paginator("list_objects_v2").paginate(Bucket=bucket(), Prefix=prefix)
-    for page in pages:
+def written(prefix: str, first: str = "") -> Iterator[tuple[str, datetime]]:
+    """The same as `keys`, and when each was written."""
+    pages = s3().get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=bucket(), Prefix=prefix, StartAfter=f"{prefix}{first}"):
         for found in page.get("Contents", []):
             yield found["Key"], found["LastModified"]
 
@@ -114,7 +132,7 @@ def stacks() -> list[str]:
         "describe_stacks"
     )
     found = [stack["StackName"] for page in pages.paginate() for stack in page["Stacks"]]
-    return sorted(name for name in found if name in STACKS)
+    return sorted(name for name in found if name in names.current().stacks)
 
 
 def require_stacks() -> None:
@@ -129,7 +147,7 @@ def require_stacks() -> None:
         if error.response["Error"]["Code"].startswith("AccessDenied"):
             return
         raise
-    if missing := [name for name in STACKS if name not in there]:
+    if missing := [name for name in names.current().stacks if name not in there]:
         raise OpsError(
             f"not deployed yet: account {account()} has no stack {', '.join(missing)} in "
             f"{names.REGION}, the REGION of workflows/names.py; run `uv run poe deploy`"

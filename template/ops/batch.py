@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from usecase.config import UseCase
 from usecase.predictions import parquet
 from workflows import keys, names
 
-DEPLOY = f"{names.PROJECT}-batch-deploy"
+DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
 
 Day = Annotated[
@@ -83,7 +84,7 @@ def score(
         raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
     days = {"Start": start, "End": end}
     execution = workflow.wait(
-        workflow.start(names.BATCH, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
+        workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
     uri = f"s3://{aws.bucket()}/{keys.BATCH}{execution.id}/report/report.json"
@@ -96,15 +97,11 @@ def score(
 
 def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     """The rejected records of some days: id, time and reason."""
-    use_case = config.load()
-
-    def within(key: str) -> bool:
-        day = key.partition("day=")[2].partition("/")[0]
-        first, last = f"{start or date.min:%Y-%m-%d}", f"{end or date.max:%Y-%m-%d}"
-        return first <= day <= last
-
-    parts = [pl.read_parquet(read(key)) for key in aws.keys(keys.REJECTED) if within(key)]
-    none = _none(use_case)
+    days = f"{keys.REJECTED}day="
+    last = f"{days}{end or date.max}"
+    found = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
+    parts = [pl.read_parquet(read(key)) for key in found]
+    none = _none(config.load())
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
 
@@ -137,7 +134,7 @@ def _none(use_case: UseCase) -> pl.DataFrame:
 
 def deployments() -> list[str]:
     """The models that approvals have made, the one that predicts last."""
-    return functions.models(names.PROJECT, aws.sagemaker())
+    return functions.models(names.current().prefix, aws.sagemaker())
 
 
 def serving_package() -> str | None:

@@ -29,9 +29,9 @@ def destroy(
     """
     outside.require_consent(yes=yes)
     there = aws.stacks()
-    stacks = [name for name in there if name != aws.BASE]
+    stacks = [name for name in there if name != aws.base()]
     found = outside.everything()
-    stay = staying(base=aws.BASE in there)
+    stay = staying(base=aws.base() in there)
     if stacks or found != outside.Outside():
         goes = [*found.lines(), *(f"stack {name}" for name in stacks)]
         show(f"Goes, from account {aws.account()} in {names.REGION}:", goes)
@@ -57,7 +57,7 @@ def delete(found: outside.Outside, stacks: list[str]) -> None:
     """
     with console.status("Stopping the workflows …") as status:
         # Neither a workflow nor what its jobs work with can be deleted while it runs.
-        for name in names.WORKFLOWS:
+        for name in names.current().workflows:
             stop_all(name)
         outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
     if stacks:
@@ -108,11 +108,12 @@ def staying(*, base: bool) -> list[str]:
     Args:
         base: Whether the base stack is there.
     """
-    lines = [f"stack {aws.BASE}"] if base else []
+    lines = [f"stack {aws.base()}"] if base else []
     if has_bucket():
         lines.append(f"data s3://{aws.bucket()}")
     if packages := registered():
-        lines.append(f"registry {names.MODEL_PACKAGE_GROUP}: {counted(len(packages), 'version')}")
+        group = names.current().model_package_group
+        lines.append(f"registry {group}: {counted(len(packages), 'version')}")
         repositories = Counter(re.split("[:@]", image)[0] for image in images(packages))
         lines.extend(f"{counted(n, 'image')} in {name}" for name, n in repositories.items())
     return lines
@@ -140,7 +141,7 @@ def registered() -> list[str]:
     try:
         return [
             package["ModelPackageArn"]
-            for page in pages.paginate(ModelPackageGroupName=names.MODEL_PACKAGE_GROUP)
+            for page in pages.paginate(ModelPackageGroupName=names.current().model_package_group)
             for package in page["ModelPackageSummaryList"]
         ]
     except ClientError as error:
@@ -161,12 +162,13 @@ def images(packages: list[str]) -> set[str]:
 
 def how_to_delete_the_rest() -> str:
     """What a person does who needs neither the data nor the versions any more."""
+    group = names.current().model_package_group
     return f"""\
 When nobody needs the data any more, and no version either:
   1. aws s3 rm --recursive s3://{aws.bucket()}, then "Empty" in the S3 console, which takes the
      earlier versions of the objects too, then aws s3 rb s3://{aws.bucket()}
-  2. the versions of {names.MODEL_PACKAGE_GROUP} in SageMaker Studio, then the group itself
-  3. npx aws-cdk destroy {aws.BASE}, and the images in ECR
+  2. the versions of {group} in SageMaker Studio, then the group itself
+  3. npx aws-cdk destroy {aws.base()}, and the images in ECR
 The logs /aws/sagemaker/* in CloudWatch, which all projects of the account share, stay as well."""
 
 

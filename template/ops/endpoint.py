@@ -20,7 +20,7 @@ from workflows import keys, names
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
-DEPLOY = f"{names.PROJECT}-deploy"
+DEPLOY = "deploy"
 """The function that deploys an approved version."""
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -44,20 +44,20 @@ def delete(
     outside.require_consent(yes=yes)
     found = outside.everything()
     if found == outside.Outside():
-        console.print(f"There is no endpoint {names.ENDPOINT}.")
+        console.print(f"There is no endpoint {names.current().endpoint}.")
         return
     for line in found.lines():
         console.print(line, soft_wrap=True)
     outside.ask("Delete them?", yes=yes)
     with console.status("Deleting …") as status:
         outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
-    console.print(f"Endpoint {names.ENDPOINT} is deleted.")
+    console.print(f"Endpoint {names.current().endpoint} is deleted.")
 
 
 def describe() -> "DescribeEndpointOutputTypeDef | None":
     """The endpoint as it is now, `None` if there is none."""
     try:
-        return aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+        return aws.sagemaker().describe_endpoint(EndpointName=names.current().endpoint)
     except ClientError as error:
         if aws.is_missing(error):
             return None
@@ -107,7 +107,7 @@ def wait_until_serving(package: str) -> None:
             if reason := rolled_back(found["ModelPackageVersion"], since):
                 raise OpsError(f"deployment of {package} was rolled back: {reason}")
             return None
-        state = aws.sagemaker().describe_endpoint(EndpointName=names.ENDPOINT)
+        state = aws.sagemaker().describe_endpoint(EndpointName=names.current().endpoint)
         if state["EndpointStatus"] == "Failed":
             reason = state.get("FailureReason", "")
             raise OpsError(f"deployment of {package} failed: {reason}")
@@ -141,7 +141,7 @@ def rolled_back(version: int, since: datetime) -> str | None:
     # It makes the configuration just before it updates the endpoint.
     if config["CreationTime"] >= endpoint["LastModifiedTime"]:
         return None
-    log = f"its log is /aws/sagemaker/Endpoints/{names.ENDPOINT}"
+    log = f"its log is /aws/sagemaker/Endpoints/{names.current().endpoint}"
     return f"{endpoint.get('FailureReason') or 'SageMaker gives no reason'}; {log}"
 
 
@@ -155,11 +155,22 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         When each prediction was made, the last time that it was.
     """
-    where = f"/{names.ENDPOINT}/{names.VARIANT}/"
+    where, hour = f"{names.current().endpoint}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"
+    # What lies outside the folders of versions is from before there were any.
+    places = [keys.PREDICTIONS, *folders(f"{keys.PREDICTIONS}version=")]
+    found = (key for place in places for key in aws.keys(f"{place}{where}", hour))
     with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(aws.keys(keys.PREDICTIONS)):
-            hour = key.partition(where)[2].rpartition("/")[0]
-            if hour >= f"{since:%Y/%m/%d/%H}":
-                aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
+        for i, key in enumerate(found):
+            aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
         made = predictions.made(Path(folder), use_case)
     return dict(made.filter(pl.col("time") >= since).iter_rows())
+
+
+def folders(prefix: str) -> list[str]:
+    """The folders of the data bucket that begin with a prefix, which is in their names."""
+    pages = aws.s3().get_paginator("list_objects_v2")
+    return [
+        found["Prefix"]
+        for page in pages.paginate(Bucket=aws.bucket(), Prefix=prefix, Delimiter="/")
+        for found in page.get("CommonPrefixes", [])
+    ]

@@ -79,7 +79,7 @@ def run_monitors(
     request = {name: f"{time:%Y-%m-%dT%H:%M:%SZ}" for name, time in window.items() if time}
     request |= {"trigger": "manual", "time": aws.utc_now().isoformat()}
     request |= {"idempotency_key": str(uuid.uuid4())}
-    started: dict[str, str] = aws.invoke(names.MONITORING_START, request)["started"]
+    started: dict[str, str] = aws.invoke(names.current().of("monitoring-start"), request)["started"]
     found: list[Result] = []
     for version, arn in started.items():
 

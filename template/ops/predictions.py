@@ -41,7 +41,7 @@ def invoke(file: DataFile) -> None:
     if content_type is None:
         raise OpsError(f"{file}: its name must end in {' or '.join(CONTENT_TYPES)}")
     response = runtime().invoke_endpoint(
-        EndpointName=names.ENDPOINT, ContentType=content_type, Body=file.read_bytes()
+        EndpointName=names.current().endpoint, ContentType=content_type, Body=file.read_bytes()
     )
     print(response["Body"].read().decode(), end="")
 
@@ -118,7 +118,7 @@ def send(inference_id: str, body: bytes) -> str | None:
     """
     try:
         runtime().invoke_endpoint(
-            EndpointName=names.ENDPOINT,
+            EndpointName=names.current().endpoint,
             ContentType="text/csv",
             InferenceId=inference_id,
             Body=body,

@@ -9,7 +9,7 @@ import boto3
 
 from lambdas import Execution
 from lambdas import step_functions as state_machines
-from ops.aws import account
+from ops import aws
 from workflows import names
 
 if TYPE_CHECKING:
@@ -73,5 +73,4 @@ def running_states(arn: str) -> list[str]:
 
 def state_machine_arn(name: str) -> str:
     """The ARN of a state machine."""
-    partition = boto3.Session().get_partition_for_region(names.REGION)
-    return f"arn:{partition}:states:{names.REGION}:{account()}:stateMachine:{name}"
+    return aws.arn("states", f"stateMachine:{name}")

@@ -22,6 +22,10 @@ import pytest
 
 from usecase import config
 from usecase.config import UseCase
+from workflows import names
+
+# The tests are about the names of the only environment, wherever they run.
+os.environ.pop(names.ENVIRONMENT, None)
 
 ROOT = Path(__file__).parents[1]
 MONTHS = range(1, 7)

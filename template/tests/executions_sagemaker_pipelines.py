@@ -10,6 +10,8 @@ from templates import of_type, text
 
 from workflows import names
 
+NAMES = names.Names()
+
 EVERYWHERE: set[str] = set()
 """Actions that AWS does not let one limit to a resource, and that pipelines need."""
 
@@ -21,7 +23,7 @@ class Executions:
         workflow: What the functions know the training workflow by.
     """
 
-    workflow = f"{ARN}:pipeline/{names.TRAINING}"
+    workflow = f"{ARN}:pipeline/{NAMES.training}"
 
     def __init__(
         self, _session: boto3.Session, sagemaker: FakeSageMaker, _monkeypatch: pytest.MonkeyPatch
@@ -55,7 +57,7 @@ class Executions:
 
     def fail(self, reason: str) -> dict[str, Any]:
         """The event of an execution of the training that has failed for a reason."""
-        event = ended(names.TRAINING, "failed")
+        event = ended(NAMES.training, "failed")
         self._steps[event["detail"]["pipelineExecutionArn"]] = [
             {"StepName": "Train", "StepStatus": "Succeeded"},
             {"StepName": "Gate", "StepStatus": "Failed", "FailureReason": reason},

@@ -13,6 +13,8 @@ from templates import of_type, text
 
 from workflows import names
 
+NAMES = names.Names()
+
 STATES = f"arn:aws:states:{names.REGION}:{ACCOUNT}"
 EVERYWHERE = {
     *(f"logs:{verb}LogDelivery" for verb in ("Create", "Delete", "Get", "Update")),
@@ -42,7 +44,7 @@ class Executions:
         monkeypatch.setattr(StateMachine, "start_execution", start_one)
         self._client = session.client("stepfunctions")
         self.workflow = self._client.create_state_machine(
-            name=names.TRAINING,
+            name=NAMES.training,
             definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
             roleArn=f"arn:aws:iam::{ACCOUNT}:role/role",
         )["stateMachineArn"]
@@ -64,7 +66,7 @@ class Executions:
 
     def fail(self, reason: str) -> dict[str, Any]:
         """The event of an execution of the training that has failed for a reason."""
-        event = ended(names.TRAINING, "failed")
+        event = ended(NAMES.training, "failed")
         event["detail"] |= {"error": "StateFailed", "cause": reason}
         return event
 

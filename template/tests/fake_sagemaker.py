@@ -16,10 +16,12 @@ from request_shapes import input_of
 
 from workflows import names
 
+NAMES = names.Names()
+
 Request = dict[str, Any]
 ACCOUNT = "123456789012"  # moto's
 ARN = f"arn:aws:sagemaker:{names.REGION}:{ACCOUNT}"
-BUCKET = names.bucket(ACCOUNT)
+BUCKET = NAMES.bucket(ACCOUNT)
 
 
 class RefusalError(Exception):
@@ -74,7 +76,7 @@ class FakeSageMaker:
 
     def add_package(self, version: int, approval: str = "Approved", **properties: str) -> str:
         """Put a version into the registry and return its ARN."""
-        arn = f"{ARN}:model-package/{names.MODEL_PACKAGE_GROUP}/{version}"
+        arn = f"{ARN}:model-package/{NAMES.model_package_group}/{version}"
         folder = f"s3://{BUCKET}/training/execution{version}"
         baselines = {
             key: {"Constraints": {"S3Uri": f"{folder}/{name}/constraints.json"}}

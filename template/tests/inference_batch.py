@@ -16,6 +16,8 @@ from ops import aws
 from usecase import config
 from workflows import names
 
+NAMES = names.Names()
+
 #: What the stacks tell the functions.
 ENVIRONMENT = {
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
@@ -27,8 +29,8 @@ EVERYWHERE = {"sagemaker:ListModels"}
 
 #: Events, and the rules that they match.
 EVENTS: list[tuple[dict[str, Any], set[str]]] = [
-    (alarm_event(names.REJECTED_ALARM, "ALARM"), {"alarm"}),
-    (alarm_event(names.REJECTED_ALARM, "OK"), set()),
+    (alarm_event(NAMES.rejected_alarm, "ALARM"), {"alarm"}),
+    (alarm_event(NAMES.rejected_alarm, "OK"), set()),
 ]
 
 COMMANDS = ("batch", "rejected", "delete-models")

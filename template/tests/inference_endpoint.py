@@ -17,12 +17,14 @@ from lambdas import deploy
 from ops import aws
 from workflows import names
 
+NAMES = names.Names()
+
 #: What the stacks tell the functions.
 ENVIRONMENT = {
-    "ALARMS": " ".join(names.ROLLBACK_ALARMS),
+    "ALARMS": " ".join(NAMES.rollback_alarms),
     "BAKE_SECONDS": "300",
     "CAPTURE_URI": f"s3://{BUCKET}/capture",
-    "ENDPOINT": names.ENDPOINT,
+    "ENDPOINT": NAMES.endpoint,
     "INSTANCE_COUNT": "1",
     "INSTANCE_TYPE": "ml.m5.large",
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
@@ -44,11 +46,11 @@ def endpoint_event(name: str, status: str) -> dict[str, Any]:
 
 #: Events, and the rules that they match.
 EVENTS: list[tuple[dict[str, Any], set[str]]] = [
-    (endpoint_event(names.ENDPOINT, "IN_SERVICE"), {"endpoint-deployed"}),
-    (endpoint_event(names.ENDPOINT, "UPDATING"), set()),
+    (endpoint_event(NAMES.endpoint, "IN_SERVICE"), {"endpoint-deployed"}),
+    (endpoint_event(NAMES.endpoint, "UPDATING"), set()),
     (endpoint_event("another", "IN_SERVICE"), set()),
-    *((alarm_event(name, "ALARM"), {"alarm"}) for name in names.ROLLBACK_ALARMS),
-    *((alarm_event(name, "OK"), set()) for name in names.ROLLBACK_ALARMS),
+    *((alarm_event(name, "ALARM"), {"alarm"}) for name in NAMES.rollback_alarms),
+    *((alarm_event(name, "OK"), set()) for name in NAMES.rollback_alarms),
 ]
 
 COMMANDS = ("endpoint", "invoke", "traffic")
@@ -95,7 +97,7 @@ class SageMaker(FakeSageMaker):
 
     def finish(self, status: str = "InService") -> None:
         """Bring what the endpoint is doing to its end."""
-        endpoint = self.endpoints[names.ENDPOINT]
+        endpoint = self.endpoints[NAMES.endpoint]
         pending = endpoint.pop("PendingDeploymentSummary", None)
         endpoint |= {"EndpointStatus": status, "LastModifiedTime": datetime.now(UTC)}
         if pending and status == "InService":
@@ -103,14 +105,14 @@ class SageMaker(FakeSageMaker):
 
     def roll_back(self, reason: str) -> None:
         """End an update as an alarm does: the configuration before is in service again."""
-        endpoint = self.endpoints[names.ENDPOINT]
+        endpoint = self.endpoints[NAMES.endpoint]
         del endpoint["PendingDeploymentSummary"]
         endpoint["FailureReason"] = reason
         self.finish()
 
     def serving(self) -> str:
         """The ARN of the package that the endpoint serves."""
-        config = self.configs[self.endpoints[names.ENDPOINT]["EndpointConfigName"]]
+        config = self.configs[self.endpoints[NAMES.endpoint]["EndpointConfigName"]]
         model = self.models[config["ProductionVariants"][0]["ModelName"]]
         return str(model["PrimaryContainer"]["ModelPackageName"])
 
@@ -189,14 +191,14 @@ def keep(
     rows = zip(lines, answers, ids, strict=True)
     events = [event(f"{sent}\n", f"{answer}\n", name, time=time) for sent, answer, name in rows]
     hour = f"{datetime.fromisoformat(time):%Y/%m/%d/%H}"
-    path = folder / f"version=1/{names.ENDPOINT}/{names.VARIANT}" / hour / "1.jsonl"
+    path = folder / f"version=1/{NAMES.endpoint}/{names.VARIANT}" / hour / "1.jsonl"
     write_lines(path, events)
 
 
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
     """Capture a prediction of a version for each key of an hour; the keys below PREFIX."""
     folder = f"version={version}/" if version else ""
-    where = f"{folder}{names.ENDPOINT}/{names.VARIANT}/"
+    where = f"{folder}{NAMES.endpoint}/{names.VARIANT}/"
     for key in keys:
         hour = datetime.strptime(key[:13], "%Y/%m/%d/%H").replace(tzinfo=UTC)
         time = hour + timedelta(minutes=45 if key == JUST_AFTER else 10)
@@ -207,7 +209,7 @@ def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
 
 def upload(folder: Path) -> None:
     """Bring predictions that `keep` has written to the data bucket."""
-    where = f"{PREFIX}version=1/{names.ENDPOINT}/{names.VARIANT}"
+    where = f"{PREFIX}version=1/{NAMES.endpoint}/{names.VARIANT}"
     (path,) = folder.rglob("*.jsonl")
     event = json.loads(path.read_text().splitlines()[0])
     time = datetime.fromisoformat(event["eventMetadata"]["inferenceTime"])

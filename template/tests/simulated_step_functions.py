@@ -19,14 +19,17 @@ from usecase import config
 from workflows import names
 from workflows.jobs import Settings
 
+NAMES = names.Names()
+
 Json = Any
 Answer = Callable[[str, str, dict[str, Json]], Json]
 
 ASL_VALIDATOR = "asl-validator@4.0.0"
 ACCOUNT = "123456789012"
-BUCKET = names.bucket(ACCOUNT)
+BUCKET = NAMES.bucket(ACCOUNT)
 SETTINGS = Settings(
     use_case=config.load(),
+    names=NAMES,
     image=f"{ACCOUNT}.dkr.ecr.{names.REGION}.amazonaws.com/repository:tag",
     role=f"arn:aws:iam::{ACCOUNT}:role/jobs",
     bucket=BUCKET,

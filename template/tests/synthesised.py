@@ -10,13 +10,16 @@ from aws_cdk import App, Validations
 from templates import ACCOUNT
 
 from infra.app import build
+from workflows.names import Names
 
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     """The app, synthesised once; cdk-nag looks at it meanwhile and would stop it."""
     context = json.loads(Path("cdk.json").read_text())["context"]
-    app = build(App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out"))), ACCOUNT)
+    app = build(
+        App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out"))), ACCOUNT, Names()
+    )
     Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))
     app.synth()
     return app

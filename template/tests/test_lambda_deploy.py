@@ -13,6 +13,8 @@ from lambdas import deploy
 from ops import outside
 from workflows import names
 
+NAMES = names.Names()
+
 pytest_plugins = ["lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -59,7 +61,7 @@ def test_first_version_creates_an_endpoint_that_captures_all_data(
     assert handle(package) == "created the endpoint"
     sagemaker.finish()
     assert sagemaker.serving() == package
-    config = sagemaker.configs[f"{names.ENDPOINT}-1-20260131120000000"]
+    config = sagemaker.configs[f"{NAMES.endpoint}-1-20260131120000000"]
     assert config["ProductionVariants"][0]["VariantName"] == names.VARIANT
     capture = config["DataCaptureConfig"]
     # By its folder a captured record tells which version has answered.
@@ -92,7 +94,7 @@ def test_next_version_updates_the_endpoint_and_can_be_turned_back(
     assert sagemaker.serving() == second
     (update,) = sagemaker.called("UpdateEndpoint")
     alarms = update["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    assert [alarm["AlarmName"] for alarm in alarms] == list(names.ROLLBACK_ALARMS)
+    assert [alarm["AlarmName"] for alarm in alarms] == list(NAMES.rollback_alarms)
 
 
 def raise_alarm(session: boto3.Session, name: str) -> None:
@@ -110,7 +112,7 @@ def raise_alarm(session: boto3.Session, name: str) -> None:
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
 
 
-@pytest.mark.parametrize("name", names.ROLLBACK_ALARMS)
+@pytest.mark.parametrize("name", NAMES.rollback_alarms)
 def test_alarm_that_is_raised_already_does_not_terminate_the_deployment_that_helps(
     session: boto3.Session, sagemaker: SageMaker, name: str
 ) -> None:
@@ -122,7 +124,7 @@ def test_alarm_that_is_raised_already_does_not_terminate_the_deployment_that_hel
     (update,) = sagemaker.called("UpdateEndpoint")
     assert "AutoRollbackConfiguration" not in update["DeploymentConfig"]
     ((subject, text),) = mails(session)
-    assert subject == f"{names.ENDPOINT}: version 2 is deployed without automatic rollback"
+    assert subject == f"{NAMES.endpoint}: version 2 is deployed without automatic rollback"
     assert name in text
 
 
@@ -131,7 +133,7 @@ def test_alarm_of_another_endpoint_does_not_count(
 ) -> None:
     handle(approved(sagemaker, 1, NOON))
     sagemaker.finish()
-    raise_alarm(session, f"another-{names.ENDPOINT_ALARM}")
+    raise_alarm(session, f"another-{NAMES.rollback_alarms[0]}")
     handle(approved(sagemaker, 2, NOON + timedelta(hours=1)))
     (update,) = sagemaker.called("UpdateEndpoint")
     assert update["DeploymentConfig"]["AutoRollbackConfiguration"]
@@ -154,9 +156,9 @@ def test_quota_that_is_too_low_is_told_with_what_to_do(
     package = approved(sagemaker, 2, NOON + timedelta(hours=1))
     for _ in range(2):
         assert handle(package) == f"not deployed, {reason}"
-    assert not [name for name in sagemaker.configs if name.startswith(f"{names.ENDPOINT}-2-")]
+    assert not [name for name in sagemaker.configs if name.startswith(f"{NAMES.endpoint}-2-")]
     ((subject, text),) = mails(session)
-    assert subject == f"{names.ENDPOINT}: version 2 could not be deployed"
+    assert subject == f"{NAMES.endpoint}: version 2 could not be deployed"
     for part in (
         reason,
         "Quotas[?QuotaName=='ml.m5.large for endpoint usage'].QuotaCode",
@@ -171,7 +173,7 @@ def test_log_of_the_endpoint_expires(session: boto3.Session, sagemaker: SageMake
         handle(approved(sagemaker, version, NOON + timedelta(hours=version)))
         sagemaker.finish()
     (group,) = session.client("logs").describe_log_groups()["logGroups"]
-    assert group["logGroupName"] == f"/aws/sagemaker/Endpoints/{names.ENDPOINT}"
+    assert group["logGroupName"] == f"/aws/sagemaker/Endpoints/{NAMES.endpoint}"
     assert group["retentionInDays"] == 90
 
 
@@ -279,7 +281,7 @@ def test_other_deployment_that_does_not_end_in_time_is_left_to_a_retry(
 ) -> None:
     handle(approved(sagemaker, 1, NOON))
     second = approved(sagemaker, 2, NOON + timedelta(hours=1))
-    with pytest.raises(deploy.EndpointBusyError, match=names.ENDPOINT):
+    with pytest.raises(deploy.EndpointBusyError, match=NAMES.endpoint):
         deploy.handler(approval(second), Context(deploy.RESERVE_MILLISECONDS - 1))
     sagemaker.finish()
     assert handle(second) == "updated the endpoint"
@@ -363,7 +365,7 @@ def test_version_that_another_one_was_faster_than_is_deployed_after_it(
         config_only.setitem(sagemaker.operations, "UpdateEndpoint", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             handle(older)
-    faster = f"{names.ENDPOINT}-2-20260131130000000"
+    faster = f"{NAMES.endpoint}-2-20260131130000000"
     sagemaker.operations["UpdateEndpoint"] = be_slower
     monkeypatch.setattr("lambdas.deploy.time.sleep", lambda _: sagemaker.finish())
     answer = deploy.handler(approval(newer), Context(10**6, 10**6))

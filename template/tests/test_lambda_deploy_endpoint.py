@@ -9,6 +9,8 @@ from inference_endpoint import SageMaker, approve, serve
 
 from workflows import names
 
+NAMES = names.Names()
+
 pytest_plugins = ["lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -97,4 +99,4 @@ def test_update_whose_answer_was_lost_keeps_its_configuration(
     assert approve(second, NOON + HOUR) == "ignored, this approval is deployed"
     sagemaker.finish()
     assert sagemaker.serving() == second
-    assert f"{names.ENDPOINT}-2-20260131130000000" in sagemaker.configs
+    assert f"{NAMES.endpoint}-2-20260131130000000" in sagemaker.configs

@@ -12,6 +12,8 @@ from lambdas import endpoint
 from lambdas.mail import Mail
 from workflows import names
 
+NAMES = names.Names()
+
 pytest_plugins = ["lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -29,9 +31,9 @@ def ended(sagemaker: SageMaker, status: str = "IN_SERVICE") -> Mail:
     """The mail about a deployment that has ended just now."""
     return endpoint.MAILS["SageMaker Endpoint State Change"](
         {
-            "EndpointName": names.ENDPOINT,
-            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
-            "EndpointConfigName": sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"],
+            "EndpointName": NAMES.endpoint,
+            "EndpointArn": f"{ARN}:endpoint/{NAMES.endpoint}",
+            "EndpointConfigName": sagemaker.endpoints[NAMES.endpoint]["EndpointConfigName"],
             "EndpointStatus": status,
             "LastModifiedTime": (datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1000,
         }
@@ -44,32 +46,32 @@ def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
     approve(new, NOON + timedelta(hours=1))
     sagemaker.roll_back("an alarm is in the state ALARM")
     mail = ended(sagemaker)
-    assert mail.subject == f"{names.ENDPOINT}: version 2 was rolled back, version 1 serves"
+    assert mail.subject == f"{NAMES.endpoint}: version 2 was rolled back, version 1 serves"
     for part in ("an alarm is in the state ALARM", "ops models reject 2", new):
         assert part in mail.text
     # To deploy the older one again is a deployment of its own.
     again = NOON + timedelta(hours=2)
     serve(sagemaker, sagemaker.add_package(1, ApprovedAt=again.isoformat()), again)
-    assert ended(sagemaker).subject == f"{names.ENDPOINT}: version 1 serves"
+    assert ended(sagemaker).subject == f"{NAMES.endpoint}: version 1 serves"
 
 
 def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
     sagemaker: SageMaker,
 ) -> None:
     serve(sagemaker, sagemaker.add_package(1), NOON)
-    first = sagemaker.endpoints[names.ENDPOINT]["EndpointConfigName"]
+    first = sagemaker.endpoints[NAMES.endpoint]["EndpointConfigName"]
     ended_at = datetime.now(UTC)
     approve(sagemaker.add_package(2), NOON + timedelta(hours=1))
     mail = endpoint.deployed(
         {
-            "EndpointName": names.ENDPOINT,
-            "EndpointArn": f"{ARN}:endpoint/{names.ENDPOINT}",
+            "EndpointName": NAMES.endpoint,
+            "EndpointArn": f"{ARN}:endpoint/{NAMES.endpoint}",
             "EndpointConfigName": first,
             "EndpointStatus": "IN_SERVICE",
             "LastModifiedTime": ended_at.timestamp() * 1000,
         }
     )
-    assert mail.subject == f"{names.ENDPOINT}: version 1 serves"
+    assert mail.subject == f"{NAMES.endpoint}: version 1 serves"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +82,9 @@ def test_end_of_a_deployment_names_the_version(
     sagemaker: SageMaker, status: str, subject: str
 ) -> None:
     serve(sagemaker, sagemaker.add_package(3), NOON)
-    sagemaker.endpoints[names.ENDPOINT]["FailureReason"] = "no answer to ping"
+    sagemaker.endpoints[NAMES.endpoint]["FailureReason"] = "no answer to ping"
     mail = ended(sagemaker, status)
-    assert mail.subject == f"{names.ENDPOINT}: {subject}"
+    assert mail.subject == f"{NAMES.endpoint}: {subject}"
     assert "version 3" in mail.text
     assert ("no answer to ping" in mail.text) == (status == "FAILED")
 
@@ -103,7 +105,7 @@ def test_end_of_a_deployment_names_the_version(
 def test_versions_are_those_that_predicted_within_the_window(
     session: boto3.Session, files: list[list[int]], expected: set[int]
 ) -> None:
-    where = f"{PREFIX}version=7/{names.ENDPOINT}/{names.VARIANT}/2026/01/31/12"
+    where = f"{PREFIX}version=7/{NAMES.endpoint}/{names.VARIANT}/2026/01/31/12"
     for number, minutes in enumerate(files):
         times = [(NOON + timedelta(minutes=m)).isoformat() for m in minutes]
         body = "\n".join(json.dumps(event("1", "2", time=time)) for time in times)

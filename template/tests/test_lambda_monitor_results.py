@@ -11,6 +11,8 @@ from fake_sagemaker import BUCKET
 from lambdas import monitor_results
 from workflows import names
 
+NAMES = names.Names()
+
 pytest_plugins = ["lambda_account"]
 
 MONITOR = names.MONITORS[0]
@@ -45,10 +47,10 @@ def metrics(session: boto3.Session) -> dict[str, float]:
     """The largest value of each metric of the monitor."""
     cloudwatch, now = session.client("cloudwatch"), datetime.now(UTC)
     found = {}
-    for metric in cloudwatch.list_metrics(Namespace=names.METRIC_NAMESPACE)["Metrics"]:
+    for metric in cloudwatch.list_metrics(Namespace=NAMES.metric_namespace)["Metrics"]:
         assert metric["Dimensions"] == [{"Name": "Monitor", "Value": MONITOR}]
         (point,) = cloudwatch.get_metric_statistics(
-            Namespace=names.METRIC_NAMESPACE,
+            Namespace=NAMES.metric_namespace,
             MetricName=metric["MetricName"],
             Dimensions=metric["Dimensions"],
             StartTime=now - timedelta(hours=1),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -17,12 +18,16 @@ from ops import OpsError, aws, destroy, outside, workflow
 from ops import __main__ as command_line
 from workflows import names
 
+NAMES = names.Names()
+
 pytest_plugins = ["lambda_account"]
 
 ROOT = Path(__file__).parents[1]
 PROJECT = names.PROJECT
 FIRST, SECOND = f"{PROJECT}-1-20260131120000000", f"{PROJECT}-2-20260201120000000"
 TAGS = {"project": PROJECT, "made-by": "lambdas/deploy.py"}
+KINDS = "endpoint-config", "model"
+FIND_STACKS = aws.stacks
 
 
 class Account(FakeSageMaker):
@@ -197,7 +202,7 @@ def test_destroy_lists_and_deletes_nothing_when_the_answer_is_no(
     account.deploy(FIRST, TAGS)
     package = account.add_package(1)
     account.packages[package]["InferenceSpecification"] = {"Containers": [{"Image": "repo:1"}]}
-    monkeypatch.setattr(aws, "stacks", lambda: sorted(aws.STACKS))
+    monkeypatch.setattr(aws, "stacks", lambda: sorted(NAMES.stacks))
     before = account.names()
     status, said = ops("destroy", typed="n\n")
     assert (status, account.names()) == (1, before)
@@ -215,14 +220,14 @@ def test_destroy_deletes_in_order_and_says_what_stayed(
     account: Account, monkeypatch: pytest.MonkeyPatch, npx: Path
 ) -> None:
     account.deploy(FIRST, TAGS)
-    monkeypatch.setattr(aws, "stacks", lambda: sorted(aws.STACKS))
+    monkeypatch.setattr(aws, "stacks", lambda: sorted(NAMES.stacks))
     status, said = ops("destroy", "--yes")
     assert status == 0
     assert not any(account.names().values())
     deletions = [name for name, _ in account.calls if name.startswith("Delete")]
     assert deletions == ["DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"]
     (call,) = npx.read_text().splitlines()
-    stacks = [name for name in sorted(aws.STACKS) if name != aws.BASE]
+    stacks = [name for name in sorted(NAMES.stacks) if name != NAMES.stacks[0]]
     assert call.startswith("--yes aws-cdk@")
     assert call.endswith(f" destroy --force {' '.join(stacks)}")
     assert f"aws s3 rb s3://{BUCKET}" in said
@@ -233,16 +238,16 @@ def test_destroy_that_failed_half_way_goes_on(
     account: Account, monkeypatch: pytest.MonkeyPatch, npx: Path
 ) -> None:
     account.deploy(FIRST, TAGS)
-    monkeypatch.setattr(aws, "stacks", lambda: sorted(aws.STACKS))
+    monkeypatch.setattr(aws, "stacks", lambda: sorted(NAMES.stacks))
     (npx.parent / "status").write_text("1")
     with pytest.raises(OpsError, match="run `uv run poe destroy` again"):
         ops("destroy", "--yes")
     (npx.parent / "status").write_text("0")
-    monkeypatch.setattr(aws, "stacks", lambda: [aws.BASE, f"{PROJECT}-serving"])
+    monkeypatch.setattr(aws, "stacks", lambda: [NAMES.stacks[0], f"{PROJECT}-serving"])
     status, _ = ops("destroy", "--yes")
     assert status == 0
     assert npx.read_text().splitlines()[-1].endswith(f"--force {PROJECT}-serving")
-    monkeypatch.setattr(aws, "stacks", lambda: [aws.BASE])
+    monkeypatch.setattr(aws, "stacks", lambda: [NAMES.stacks[0]])
     status, said = ops("destroy", "--yes")
     assert status == 0
     assert "Nothing runs" in said
@@ -288,6 +293,29 @@ def test_what_has_no_tags_yet_is_found_by_name_and_others_are_left_alone(account
     assert outside.everything() == outside.Outside(
         [PROJECT, f"{PROJECT}-renamed"], [FIRST], [FIRST]
     )
+
+
+def test_destroying_an_environment_leaves_the_others_alone(
+    account: Account, session: boto3.Session, npx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.deploy(FIRST, TAGS)
+    single = account.names()
+    dev = names.Names(environment="dev")
+    for kind, name in (("endpoint", dev.prefix), *((k, dev.of("1-" + FIRST[-17:])) for k in KINDS)):
+        account.add(kind, name, TAGS | {"project": dev.prefix})
+    stopped: list[str] = []
+    there = {"Stacks": [{"StackName": name} for name in (*NAMES.stacks, *dev.stacks)]}
+    answer: Any = lambda **_: (SimpleNamespace(status_code=200), there)  # noqa: E731
+    session.events.register("before-call.cloudformation.DescribeStacks", answer)
+    monkeypatch.setattr(destroy, "stop_all", stopped.append)
+    monkeypatch.setattr(aws, "stacks", FIND_STACKS)
+    assert outside.everything() == outside.Outside([PROJECT], [FIRST], [FIRST])
+    monkeypatch.setenv("USECASE_ENVIRONMENT", "dev")
+    status, _ = ops("destroy", "--yes")
+    assert (status, account.names(), stopped) == (0, single, list(dev.workflows))
+    # All but the base, in the order of their names.
+    gone = " ".join(sorted(dev.stacks[1:]))
+    assert npx.read_text().splitlines()[-1].endswith(f"--force {gone}")
 
 
 @pytest.mark.usefixtures("at_a_terminal")
@@ -350,10 +378,10 @@ def test_running_executions_are_stopped_and_waited_for(monkeypatch: pytest.Monke
     cached = [f for m in modules for f in vars(m).values() if hasattr(f, "cache_clear")]
     for client in cached:
         client.cache_clear()
-    arn = workflow.start(names.TRAINING, {"Trigger": "manual"})
-    assert workflow.running(names.TRAINING) == [arn]
-    destroy.stop_all(names.TRAINING)
-    assert workflow.running(names.TRAINING) == []
+    arn = workflow.start(NAMES.training, {"Trigger": "manual"})
+    assert workflow.running(NAMES.training) == [arn]
+    destroy.stop_all(NAMES.training)
+    assert workflow.running(NAMES.training) == []
     for client in cached:
         client.cache_clear()
 
@@ -365,4 +393,4 @@ def test_workflow_that_is_gone_needs_no_stopping(monkeypatch: pytest.MonkeyPatch
         )
 
     monkeypatch.setattr(workflow, "running", refuse)
-    destroy.stop_all(names.TRAINING)
+    destroy.stop_all(NAMES.training)

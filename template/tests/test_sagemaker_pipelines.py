@@ -15,10 +15,13 @@ from workflows.jobs import Settings
 from workflows.monitors import MONITORS
 from workflows.placeholders import fill, output
 
+NAMES = names.Names()
+
 ACCOUNT = "123456789012"
-BUCKET = names.bucket(ACCOUNT)
+BUCKET = NAMES.bucket(ACCOUNT)
 SETTINGS = Settings(
     use_case=config.load(),
+    names=NAMES,
     image=f"{ACCOUNT}.dkr.ecr.{names.REGION}.amazonaws.com/repository:tag",
     role=f"arn:aws:iam::{ACCOUNT}:role/jobs",
     bucket=BUCKET,
@@ -36,7 +39,7 @@ def definition(workflow: str) -> dict[str, Any]:
     return made
 
 
-DEFINITIONS = {workflow: definition(workflow) for workflow in names.WORKFLOWS}
+DEFINITIONS = {workflow: definition(workflow) for workflow in NAMES.workflows}
 OPERATIONS = {
     "Processing": ("CreateProcessingJob", "ProcessingJobName"),
     "Training": ("CreateTrainingJob", "TrainingJobName"),
@@ -45,7 +48,7 @@ OPERATIONS = {
 }
 OUTPUT = "ProcessingOutputConfig.Outputs['{}'].S3Output.S3Uri"
 SAMPLES = {"String": f"s3://{BUCKET}/result", "Integer": 1}
-NAMES = {"model": f"{names.PROJECT}-1-20260131120000000"}
+RESULTS = {"model": f"{names.PROJECT}-1-20260131120000000"}
 
 
 class Execution:
@@ -80,7 +83,7 @@ class Execution:
             return self.value(uris[found[1]])
         if found := re.fullmatch(r"OutputParameters\['(\w+)'\]", rest):
             kinds = {o["OutputName"]: o["OutputType"] for o in step["OutputParameters"]}
-            return NAMES.get(found[1], SAMPLES[kinds[found[1]]])
+            return RESULTS.get(found[1], SAMPLES[kinds[found[1]]])
         if found := re.fullmatch(r"PropertyFiles\.(\w+)", rest):
             (file,) = step["PropertyFiles"]
             assert file["PropertyFileName"] == found[1]
@@ -182,13 +185,13 @@ def test_names_and_references_hold(workflow: str) -> None:
 
 
 def test_gate_compares_the_metric_of_the_evaluation_with_the_threshold() -> None:
-    gate = Execution(DEFINITIONS[names.TRAINING]).steps["Gate"]
+    gate = Execution(DEFINITIONS[NAMES.training]).steps["Gate"]
     (condition,) = gate["Arguments"]["Conditions"]
     approval = SETTINGS.use_case.approval
     read = condition["LeftValue"]["Std:JsonGet"]
     assert read["Path"] == f"{names.QUALITY_METRICS}.{approval.metric}.value"
     assert read["PropertyFile"] == {"Get": "Steps.Evaluate.PropertyFiles.Evaluation"}
-    (file,) = step_of(names.TRAINING, "Evaluate")["PropertyFiles"]
+    (file,) = step_of(NAMES.training, "Evaluate")["PropertyFiles"]
     assert file == {
         "PropertyFileName": "Evaluation",
         "OutputName": "evaluation",
@@ -197,12 +200,12 @@ def test_gate_compares_the_metric_of_the_evaluation_with_the_threshold() -> None
     higher = METRICS[approval.metric] == "LessThanThreshold"  # which would be a violation
     assert condition["Type"] == ("GreaterThanOrEqualTo" if higher else "LessThanOrEqualTo")
     assert condition["RightValue"] == {"Get": "Parameters.Threshold"}
-    assert Execution(DEFINITIONS[names.TRAINING]).parameters["Threshold"] == approval.threshold
+    assert Execution(DEFINITIONS[NAMES.training]).parameters["Threshold"] == approval.threshold
     assert gate["DependsOn"] == ["Baseline"]
 
 
 def test_model_that_does_not_pass_fails_with_metric_and_threshold() -> None:
-    message = step_of(names.TRAINING, "NotGoodEnough")["Arguments"]["ErrorMessage"]
+    message = step_of(NAMES.training, "NotGoodEnough")["Arguments"]["ErrorMessage"]
     approval = SETTINGS.use_case.approval
     side = "below" if METRICS[approval.metric] == "LessThanThreshold" else "above"
     assert message == (
@@ -227,7 +230,7 @@ def test_reasons_are_those_of_the_steps_that_failed() -> None:
 
 
 def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
-    version = step_of(names.TRAINING, "Register")["Arguments"]
+    version = step_of(NAMES.training, "Register")["Arguments"]
     folder = f"s3://{BUCKET}/training/abcdefgh1234"
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
@@ -274,7 +277,7 @@ def test_code_runs_without_network_where_the_image_expects_its_files(
 
 
 def test_tables_are_read_each_from_its_own_folder() -> None:
-    inputs = step_of(names.TRAINING, "Prepare")["Arguments"]["ProcessingInputs"]
+    inputs = step_of(NAMES.training, "Prepare")["Arguments"]["ProcessingInputs"]
     # Without the slash at its end, a prefix would take in other folders that begin alike.
     assert {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs} == {
         table: f"s3://{BUCKET}/mart/{table}/" for table in SETTINGS.use_case.data.tables
@@ -283,7 +286,7 @@ def test_tables_are_read_each_from_its_own_folder() -> None:
 
 @pytest.mark.parametrize("monitor", MONITORS, ids=lambda m: m.name)
 def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
-    due = Execution(DEFINITIONS[names.MONITORING]).steps[f"{monitor.step}Due"]
+    due = Execution(DEFINITIONS[NAMES.monitoring]).steps[f"{monitor.step}Due"]
     counts = [c["LeftValue"]["Get"].split("'")[1] for c in due["Arguments"]["Conditions"]]
     assert counts == [f"{name}_count" for name in monitor.inputs]
     assert [s["Name"] for s in due["Arguments"]["IfSteps"]] == [
@@ -291,18 +294,18 @@ def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
         f"{monitor.step}Violations",
     ]
     assert due["Arguments"]["ElseSteps"] == []
-    job = step_of(names.MONITORING, monitor.step)["Arguments"]
+    job = step_of(NAMES.monitoring, monitor.step)["Arguments"]
     kinds = {i["InputName"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]}
     assert kinds == dict.fromkeys(monitor.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
     # Of the version that is judged.
     found = f"Steps.{monitor.inputs_step}.OutputParameters"
-    step = Execution(DEFINITIONS[names.MONITORING]).steps[monitor.step]["Arguments"]
+    step = Execution(DEFINITIONS[NAMES.monitoring]).steps[monitor.step]["Arguments"]
     assert step["AppSpecification"]["ImageUri"] == {"Get": f"{found}['image']"}
     assert step["Environment"]["MODEL_VERSION"] == {"Get": f"{found}['version']"}
     assert step["Environment"]["SERVED_PARTLY"] == {"Get": f"{found}['served_partly']"}
     (report,) = job["ProcessingOutputConfig"]["Outputs"]
     assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{monitor.name}/abcdefgh1234"
-    count = step_of(names.MONITORING, f"{monitor.step}Violations")["Arguments"]
+    count = step_of(NAMES.monitoring, f"{monitor.step}Violations")["Arguments"]
     assert count == {"monitor": monitor.name, "report": report["S3Output"]["S3Uri"]}
 
 
@@ -317,7 +320,7 @@ def test_placeholders_are_filled_wherever_they_are() -> None:
 
 
 def test_check_of_requests_finds_what_botocore_does_not() -> None:
-    body = step_of(names.TRAINING, "Prepare")["Arguments"] | {
+    body = step_of(NAMES.training, "Prepare")["Arguments"] | {
         "ProcessingJobName": "with_underscore"
     }
     body["ProcessingResources"]["ClusterConfig"] |= {"InstanceType": "ml.huge", "Speed": 1}

@@ -29,11 +29,13 @@ from workflows.monitors import MONITORS
 from workflows.step_functions import monitoring, training
 from workflows.step_functions.states import REASON
 
+NAMES = names.Names()
+
 APPROVAL = SETTINGS.use_case.approval
 HIGHER_IS_BETTER = METRICS[APPROVAL.metric] == "LessThanThreshold"  # which would be a violation
 DEFINITIONS = {
-    names.TRAINING: training.definition(SETTINGS),
-    names.MONITORING: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
+    NAMES.training: training.definition(SETTINGS),
+    NAMES.monitoring: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
 }
 workflows = pytest.mark.parametrize("workflow", DEFINITIONS)
 
@@ -49,13 +51,13 @@ def services() -> Services:
 
 
 def train(services: Services, **given: str) -> Run:
-    run = Run(DEFINITIONS[names.TRAINING], services)
+    run = Run(DEFINITIONS[NAMES.training], services)
     run.run(given)
     return run
 
 
 def monitor(services: Services, **given: str) -> Run:
-    run = Run(DEFINITIONS[names.MONITORING], services)
+    run = Run(DEFINITIONS[NAMES.monitoring], services)
     run.run(given)
     return run
 
@@ -66,7 +68,7 @@ def test_validator_of_the_language_finds_nothing(workflow: str, tmp_path: Path) 
 
 
 def test_validator_of_the_language_would_find_something(tmp_path: Path) -> None:
-    definition = {**DEFINITIONS[names.TRAINING], "StartAt": "Nowhere"}
+    definition = {**DEFINITIONS[NAMES.training], "StartAt": "Nowhere"}
     assert "Nowhere" in language_errors(definition, tmp_path)
 
 
@@ -118,7 +120,7 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with(services: Ser
 
 def test_execution_registers_one_version_however_often_it_asks(services: Services) -> None:
     services.failures["Register"] = [StateError("SageMaker.SageMakerException", "Rate exceeded")]
-    again, other = train(services), Run(DEFINITIONS[names.TRAINING], services, "execution-2")
+    again, other = train(services), Run(DEFINITIONS[NAMES.training], services, "execution-2")
     other.run()
     tokens = [run.requests["Register"]["ClientToken"] for run in (again, train(services), other)]
     assert tokens[0] == tokens[1] != tokens[2]
@@ -161,7 +163,7 @@ def test_names_of_jobs_differ_by_execution_state_and_attempt(services: Services)
         train(services),
         train(services),
         monitor(services),
-        Run(DEFINITIONS[names.TRAINING], services, "execution-2"),
+        Run(DEFINITIONS[NAMES.training], services, "execution-2"),
     ]
     runs[3].run()
     first = runs[0].requests["Prepare"]["ProcessingJobName"]
@@ -280,7 +282,7 @@ def test_failed_monitor_fails_the_execution_but_not_the_other_monitors(
     services.failures[kind.step] = [
         job_failure("job-1", FailureReason="AlgorithmError: no baseline")
     ]
-    run = Run(DEFINITIONS[names.MONITORING], services)
+    run = Run(DEFINITIONS[NAMES.monitoring], services)
     with pytest.raises(StateError) as raised:
         run.run()
     assert str(raised.value) == f"MonitorFailed: {kind.step}: AlgorithmError: no baseline (job-1)"
@@ -289,7 +291,7 @@ def test_failed_monitor_fails_the_execution_but_not_the_other_monitors(
 
 
 def test_reason_is_written_once_for_all_states() -> None:
-    texts = [state.get("Cause") for _, state in every_state(DEFINITIONS[names.TRAINING])]
+    texts = [state.get("Cause") for _, state in every_state(DEFINITIONS[NAMES.training])]
     assert texts.count(REASON) == 1
 
 
@@ -302,7 +304,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for client in clients:
             client.cache_clear()
         step_functions.client().create_state_machine(
-            name=names.TRAINING,
+            name=NAMES.training,
             definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
             roleArn=SETTINGS.role,
         )
@@ -320,19 +322,19 @@ def end(status: str, cause: str | None = None) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_execution_runs_until_it_ends() -> None:
-    arn = workflow.start(names.TRAINING, {"Trigger": "manual"})
+    arn = workflow.start(NAMES.training, {"Trigger": "manual"})
     state = workflow.describe(arn)
     assert (state.status, state.parameters) == ("running", {"Trigger": "manual"})
-    assert arn.endswith(f":{names.TRAINING}:{state.id}")
+    assert arn.endswith(f":{NAMES.training}:{state.id}")
     end("SUCCEEDED")
     assert workflow.wait(arn).status == "succeeded"
-    assert [known.reference for known in workflow.executions(names.TRAINING)] == [arn]
+    assert [known.reference for known in workflow.executions(NAMES.training)] == [arn]
 
 
 @pytest.mark.usefixtures("deployed")
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
 def test_failed_execution_is_told_with_its_cause(status: str) -> None:
-    arn = workflow.start(names.TRAINING, {})
+    arn = workflow.start(NAMES.training, {})
     end(status, "Prepare: AlgorithmError: no rows")
     with pytest.raises(OpsError, match="failed: Prepare: AlgorithmError: no rows"):
         workflow.wait(arn)
@@ -340,7 +342,7 @@ def test_failed_execution_is_told_with_its_cause(status: str) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_stopped_execution_is_told() -> None:
-    arn = workflow.start(names.TRAINING, {})
+    arn = workflow.start(NAMES.training, {})
     workflow.stop(arn)
     with pytest.raises(OpsError, match="stopped"):
         workflow.wait(arn)
@@ -366,6 +368,6 @@ def test_tasks_that_run_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     (machine,) = stepfunctions_backends[ACCOUNT][names.REGION].state_machines
     history = [event | {"id": i, "timestamp": 1.5e9} for i, event in enumerate(events, start=1)]
-    arn = workflow.start(names.TRAINING, {})
+    arn = workflow.start(NAMES.training, {})
     monkeypatch.setattr(type(machine.executions[0]), "get_execution_history", lambda *_: history)
     assert workflow.describe(arn).running == ["Baseline"]

@@ -18,6 +18,7 @@ from usecase.predictions import Window, parquet
 from usecase.problem import PREDICTION, VALUE
 from workflows import batch as jobs
 from workflows.jobs import PROCESSING, Settings
+from workflows.names import Names
 
 BUCKET = "bucket"
 USE_CASE = config.load()
@@ -337,7 +338,7 @@ def settings(*tables: str) -> Settings:
     """Where the jobs run; `tables` are those of today's usecase.toml."""
     data = replace(USE_CASE.data, tables=tables or USE_CASE.data.tables)
     role = "arn:aws:iam::123456789012:role/jobs"
-    return Settings(replace(USE_CASE, data=data), "image-deployed", role, BUCKET, "commit")
+    return Settings(replace(USE_CASE, data=data), Names(), "image-deployed", role, BUCKET, "commit")
 
 
 def test_jobs_run_in_the_image_of_the_version_that_predicts() -> None:

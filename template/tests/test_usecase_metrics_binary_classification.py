@@ -276,5 +276,5 @@ def test_what_is_called_a_probability_is_one(
     model knew: of records drawn at random from all months it is .009.
     """
     table = tables.read(prepared / part)
-    output = Model.load(trained / "model").predict(tables.columns(table, use_case.features.names))
+    output = Model.load(trained / "model").predict(table.select(use_case.features.names).to_dict())
     assert calibration_error(output, table[use_case.target.column].to_numpy()) < most

@@ -267,7 +267,7 @@ def test_what_is_called_a_probability_is_one(
     any month before (31 % after 24 %), and no model knew.
     """
     table = tables.read(prepared / part)
-    output = Model.load(trained / "model").predict(tables.columns(table, use_case.features.names))
+    output = Model.load(trained / "model").predict(table.select(use_case.features.names).to_dict())
     assert output.sum(axis=1) == pytest.approx(1, abs=1e-5)
     true = table[use_case.target.column]
     errors = [

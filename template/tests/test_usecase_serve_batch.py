@@ -245,18 +245,6 @@ def test_a_header_is_no_row(header: str) -> None:
         assert rows["dest"].to_list() == [None, "a"]
 
 
-def test_columns_are_encoded_as_lists_are(rows: pl.DataFrame, trained: Path) -> None:
-    unknown = rows.with_columns(
-        pl.when(pl.int_range(pl.len()) == 1)
-        .then(pl.lit("no such carrier"))
-        .otherwise("carrier")
-        .alias("carrier")
-    )
-    model = Model.load(trained / "model")
-    lists = model.predict(unknown.to_dict(as_series=False))
-    assert (model.predict(unknown.to_dict(as_series=True)) == lists).all()
-
-
 def test_a_request_that_is_wrong_as_a_whole(server: Server, use_case: UseCase) -> None:
     assert server.invoke(b"")[0] == 400
     assert server.invoke(b"", JSON_LINES)[0] == 400

@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 from conftest import fail, place, read_json, run, succeed
@@ -189,7 +191,7 @@ def test_hyperparameters_with_wrong_values(prepared: Path, use_case: UseCase) ->
 def test_a_loaded_model_predicts_the_same(
     prepared: Path, trained: Path, tmp_path: Path, use_case: UseCase
 ) -> None:
-    rows = tables.columns(tables.read(prepared / "test"), use_case.features.names)
+    rows = tables.read(prepared / "test").select(use_case.features.names).to_dict()
     loaded = model.Model.load(trained / "model")
     again = tmp_path / "model"
     train.save(loaded, schema.Schema.of(use_case, tables.read(prepared / "train")), again)
@@ -197,11 +199,13 @@ def test_a_loaded_model_predicts_the_same(
     assert predictions.shape == (len(rows["hour"]), *OUTPUT.shape[1:])
     assert len(set(predictions.ravel().tolist())) > 100
     assert (model.Model.load(again).predict(rows) == predictions).all()
+    lists: model.Rows = {name: values.to_list() for name, values in rows.items()}
+    assert (loaded.predict(lists) == predictions).all()
     one: model.Rows = {name: values[:1] for name, values in rows.items()}
     assert (loaded.predict(one)[0] == predictions[0]).all()
-    missing: model.Rows = {**one, "carrier": [None]}
-    unknown: model.Rows = {**one, "carrier": ["no such carrier"]}
-    assert (loaded.predict(unknown) == loaded.predict(missing)).all()
+    missing = loaded.predict({**one, "carrier": [None]})
+    for unknown in (["no such carrier"], pl.Series(["no such carrier"])):
+        assert (loaded.predict({**one, "carrier": unknown}) == missing).all()
 
 
 def test_an_evaluation_has_model_monitors_form(evaluation: Path, use_case: UseCase) -> None:
@@ -259,11 +263,17 @@ def test_a_model_that_answers_no_number_is_not_evaluated(
     trained: Path, prepared: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = model.Model.load(trained / "model").predict(
-        tables.columns(tables.read(prepared / "test"), use_case.features.names)
+        tables.read(prepared / "test").select(use_case.features.names).to_dict()
     )
     output = output.copy()
     output[2:4] = float("nan")
-    monkeypatch.setattr(model.Model, "predict", lambda *_: output)
+
+    def predict(_: model.Model, rows: model.Rows) -> npt.NDArray[np.float32]:
+        # Millions of rows would take a minute, and gigabytes, as lists.
+        assert {type(values) for values in rows.values()} == {pl.Series}
+        return output
+
+    monkeypatch.setattr(model.Model, "predict", predict)
     message = rf"test: row 3: the model answered nan, .* \(2 of {len(output)} rows\)"
     with pytest.raises(UseCaseError, match=message):
         evaluate_model(trained / "model", tables.read(prepared / "test"), use_case)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workflows import keys, names
+from workflows import keys
 from workflows.monitors import Monitor
+from workflows.names import CONTENT_TYPES, QUALITY_METRICS, SUPPORTED_INSTANCE_TYPES, Names
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Settings:
 
     Attributes:
         use_case: The use case, from usecase.toml.
+        names: The names of the environment.
         image: URI of the image with `usecase` in it.
         role: ARN of the role that the jobs run with.
         bucket: Name of the data bucket.
@@ -48,6 +50,7 @@ class Settings:
     """
 
     use_case: "UseCase"
+    names: Names
     image: str
     role: str
     bucket: str
@@ -82,7 +85,7 @@ class Gate:
     @property
     def path(self) -> str:
         """Where that file has it."""
-        return f"{names.QUALITY_METRICS}.{self.metric}.value"
+        return f"{QUALITY_METRICS}.{self.metric}.value"
 
     def missed(self, value: str = "") -> str:
         """What is said of a model that does not get through.
@@ -190,13 +193,13 @@ def register(settings: Settings) -> Body:
     evaluation = output(EVALUATE, EVALUATION)
     quality, data_quality = _report(evaluation), _report(output(BASELINE, "baseline"))
     return {
-        "ModelPackageGroupName": names.MODEL_PACKAGE_GROUP,
+        "ModelPackageGroupName": settings.names.model_package_group,
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
             "Containers": [container],
-            "SupportedContentTypes": [*names.CONTENT_TYPES],
-            "SupportedResponseMIMETypes": [*names.CONTENT_TYPES],
-            names.SUPPORTED_INSTANCE_TYPES: [instances.inference],
+            "SupportedContentTypes": [*CONTENT_TYPES],
+            "SupportedResponseMIMETypes": [*CONTENT_TYPES],
+            SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
         "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
         # What the monitors compare with as long as this version serves.

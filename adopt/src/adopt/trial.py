@@ -14,7 +14,7 @@ from adopt.columns import Column, Problem
 from adopt.files import Measures
 from ops import OpsError
 from ops.tables import spread
-from usecase import config, metrics, prepare, tables
+from usecase import config, metrics, prepare
 from usecase.config import UseCase
 from usecase.model import Model
 from usecase.monitors import constraints, profile
@@ -255,7 +255,7 @@ def fit(parts: dict[str, pl.DataFrame], use_case: UseCase) -> dict[str, Measured
     model = Model.fit(samples["train"], samples["validation"], use_case, hyperparameters)
     measured = {}
     for name in ("validation", "test"):
-        output = model.predict(tables.columns(samples[name], use_case.features.names))
+        output = model.predict(samples[name].select(use_case.features.names).to_dict())
         labels = samples[name][use_case.target.column].to_numpy()
         measured[name] = (labels, np.asarray(use_case.target.predicted(output)))
     return measured

@@ -1,8 +1,8 @@
 """Train regularly."""
 
 from infra.functions import Function, Schedule
+from infra.permissions import names_of
 from usecase.config import UseCase
-from workflows import names
 
 EXPRESSION = "cron(0 3 1 * ? *)"
 """03:00 UTC on the first day of each month, in the syntax of EventBridge Scheduler."""
@@ -12,7 +12,7 @@ def add(retrain: Function, _use_case: UseCase) -> None:
     """Call `retrain` on a schedule."""
     Schedule(
         retrain,
-        names.TRAINING,
+        names_of(retrain).training,
         EXPRESSION,
         {"trigger": "schedule", "cause": "<aws.scheduler.scheduled-time>"},
     )

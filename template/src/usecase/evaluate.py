@@ -149,7 +149,7 @@ def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[
             )
     labels = target.clean(table[target.column], "test")
     target.check(labels, "test")
-    output = load_model(model).predict(tables.columns(table, use_case.features.names))
+    output = load_model(model).predict(table.select(use_case.features.names).to_dict())
     if wrong := rows.unanswered(output):
         row, reason = next(iter(wrong.items()))
         raise UseCaseError(f"test: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)")

@@ -91,11 +91,6 @@ def write(table: pl.DataFrame, folder: Path) -> None:
     container.write(folder / "data.parquet", table.write_parquet)
 
 
-def columns(table: pl.DataFrame, names: list[str]) -> dict[str, list[float | str | None]]:
-    """Some columns of a table as `Model.predict` takes them."""
-    return table.select(names).to_dict(as_series=False)
-
-
 def _difference(expected: pl.Schema, found: pl.Schema) -> str:
     """The columns in which two schemas differ, in words."""
     names = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]

@@ -22,7 +22,7 @@ def run(use_case: UseCase) -> None:
     parts = {name: tables.read(container.channel(name)) for name in ("train", "validation")}
     model = Model.fit(parts["train"], parts["validation"], use_case, hyperparameters(use_case))
     for name, part in parts.items():
-        output = model.predict(tables.columns(part, use_case.features.names))
+        output = model.predict(part.select(use_case.features.names).to_dict())
         predictions = use_case.target.predicted(output)
         labels = part[use_case.target.column].to_numpy()
         for metric, value in metrics.summary(labels, predictions, use_case.target).items():

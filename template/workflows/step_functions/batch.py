@@ -1,6 +1,6 @@
 """The batch workflow."""
 
-from workflows import batch, names
+from workflows import batch
 from workflows.batch import COLLECT, INPUTS, SELECT, TRANSFORM
 from workflows.jobs import Body, Settings
 from workflows.step_functions.states import (
@@ -26,7 +26,9 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
         rejections_function: ARN of the Lambda function that counts what was rejected.
     """
     return machine(
-        f"Scores the records of some days with the version of {names.PROJECT} approved last",
+        settings.names,
+        "Scores the records of some days with the version of "
+        f"{settings.names.prefix} approved last",
         {"Start": "auto", "End": "auto"},
         {
             INPUTS: function(inputs_function, batch.inputs(settings))

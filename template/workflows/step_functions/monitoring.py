@@ -1,6 +1,6 @@
 """The monitoring workflow."""
 
-from workflows import jobs, names
+from workflows import jobs
 from workflows.jobs import Body, Settings
 from workflows.monitors import MONITORS, PARAMETERS, Monitor
 from workflows.step_functions.states import (
@@ -27,7 +27,9 @@ def definition(settings: Settings, inputs_function: str, violations_function: st
         violations_function: ARN of the Lambda function that counts what it has found.
     """
     return machine(
-        f"Runs the monitors of {names.PROJECT} on what one version predicted in a window of time",
+        settings.names,
+        f"Runs the monitors of {settings.names.prefix} on what one version predicted in a window "
+        "of time",
         PARAMETERS,
         {
             "Monitors": {

@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import botocore.session
 
-from workflows import jobs, names
+from workflows import jobs
 from workflows.jobs import Body, Settings
+from workflows.names import REGION, Names
 from workflows.placeholders import fill
 
 State = dict[str, Any]
 JobKind = Literal["Processing", "Training", "Transform"]
 
-PARTITION = botocore.session.get_session().get_partition_for_region(names.REGION)
+PARTITION = botocore.session.get_session().get_partition_for_region(REGION)
 INTEGRATION = f"arn:{PARTITION}:states:::"
 
 
@@ -98,10 +99,13 @@ REASON = jsonata(
 FAILED: State = {"Type": "Fail", "Error": "StateFailed", "Cause": REASON}
 
 
-def machine(comment: str, parameters: Mapping[str, str | float], states: Body) -> Body:
+def machine(
+    names: Names, comment: str, parameters: Mapping[str, str | float], states: Body
+) -> Body:
     """A state machine.
 
     Args:
+        names: The names of the environment.
         comment: What it does.
         parameters: The keys that its input may have, with what they are otherwise.
         states: The states in the order in which they run, with placeholders.
@@ -109,7 +113,7 @@ def machine(comment: str, parameters: Mapping[str, str | float], states: Body) -
     first: State = {
         "Type": "Pass",
         "Assign": {name: _given(name, default) for name, default in parameters.items()}
-        | {"jobs": jsonata(f"'{names.PROJECT}-' & $substring({EXECUTION_HASH}, 0, 10)")},
+        | {"jobs": jsonata(f"'{names.prefix}-' & $substring({EXECUTION_HASH}, 0, 10)")},
         "Next": next(iter(states)),
     }
     filled: Body = fill(

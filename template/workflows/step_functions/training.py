@@ -1,6 +1,6 @@
 """The training workflow."""
 
-from workflows import jobs, names
+from workflows import jobs
 from workflows.jobs import (
     BASELINE,
     EVALUATE,
@@ -35,7 +35,8 @@ def definition(settings: Settings) -> Body:
     gate = jobs.gate(settings)
     passes = ">=" if gate.higher_is_better else "<="
     return machine(
-        f"Trains the model of {names.PROJECT} and registers it for approval",
+        settings.names,
+        f"Trains the model of {settings.names.prefix} and registers it for approval",
         jobs.training_parameters(settings),
         {
             PREPARE: job("Processing", jobs.prepare(settings))

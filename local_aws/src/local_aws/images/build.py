@@ -28,6 +28,7 @@ from local_aws.images.recipe import (
     Recipe,
     Run,
     Step,
+    SystemPackages,
     map_path,
     map_value,
 )
@@ -123,6 +124,8 @@ def _make_environment(root: Path, recipe: Recipe, steps: Sequence[Step]) -> None
                 _run(step, root, python)
             case InstallUv():
                 _install_uv(step, root)
+            case SystemPackages(packages):
+                _say(f"apt-get install {' '.join(packages)}: left out; this machine's are used")
             case MakeFolder() | Copy():
                 _copy(step, root)
 

@@ -30,6 +30,9 @@ _UV_PACKAGE = re.compile(r"uv(?:[=<>~!].*)?")
 # RUN runs on this machine, with its user's rights: only programs that keep to the image's folders.
 _PROGRAMS = ("pip", "pip3", "python", "python3", "uv")
 _UV_COMMANDS = ("pip", "sync", "venv")
+# Packages of the system are left out: what runs here finds the libraries of this machine.
+_APT_COMMANDS = ("clean", "install", "update")
+_APT_CACHE = ("rm", "-rf", "/var/lib/apt/lists/*")
 _ML = "/opt/ml"  # mounted when a container starts
 
 
@@ -71,6 +74,17 @@ class InstallUv:
 
 
 @dataclass(frozen=True)
+class SystemPackages:
+    """RUN apt-get install: left to this machine, which may have them or not."""
+
+    packages: tuple[str, ...]
+
+    def digest(self) -> str:
+        """Return what changes whenever the outcome would."""
+        return _digest("system packages")
+
+
+@dataclass(frozen=True)
 class Run:
     """RUN: one program after the other."""
 
@@ -93,7 +107,7 @@ class Run:
         )
 
 
-Step = MakeFolder | Copy | InstallUv | Run
+Step = MakeFolder | Copy | InstallUv | SystemPackages | Run
 
 
 @dataclass
@@ -256,6 +270,13 @@ class _Reader:
         for words in instruction.commands():
             shell = not instruction.is_exec_form()
             command = tuple(substitute(word, variables) if shell else word for word in words)
+            verb, *packages = [word for word in command[1:] if not word.startswith("-")] or [""]
+            if command[0] == "apt-get" and verb in _APT_COMMANDS:
+                if packages:
+                    self._recipe.steps.append(SystemPackages(tuple(packages)))
+                continue
+            if command == _APT_CACHE:
+                continue
             self._check_command(instruction, command)
             if command[0] in ("pip", "pip3") and (asked := _only_uv(command)):
                 self._recipe.steps.append(InstallUv(asked))

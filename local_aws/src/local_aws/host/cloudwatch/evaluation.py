@@ -29,7 +29,9 @@ from local_aws.sagemaker.core.loops import attempt
 DETAIL_TYPE = "CloudWatch Alarm State Change"
 """Of the events of alarms."""
 
-_TICK_SECONDS = 10.0
+TICK_SECONDS = 10.0
+"""How often all alarms are evaluated: at each multiple of so many seconds since the epoch."""
+
 _STATISTICS = re.compile(r"SampleCount|Average|Sum|Minimum|Maximum|p\d{1,2}(\.\d+)?|p100")
 _SINGLE = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Unit")
 _MAX_DATAPOINTS = 100_800  # of a GetMetricData
@@ -114,10 +116,10 @@ def _evaluate(lock: Lock) -> None:
 
 
 def _watch() -> None:
-    """Evaluate all alarms each ten seconds, for time passes without data, too."""
+    """Evaluate all alarms every `TICK_SECONDS`, for time passes without data, too."""
     cloudwatch, responses = module("services.cloudwatch"), module("core.responses")
     while True:
-        time.sleep(_TICK_SECONDS - time.time() % _TICK_SECONDS + 0.01)
+        time.sleep(TICK_SECONDS - time.time() % TICK_SECONDS + 0.01)
         attempt("measuring queues", _measure_queues)
         for (account, region, _), alarm in cloudwatch._alarms.all_items():
             responses.set_request_account_id(account)
