@@ -1,4 +1,4 @@
-"""The Lambda functions: a file each, with nothing but boto3 and the standard library.
+"""The Lambda functions: a file each, with boto3, the standard library and `workflows/keys.py`.
 
 Here is what they, and the commands, have in common: executions, metrics, approvals.
 """
