@@ -20,9 +20,10 @@ from benchmarks import (
     local_aws,
     orchestrators,
 )
+from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, report
+from benchmarks.report import Results, alone, beside, figures, report, scored
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -30,19 +31,12 @@ LIVES = 3
 PROBLEM = "binary_classification"
 RESULTS = Path(__file__).with_name("results.md")
 README = template.ROOT / "README.md"
-PARTS: dict[str, Callable[[Path], str]] = {
-    "alone": lambda folder: alone(local_aws.measure(folder)),
-    "filled": lambda folder: beside(filled.measure(folder)),
-}
-"""Parts that need no project, by name: what measures one in an empty folder and tells of it."""
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def measure(folder: Path) -> Results:
     """Measure in an empty folder."""
-    repository = folder / "template"
-    repository.mkdir()
-    template.commit(template.snapshot(repository), "The template")
+    repository = committed(folder)
     print("generation", flush=True)
     made = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
@@ -50,8 +44,7 @@ def measure(folder: Path) -> Results:
     for name in matrix.choices()["orchestrator"]:
         with staged(repository, Combination(name, "realtime", PROBLEM)) as scene:
             orchestrated.append(orchestrators.measure(scene))
-    with staged(repository, Combination("sagemaker_pipelines", "batch", PROBLEM)) as scene:
-        scored = batch.measure(scene)
+    many = many_rows(repository)
     print("the local AWS by itself", flush=True)
     alone = folder / "alone"
     alone.mkdir()
@@ -60,7 +53,13 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, scored, itself, beside)
+    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside)
+
+
+def many_rows(repository: Path) -> Batch:
+    """Score two million rows, in a new project beside the template's repository."""
+    with staged(repository, Combination("sagemaker_pipelines", "batch", PROBLEM)) as scene:
+        return batch.measure(scene)
 
 
 def lives(project: Path) -> tuple[list[Stage], list[Step], Invoke]:
@@ -83,6 +82,14 @@ def lives(project: Path) -> tuple[list[Stage], list[Step], Invoke]:
     return lifecycle.middle_stages(stages), lifecycle.middle_steps(steps), asked
 
 
+def committed(folder: Path) -> Path:
+    """The template as a repository in a folder."""
+    repository = folder / "template"
+    repository.mkdir()
+    template.commit(template.snapshot(repository), "The template")
+    return repository
+
+
 @contextmanager
 def staged(repository: Path, combination: Combination) -> Iterator[Scene]:
     """A scene in a new project beside the template's repository."""
@@ -92,6 +99,14 @@ def staged(repository: Path, combination: Combination) -> Iterator[Scene]:
     )
     with scenarios.staged(combination, project) as scene:
         yield scene
+
+
+#: Parts by name: what measures one in an empty folder and tells of it.
+PARTS: dict[str, Callable[[Path], str]] = {
+    "alone": lambda folder: alone(local_aws.measure(folder)),
+    "batch": lambda folder: scored(many_rows(committed(folder))),
+    "filled": lambda folder: beside(filled.measure(folder)),
+}
 
 
 def main() -> None:

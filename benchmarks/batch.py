@@ -34,6 +34,10 @@ class Batch:
         read: Of reading the files in one process.
         predict: Of one call of `Model.predict` over all its rows there.
         write: Of writing the rows with their answers.
+        encode: Of encoding the rows for the model, as whole columns.
+        encode_memory: The bytes that this takes at most.
+        encode_lists: Of the same as lists.
+        encode_lists_memory: The bytes that this takes at most.
     """
 
     rows: int
@@ -43,6 +47,10 @@ class Batch:
     read: float
     predict: float
     write: float
+    encode: float
+    encode_memory: float
+    encode_lists: float
+    encode_lists_memory: float
 
     @property
     def rate(self) -> float:
@@ -126,12 +134,12 @@ def transform(scene: Scene, like: Mapping[str, Any], size: str) -> float:
     return float((job["TransformEndTime"] - job["CreationTime"]).total_seconds())
 
 
-def predict_in_one_call(scene: Scene, base: Path) -> tuple[int, float, float, float]:
-    """Rows, and seconds to read them, to predict them in one call, and to write the answers."""
+def predict_in_one_call(scene: Scene, base: Path) -> tuple[float, ...]:
+    """Rows, then the seconds and bytes of `Batch` from `read` on."""
     printed = template.run(
         [bare.python(scene.life), ONE_CALL, base / "large", base / "answers.csv"],
         scene.life.project,
         {"SAGEMAKER_BASE_DIR": str(base), "OMP_WAIT_POLICY": "PASSIVE"},
     )
     answer = json.loads(printed)
-    return answer["rows"], *answer["seconds"]
+    return answer["rows"], *answer["seconds"], *answer["encode"][0], *answer["encode"][1]

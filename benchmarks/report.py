@@ -56,7 +56,6 @@ def report(results: Results) -> str:
         f"| {o.execution / o.bare - 1:+.0%} |"
         for o in results.orchestrators
     )
-    batch = results.batch
     return f"""# What it costs in time
 
 Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Medians of runs in turn.
@@ -93,23 +92,7 @@ alone is at work.
 |---|---:|---:|---:|---:|
 {trainings}
 
-## Batch transform
-
-{batch.rows:,} rows ({batch.size / 2**20:.0f} MiB of CSV) as a transform job, which sends the
-features to the model and joins its answers to the rows, against one process that reads the same
-files, calls `Model.predict` once, and writes the same.
-
-| | s | rows/s |
-|---|---:|---:|
-| transform job | {batch.job:.2f} | {batch.rows / batch.job:,.0f} |
-| the same with one row: its container starts | {batch.start:.2f} | |
-| transform job, once its container answers | {batch.job - batch.start:.2f} | {batch.rate:,.0f} |
-| one call of `Model.predict` | {batch.predict:.2f} | {batch.rows / batch.predict:,.0f} |
-| reading, one call, writing | {batch.one_call:.2f} | {batch.rate_of_one_call:,.0f} |
-
-Rows a second, once the container answers: **{batch.rate / batch.rate_of_one_call:.0%}** of reading,
-one call and writing; {batch.rate * batch.predict / batch.rows:.0%} of the call alone.
-
+{scored(results.batch)}
 ## Making a project
 
 | | s |
@@ -130,6 +113,41 @@ Ratio: **{copy / version:.2f}**.
 
 {alone(results.local_aws)}
 {beside(results.filled)}"""
+
+
+def scored(batch: Batch) -> str:
+    """What many rows cost."""
+    ways = {
+        "whole columns": (batch.encode, batch.encode_memory),
+        "lists": (batch.encode_lists, batch.encode_lists_memory),
+    }
+    encoded = "\n".join(
+        f"| {way} | {seconds:.2f} | {batch.rows / seconds:,.0f} | {size / 2**20:.0f} |"
+        for way, (seconds, size) in ways.items()
+    )
+    return f"""## Batch transform
+
+{batch.rows:,} rows ({batch.size / 2**20:.0f} MiB of CSV) as a transform job, which sends the
+features to the model and joins its answers to the rows, against one process that reads the same
+files, calls `Model.predict` once, and writes the same.
+
+| | s | rows/s |
+|---|---:|---:|
+| transform job | {batch.job:.2f} | {batch.rows / batch.job:,.0f} |
+| the same with one row: its container starts | {batch.start:.2f} | |
+| transform job, once its container answers | {batch.job - batch.start:.2f} | {batch.rate:,.0f} |
+| one call of `Model.predict` | {batch.predict:.2f} | {batch.rows / batch.predict:,.0f} |
+| reading, one call, writing | {batch.one_call:.2f} | {batch.rate_of_one_call:,.0f} |
+
+Rows a second, once the container answers: **{batch.rate / batch.rate_of_one_call:.0%}** of reading,
+one call and writing; {batch.rate * batch.predict / batch.rows:.0%} of the call alone.
+
+Encoding the rows for the model, which is a part of the call:
+
+| | s | rows/s | MiB more |
+|---|---:|---:|---:|
+{encoded}
+"""
 
 
 def alone(local: LocalAws) -> str:

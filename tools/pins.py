@@ -3,7 +3,8 @@
 uv.lock would do the same but names the host that it was made from, and hosts differ. So what uv
 finds to be newest goes into `constraint-dependencies` here and in local_aws, which uv obeys. A
 generated project is not held to it: there, it goes into tested-versions.txt, of which the first
-lock is made, and into the lower bounds of pyproject.toml.
+lock is made. Its lower bounds move only when something needs it, as each move is one more line for
+owners to merge.
 """
 
 import re
@@ -18,10 +19,8 @@ from tests import matrix
 
 ROOT = Path(__file__).parents[1]
 FILES = ("pyproject.toml", "local_aws/pyproject.toml")
-PROJECT = "template/pyproject.toml.jinja"
 TESTED = "template/tested-versions.txt.jinja"
 PINS = re.compile(r"^constraint-dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
-BOUND = re.compile(r'"(?P<name>[a-z0-9-]+)(?P<extras>\[[^\]]*\])?>=[^",]*"')
 
 Versions = dict[str, str]
 
@@ -102,8 +101,8 @@ def condition(package: str, found: dict[str, list[tuple[Any, Versions]]]) -> str
     return " or ".join(text for question, text in some.items() if with_it[question])
 
 
-def tested(found: dict[str, list[tuple[Any, Versions]]]) -> tuple[str, Versions]:
-    """The text of tested-versions.txt.jinja, and the version of every package that is in it.
+def tested(found: dict[str, list[tuple[Any, Versions]]]) -> str:
+    """The text of tested-versions.txt.jinja.
 
     Raises:
         SystemExit: When another answer gives a package another version.
@@ -118,23 +117,11 @@ def tested(found: dict[str, list[tuple[Any, Versions]]]) -> tuple[str, Versions]
         line = f"{name}=={every[name]}\n"
         wanted = condition(name, found)
         text += f"{{% if {wanted} -%}}\n{line}{{% endif -%}}\n" if wanted else line
-    return text, every
+    return text
 
 
 if __name__ == "__main__":
     for file in FILES:
         print(f"{file}: {constrain(ROOT / file)} pins")
-    text, every = tested(by_answer())
-    (ROOT / TESTED).write_text(text)
-    project = ROOT / PROJECT
-    project.write_text(
-        BOUND.sub(
-            lambda bound: (
-                f'"{bound["name"]}{bound["extras"] or ""}>={every[bound["name"]]}"'
-                if bound["name"] in every
-                else bound[0]
-            ),
-            project.read_text(),
-        )
-    )
-    print(f"{TESTED}: {len(every)} versions")
+    (ROOT / TESTED).write_text(tested(by_answer()))
+    print(f"{TESTED}: written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -162,6 +164,22 @@ def pipeline(host: HostProcess, name: str) -> str:
         RoleArn=ROLE,
         ClientRequestToken=uuid.uuid4().hex,
     )["PipelineArn"]
+    return arn
+
+
+def function(host: HostProcess, name: str, code: str, role: str = ROLE) -> str:
+    """Create a Lambda function in Python, which has the handler `handler`, and return its ARN."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("index.py", code)
+    arn: str = host.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.12",
+        Handler="index.handler",
+        Role=role,
+        Code={"ZipFile": buffer.getvalue()},
+        Timeout=30,
+    )["FunctionArn"]
     return arn
 
 

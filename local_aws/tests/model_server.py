@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from botocore.config import Config
-from conftest import REGION, ROLE, Aws, aws_client, until
+from conftest import REGION, ROLE, Aws, aws_client, make_service, until
 
 from local_aws.images.images import Image
+from local_aws.sagemaker.core.service import Service
 from local_aws.sagemaker.hosting import runtime
 from local_aws.sagemaker.hosting.serving import PROCESS
 
@@ -146,6 +147,25 @@ class Hosted:
         response = self.runtime.invoke_endpoint(EndpointName=name, Body=body, **fields)
         answer: dict[str, Any] = json.loads(response.pop("Body").read())
         return {**response, **answer}
+
+
+@contextmanager
+def next_service(hosted: Hosted) -> Iterator[Service]:
+    """A service that takes up the data of one that was closed or, as far as it knows, killed."""
+    former = hosted.aws.service
+    settings = former.settings
+    service = make_service(settings.data_dir, settings.port, settings.isolation, lambda *_: None)
+    try:
+        service.images.register(SERVER_IMAGE, former.images.resolve(SERVER_IMAGE))
+        yield service
+    finally:
+        service.close()
+
+
+def serves(service: Service) -> bool:
+    """Whether the endpoint e1 answers."""
+    call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
+    return runtime.invoke(service, *call)[0] == 200
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import REGION, Aws, aws_client, make_service, until
-from model_server import SERVER_IMAGE, Hosted, host
+from conftest import REGION, Aws, aws_client, until
+from model_server import Hosted, host, next_service
 
 from local_aws.sagemaker.hosting import async_queue
 from local_aws.sagemaker.hosting.running import hosting
@@ -251,33 +251,22 @@ def test_concurrency_is_limited_and_the_backlog_measured(
     assert largest("HasBacklogWithoutCapacity") == 0
 
 
-def test_requests_of_a_killed_process_are_answered_after_the_next_start(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_requests_of_a_killed_process_are_answered_after_the_next_start(hosted: Hosted) -> None:
     endpoint(hosted, "e1")
     old = hosted.aws.service
     hosting(old).queues["e1"].close()  # as if it were killed before it takes a request
     answers = [send(hosted, "e1", "x") for _ in range(3)]
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
+    with next_service(hosted) as service:
         for answer in answers:
             assert result(hosted, answer["OutputLocation"])["model"] == "e1"
         until(lambda: not service.store.list("AsyncInvocation"))
-    finally:
-        service.close()
 
 
-def test_a_clean_stop_keeps_requests(hosted: Hosted, isolation: str, emulator_port: int) -> None:
+def test_a_clean_stop_keeps_requests(hosted: Hosted) -> None:
     endpoint(hosted, "e1", each=1)
     answers = [send(hosted, "e1", "sleep 1") for _ in range(2)]
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
+    hosted.aws.service.close()
+    with next_service(hosted) as service:
         assert len(service.store.list("AsyncInvocation")) == 2
         assert result(hosted, answers[1]["OutputLocation"])["model"] == "e1"
         until(lambda: not service.store.list("AsyncInvocation"))
-    finally:
-        service.close()

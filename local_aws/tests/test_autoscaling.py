@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Aws, aws_client, make_service, until
+from conftest import Aws, aws_client, until
 from host_process import HostProcess
-from model_server import SERVER_IMAGE, Hosted, host, running
+from model_server import Hosted, host, next_service, running
 
 from local_aws.sagemaker.core.service import Service
 from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
@@ -291,28 +291,20 @@ def test_instances_follow_the_requests_within_bounds(
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 1)
 
 
-def test_scaling_goes_on_after_a_restart(
-    hosted: Hosted, scaling: Any, isolation: str, emulator_port: int
-) -> None:
+def test_scaling_goes_on_after_a_restart(hosted: Hosted, scaling: Any) -> None:
     name = f"e-{time.monotonic_ns()}"
     hosted.endpoint(name)
     scaling.register_scalable_target(**resource(name), MinCapacity=1, MaxCapacity=1)
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        with serving(service) as client:
-            client.register_scalable_target(**resource(name), MinCapacity=2, MaxCapacity=2)
-            described = {"EndpointName": name}
+    hosted.aws.service.close()
+    with next_service(hosted) as service, serving(service) as client:
+        client.register_scalable_target(**resource(name), MinCapacity=2, MaxCapacity=2)
+        described = {"EndpointName": name}
 
-            def instances() -> int:
-                endpoint = service.call("DescribeEndpoint", described)
-                return int(endpoint["ProductionVariants"][0]["CurrentInstanceCount"])
+        def instances() -> int:
+            endpoint = service.call("DescribeEndpoint", described)
+            return int(endpoint["ProductionVariants"][0]["CurrentInstanceCount"])
 
-            until(lambda: instances() == 2)
-    finally:
-        service.close()
+        until(lambda: instances() == 2)
 
 
 @pytest.mark.parametrize(

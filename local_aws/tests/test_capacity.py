@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Aws, make_service, until
-from model_server import SERVER_IMAGE, Held, Hosted, Load, host, running
+from conftest import Aws, until
+from model_server import Held, Hosted, Load, host, next_service, running
 
 
 @pytest.fixture
@@ -18,9 +18,7 @@ def hosted(aws: Aws, tmp_path: Path) -> Iterator[Hosted]:
         yield served
 
 
-def test_instances_and_weights_can_be_changed_and_last(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_instances_and_weights_can_be_changed_and_last(hosted: Hosted) -> None:
     client = hosted.aws.sagemaker
     for name in ("m1", "m2"):
         hosted.model(name)
@@ -74,18 +72,13 @@ def test_instances_and_weights_can_be_changed_and_last(
         hosted.wait("e1")
         until(lambda: len(running(hosted.aws)) == 2)
     assert load.failures == []
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
+    hosted.aws.service.close()
+    with next_service(hosted) as service:
         until(lambda: service.store.list("Endpoint")[0]["EndpointStatus"] == "InService")
         first, second = service.call("DescribeEndpoint", {"EndpointName": "e1"})[
             "ProductionVariants"
         ]
         assert (first["CurrentWeight"], second["CurrentWeight"]) == (0.0, 3.0)
-    finally:
-        service.close()
 
 
 def test_requests_under_way_end_before_their_instance(hosted: Hosted, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import REGION, until
-from host_process import ACCOUNT, ROLE, HostProcess, pipeline, queue, receive
+from host_process import ACCOUNT, ROLE, HostProcess, function, pipeline, queue, receive
 
 
 def rule(host: HostProcess, name: str, pattern: dict[str, Any]) -> str:
@@ -25,22 +25,6 @@ def rule(host: HostProcess, name: str, pattern: dict[str, Any]) -> str:
     events.put_rule(Name=name, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
     return url
-
-
-def function(host: HostProcess, name: str, code: str) -> str:
-    """Create a Lambda function in Python and return its ARN."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("index.py", code)
-    arn: str = host.client("lambda").create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="index.handler",
-        Role=ROLE,
-        Code={"ZipFile": buffer.getvalue()},
-        Timeout=10,
-    )["FunctionArn"]
-    return arn
 
 
 def test_a_function_whose_code_is_an_object(host: HostProcess) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Aws, aws_client, make_service, until
-from model_server import SERVER_IMAGE, Hosted, Load, host, running
+from conftest import Aws, aws_client, until
+from model_server import Hosted, Load, host, next_service, running, serves
 
 from local_aws.images.containers import start_time
-from local_aws.sagemaker.hosting import runtime
 from local_aws.sagemaker.hosting.deployment import Step, Update, steps
 from local_aws.sagemaker.hosting.endpoint_checks import servable
 from local_aws.sagemaker.hosting.fleet import Fleet
@@ -219,9 +218,7 @@ def test_a_rolling_update_replaces_instances_in_batches(hosted: Hosted, alarm: A
     assert share_of_new(hosted, 20) == 1.0
 
 
-def test_an_update_that_a_stop_interrupted_is_rolled_back(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_an_update_that_a_stop_interrupted_is_rolled_back(hosted: Hosted) -> None:
     two_versions(hosted)
     update(hosted, policy("CANARY", 60, CanarySize=percent(50)))
     until(lambda: "Baking" in "".join(stages(hosted)))
@@ -229,18 +226,13 @@ def test_an_update_that_a_stop_interrupted_is_rolled_back(
     begin = time.monotonic()
     old.close()
     assert time.monotonic() - begin < 20
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
-        until(lambda: runtime.invoke(service, *call)[0] == 200)
+    with next_service(hosted) as service:
+        until(lambda: serves(service))
         described = service.call("DescribeEndpoint", {"EndpointName": "e1"})
         assert described["EndpointStatus"] == "InService"
         assert described["EndpointConfigName"] == "old"
         assert "stopped during the update" in described["FailureReason"]
         assert len(service.store.list("ServingProcess")) == 1
-    finally:
-        service.close()
 
 
 def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: Hosted) -> None:

@@ -17,7 +17,8 @@ from local_aws.images.images import Images, UnknownImage
 
 DOCKERFILE = f"""\
 # syntax=docker/dockerfile:1
-FROM python:{VERSION}-slim
+ARG PYTHON_IMAGE=python:{VERSION}-slim
+FROM ${{PYTHON_IMAGE}}
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /opt/usecase
 COPY pyproject.toml uv.lock ./
@@ -68,6 +69,8 @@ def project(tmp_path: Path, locked_project: dict[str, str]) -> Path:
 
 def test_a_project_runs_with_what_its_lock_file_says(docker: Docker, project: Path) -> None:
     arguments = ["--tag", "cdkasset-1", "--file", "Dockerfile", "--platform", "linux/amd64"]
+    base = f"public.ecr.aws/docker/library/python:{VERSION}-slim@sha256:{'a' * 64}"
+    arguments += ["--build-arg", f"PYTHON_IMAGE={base}"]
     docker.run("build", *arguments, ".", cwd=project)
 
     image = docker.image("cdkasset-1")
@@ -128,7 +131,7 @@ def test_a_missing_lock_file_is_named_with_the_fix(docker: Docker, project: Path
 
     assert "uv.lock" in error
     assert "`uv lock`" in error
-    assert "line 5" in error
+    assert "line 6" in error
     docker.run("inspect", "a", status=1)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import REGION, ROLE, Aws, make_service, until
-from model_server import SERVER_IMAGE, Held, Hosted, Load, host, running
+from conftest import REGION, ROLE, Aws, until
+from model_server import SERVER_IMAGE, Held, Hosted, Load, host, next_service, running, serves
 
 from local_aws.images.containers import start_time
-from local_aws.sagemaker.hosting import runtime, variant
+from local_aws.sagemaker.hosting import variant
 
 
 @pytest.fixture
@@ -238,39 +238,23 @@ def test_a_model_package_is_deployed(hosted: Hosted) -> None:
     assert hosted.invoke("e1")["model"] == "source"
 
 
-def test_endpoints_serve_again_after_a_restart(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_endpoints_serve_again_after_a_restart(hosted: Hosted) -> None:
     hosted.endpoint("e1")
     (pid,) = running(hosted.aws)
-    old = hosted.aws.service
-    old.close()
+    hosted.aws.service.close()
     assert start_time(pid) is None
     with pytest.raises(ClientError, match="is being stopped"):
         hosted.invoke("e1")
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
-        until(lambda: runtime.invoke(service, *call)[0] == 200)
+    with next_service(hosted) as service:
+        until(lambda: serves(service))
         described = service.call("DescribeEndpoint", {"EndpointName": "e1"})
         assert described["EndpointStatus"] == "InService"
-    finally:
-        service.close()
 
 
-def test_servers_of_a_killed_process_are_ended_at_the_next_start(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_servers_of_a_killed_process_are_ended_at_the_next_start(hosted: Hosted) -> None:
     hosted.endpoint("e1")
     (pid,) = running(hosted.aws)
     # Another service on the same data finds what it would find after this one was killed.
-    folder = hosted.aws.service.settings.data_dir
-    service = make_service(folder, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, hosted.aws.service.images.resolve(SERVER_IMAGE))
+    with next_service(hosted) as service:
         until(lambda: start_time(pid) is None)
-        call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
-        until(lambda: runtime.invoke(service, *call)[0] == 200)
-    finally:
-        service.close()
+        until(lambda: serves(service))

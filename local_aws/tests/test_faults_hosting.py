@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
-from conftest import Aws, make_service, until
+from conftest import Aws, until
 from faults import failing, refused, stand_in
-from model_server import SERVER_IMAGE, Hosted, host, running
+from model_server import Hosted, host, next_service, running, serves
 
 from local_aws.sagemaker.application import Application
 from local_aws.sagemaker.hosting import async_queue, autoscaler, deployment, runtime
@@ -82,9 +82,7 @@ def test_waiting_invocations_hold_nothing_else_up(
 # Endpoints
 
 
-def test_an_endpoint_outlives_its_config_and_model(
-    hosted: Hosted, isolation: str, emulator_port: int
-) -> None:
+def test_an_endpoint_outlives_its_config_and_model(hosted: Hosted) -> None:
     hosted.endpoint("e1")
     client = hosted.aws.sagemaker
     client.delete_endpoint_config(EndpointConfigName="e1")
@@ -94,17 +92,11 @@ def test_an_endpoint_outlives_its_config_and_model(
         EndpointName="e1", DesiredWeightsAndCapacities=change
     )
     assert hosted.wait("e1")["ProductionVariants"][0]["CurrentInstanceCount"] == 2
-    old = hosted.aws.service
-    old.close()
-    service = make_service(old.settings.data_dir, emulator_port, isolation, lambda *_: None)
-    try:
-        service.images.register(SERVER_IMAGE, old.images.resolve(SERVER_IMAGE))
-        call = ("POST", "/endpoints/e1/invocations", {"Content-Type": "text/csv"}, b"x")
-        until(lambda: runtime.invoke(service, *call)[0] == 200)
+    hosted.aws.service.close()
+    with next_service(hosted) as service:
+        until(lambda: serves(service))
         described = service.call("DescribeEndpoint", {"EndpointName": "e1"})
         assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "e1")
-    finally:
-        service.close()
 
 
 def test_a_change_of_capacity_that_fails_half_way_is_taken_back(hosted: Hosted) -> None:

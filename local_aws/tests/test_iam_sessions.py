@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from cli_process import Cli
 from conftest import REGION, processing_request
-from host_process import ACCOUNT, HostProcess, queue, receive, register_images
+from host_process import ACCOUNT, HostProcess, function, queue, receive, register_images
 from iam_roles import Acting, allow, logged, role, wait_for_call, wait_for_end
 from state_machines import machine, task
 
@@ -46,21 +44,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
             yield host
 
 
-def function(host: HostProcess, name: str, given: str) -> str:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("index.py", ASK)
-    arn: str = host.client("lambda").create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Handler="index.handler",
-        Role=given,
-        Code={"ZipFile": buffer.getvalue()},
-        Timeout=30,
-    )["FunctionArn"]
-    return arn
-
-
 def invoke(host: HostProcess, name: str) -> dict[str, Any]:
     answer = host.client("lambda").invoke(FunctionName=name)
     payload: dict[str, Any] = json.loads(answer["Payload"].read())
@@ -69,7 +52,7 @@ def invoke(host: HostProcess, name: str) -> dict[str, Any]:
 
 def test_a_function_calls_with_its_role(host: HostProcess) -> None:
     given = role(host, allow("s3:GetObject", on=OBJECTS), trusts="lambda.amazonaws.com")
-    function(host, "reads", given)
+    function(host, "reads", ASK, given)
     name = given.rpartition("/")[2]
     assert invoke(host, "reads") == {
         "identity": f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/reads",
@@ -84,12 +67,12 @@ def test_a_function_calls_with_its_role(host: HostProcess) -> None:
 
 
 def test_a_function_whose_role_may_not_is_refused(host: HostProcess) -> None:
-    function(host, "may-not", role(host, trusts="lambda.amazonaws.com"))
+    function(host, "may-not", ASK, role(host, trusts="lambda.amazonaws.com"))
     assert "not authorized to perform: s3:GetObject" in invoke(host, "may-not")["errorMessage"]
 
 
 def test_a_function_needs_a_role_that_trusts_lambda(host: HostProcess) -> None:
-    function(host, "untrusted", role(host, allow("s3:*"), trusts="sagemaker.amazonaws.com"))
+    function(host, "untrusted", ASK, role(host, allow("s3:*"), trusts="sagemaker.amazonaws.com"))
     assert "Could not assume role" in json.dumps(invoke(host, "untrusted"))
 
 
@@ -155,7 +138,7 @@ def pipeline(host: HostProcess, name: str, given: str, *steps: dict[str, Any]) -
 
 def test_a_pipeline_starts_jobs_and_functions_with_its_role(host: HostProcess) -> None:
     calls = function(
-        host, "by-pipeline", role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
+        host, "by-pipeline", ASK, role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
     )
     arguments = processing_request(host.data_dir, "unused", "print(1)") | {"RoleArn": role(host)}
     del arguments["ProcessingJobName"]
@@ -196,7 +179,7 @@ def execute(host: HostProcess, name: str, given: str, state: dict[str, Any]) -> 
 def test_a_state_machine_works_with_its_role(host: HostProcess) -> None:
     url, queue_arn = queue(host, "told")
     calls = function(
-        host, "by-machine", role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
+        host, "by-machine", ASK, role(host, allow("s3:GetObject"), trusts="lambda.amazonaws.com")
     )
     integrations: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "function": (

@@ -171,7 +171,7 @@ def test_what_shares_a_file_is_apart(host: HostProcess) -> None:
 
 
 def test_large_objects_stay_on_disk(host: HostProcess, tmp_path: Path) -> None:
-    large_objects_stay_on_disk(host, tmp_path, 128 * MIB)
+    large_objects_stay_on_disk(host, tmp_path, 64 * MIB)
 
 
 @pytest.mark.exhaustive

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import zipfile
 from typing import Any
 
 import pytest
 from conftest import until
 from host_process import ROLE, HostProcess
+from host_process import function as create_function
 from state_machines import end, history, machine, output, run, start, task
 
 from local_aws.host.stepfunctions.tasks import delay
@@ -34,17 +33,7 @@ def handler(event, context):
 @pytest.fixture(scope="module")
 def function(host: HostProcess) -> str:
     """The name of a Lambda function that doubles x or fails."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("index.py", CODE)
-    host.client("lambda").create_function(
-        FunctionName="double",
-        Runtime="python3.12",
-        Handler="index.handler",
-        Role=ROLE,
-        Code={"ZipFile": buffer.getvalue()},
-        Timeout=10,
-    )
+    create_function(host, "double", CODE)
     return "double"
 
 

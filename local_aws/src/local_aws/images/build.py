@@ -128,6 +128,28 @@ def _make_environment(root: Path, recipe: Recipe, steps: Sequence[Step]) -> None
                 _say(f"apt-get install {' '.join(packages)}: left out; this machine's are used")
             case MakeFolder() | Copy():
                 _copy(step, root)
+    _check_libraries(root, recipe)
+
+
+def _check_libraries(root: Path, recipe: Recipe) -> None:
+    """Check that what is installed would find its shared libraries in the real image."""
+    from local_aws.images import shared_libraries  # noqa: PLC0415 - as with uv's metadata
+
+    if not shared_libraries.known(recipe.tag):
+        _say(f"FROM {recipe.image}: which shared libraries it has is not known; not checked")
+        return
+    missing = [
+        found
+        for found in shared_libraries.missing(root, recipe.packages)
+        if found.library not in recipe.unused
+    ]
+    if missing:
+        names = " ".join(found.library for found in missing)
+        listed = "\n".join(f"- {found}" for found in missing)
+        raise BuildError(
+            f"FROM {recipe.image}: on AWS these shared libraries would be missing:\n{listed}\n"
+            f'If nothing loads what needs them: LABEL local-aws.unused-libraries="{names}"'
+        )
 
 
 def _make_files(root: Path, environment: Path, steps: Iterable[Step]) -> None:

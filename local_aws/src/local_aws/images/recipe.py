@@ -33,6 +33,7 @@ _UV_COMMANDS = ("pip", "sync", "venv")
 # Packages of the system are left out: what runs here finds the libraries of this machine.
 _APT_COMMANDS = ("clean", "install", "update")
 _APT_CACHE = ("rm", "-rf", "/var/lib/apt/lists/*")
+_UNUSED = "local-aws.unused-libraries"  # a label
 _ML = "/opt/ml"  # mounted when a container starts
 
 
@@ -81,7 +82,7 @@ class SystemPackages:
 
     def digest(self) -> str:
         """Return what changes whenever the outcome would."""
-        return _digest("system packages")
+        return _digest("system packages", self.packages)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class Recipe:
 
     Attributes:
         context: The build context.
+        image: What FROM names.
+        tag: The tag of that, or None when it has none.
         python: MAJOR.MINOR of FROM, or None when it names none.
         steps: What to do, in order.
         env: The environment that the image sets, PATH among it.
@@ -123,9 +126,13 @@ class Recipe:
         entrypoint: ENTRYPOINT in exec form.
         command: CMD in exec form.
         owned: Paths of the image, below which all is in the image's folders.
+        packages: What apt-get is to install.
+        unused: Names of shared libraries that files need which nothing loads.
     """
 
     context: Path
+    image: str = ""
+    tag: str | None = None
     python: str | None = None
     steps: list[Step] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=lambda: {"PATH": _BASE_PATH})
@@ -133,6 +140,8 @@ class Recipe:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     owned: set[str] = field(default_factory=lambda: {PYTHON_PREFIX})
+    packages: list[str] = field(default_factory=list)
+    unused: set[str] = field(default_factory=set)
 
     def environment_steps(self) -> list[Step]:
         """Return the steps up to the last that runs or installs anything."""
@@ -143,7 +152,8 @@ class Recipe:
 
     def digest(self, steps: Iterable[Step], salt: str) -> str:
         """Return what changes whenever the outcome of these steps would, or the salt."""
-        return _digest(self.python, [step.digest() for step in steps], salt)[:32]
+        base = self.image, sorted(self.unused)
+        return _digest(base, [step.digest() for step in steps], salt)[:32]
 
 
 def map_path(text: str, owned: Iterable[str], root: Path) -> str:
@@ -205,11 +215,12 @@ class _Reader:
             "ENTRYPOINT": self._entrypoint,
             "ENV": self._env,
             "FROM": self._from,
+            "LABEL": self._label,
             "RUN": self._run,
             "WORKDIR": self._workdir,
         }
         # They say what only an engine acts on.
-        handlers |= dict.fromkeys(("EXPOSE", "LABEL", "USER"), lambda _: None)
+        handlers |= dict.fromkeys(("EXPOSE", "USER"), lambda _: None)
         for instruction in parse(self._dockerfile.read_text()):
             handler = handlers.get(instruction.name)
             if handler is None:
@@ -232,6 +243,7 @@ class _Reader:
         match = _PYTHON_IMAGE.fullmatch(image)
         if match is None:
             raise instruction.error(f"{image}: only images python:VERSION are supported")
+        self._recipe.image, self._recipe.tag = image, match["tag"]
         version = re.match(r"\d+(?:\.\d+)?", match["tag"] or "")
         self._recipe.python = version[0] if version else None
         self._in_stage = True
@@ -246,6 +258,10 @@ class _Reader:
         # All values of one instruction see the variables as they were before it.
         pairs = {name: self._expand(value) for name, value in instruction.pairs().items()}
         self._recipe.env.update(pairs)
+
+    def _label(self, instruction: Instruction) -> None:
+        # All but one say what only an engine acts on.
+        self._recipe.unused.update(self._expand(instruction.pairs().get(_UNUSED, "")).split())
 
     def _workdir(self, instruction: Instruction) -> None:
         path = self._path(self._expand(" ".join(instruction.words())))
@@ -274,6 +290,7 @@ class _Reader:
             if command[0] == "apt-get" and verb in _APT_COMMANDS:
                 if packages:
                     self._recipe.steps.append(SystemPackages(tuple(packages)))
+                    self._recipe.packages += packages
                 continue
             if command == _APT_CACHE:
                 continue
