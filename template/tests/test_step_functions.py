@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from moto.stepfunctions.models import stepfunctions_backends
-from simulated_step_functions import (
+from support.simulated_step_functions import (
     ACCOUNT,
     BUCKET,
     FUNCTION,

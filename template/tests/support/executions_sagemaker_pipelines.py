@@ -5,8 +5,8 @@ from typing import Any
 
 import boto3
 import pytest
-from fake_sagemaker import ARN, FakeSageMaker, Request
-from templates import of_type, text
+from support.fake_sagemaker import ARN, FakeSageMaker, Request
+from support.templates import of_type, text
 
 from workflows import names
 

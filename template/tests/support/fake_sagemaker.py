@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from botocore.model import OperationModel
-from request_shapes import input_of
+from support.request_shapes import input_of
 
 from workflows import names
 
