@@ -8,6 +8,7 @@ of it, and how many bytes, is measured by itself, as whole columns and as lists.
 import json
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,17 +41,17 @@ def main(folder: str, result: str) -> None:
     seconds = [end - start for start, end in pairwise(moments)]
     columns = rows.select(features.names)
     encoded = [
-        of_encode(model, columns.to_dict()),
-        of_encode(model, columns.to_dict(as_series=False)),
+        of_encode(model, columns.to_dict),
+        of_encode(model, lambda: columns.to_dict(as_series=False)),
     ]
     print(json.dumps({"rows": rows.height, "seconds": seconds, "encode": encoded}))
 
 
-def of_encode(model: Model, rows: Rows) -> tuple[float, int]:
-    """The seconds that `encode` takes, and the bytes by which memory grows meanwhile, at most."""
+def of_encode(model: Model, taken: Callable[[], Rows]) -> tuple[float, int]:
+    """The seconds to take rows and to encode them, and by how many bytes memory grows, at most."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, start = peak(), time.perf_counter()
-    encode(rows, model.categories)
+    encode(taken(), model.categories)
     return time.perf_counter() - start, peak() - before
 
 

@@ -21,13 +21,15 @@ from usecase import config
 USE_CASE = config.load(Path("usecase.toml"))
 FEATURES = USE_CASE.features.names
 ROWS = 900
-DAY = {"WINDOW_START": "2026-01-15T00:00:00Z", "WINDOW_END": "2026-01-16T00:00:00Z"}
+DAY = ("2026-01-15T00:00:00+00:00", "2026-01-16T00:00:00+00:00")
+# Too short for what the training data tells of windows of a length: the general thresholds hold.
+MINUTES = ("2026-01-15T12:15:00+00:00", "2026-01-15T12:45:00+00:00")
 HOUR = Path("endpoint", "AllTraffic", "2026", "01", "15", "12")
 
 
-def command(name: str, base: Path, **settings: str) -> None:
+def command(name: str, base: Path) -> None:
     """Run a command of the image in a folder that stands for /opt/ml."""
-    environment = {**os.environ, "PYTHONPATH": "src", "SAGEMAKER_BASE_DIR": str(base), **settings}
+    environment = {**os.environ, "PYTHONPATH": "src", "SAGEMAKER_BASE_DIR": str(base)}
     subprocess.run([sys.executable, "-m", "usecase", name], env=environment, check=True)
 
 
@@ -82,14 +84,29 @@ def write(path: Path, text: str) -> None:
 
 
 def report(
-    monitor: str, name: str, folder: Path, baseline: Path, inputs: dict[str, Path], **window: str
+    monitor: str,
+    name: str,
+    folder: Path,
+    inputs: dict[str, Path],
+    window: tuple[str, str] = MINUTES,
 ) -> None:
     """Let a monitor of the project look at captured predictions; keep its report."""
     base = folder / f"ml-{name}"
-    for key, source in {"baseline": baseline, **inputs}.items():
-        shutil.copytree(source, base / "processing" / "input" / key)
-    command(monitor, base, **window)
-    shutil.copytree(base / "processing" / "output" / "report", folder / "own" / name)
+    for key, source in inputs.items():
+        shutil.copytree(source, base / "processing" / "input" / "files" / key)
+    start, end = window
+    asked = {"start": start, "end": end, "baseline": "baseline", "served_partly": ""}
+    plan = {
+        "execution": "execution",
+        "version": "",
+        "predictions": "predictions",
+        "labels": "labels",
+        "monitors": {monitor: asked},
+    }
+    write(base / "processing" / "input" / "plan" / "plan.json", json.dumps(plan))
+    command("monitor", base)
+    reports = base / "processing" / "output" / "report"
+    shutil.copytree(reports / monitor / "execution", folder / "own" / name)
 
 
 def main(folder: Path) -> None:
@@ -121,9 +138,9 @@ def main(folder: Path) -> None:
             )
         ]
         write(folder / f"capture-{name}" / HOUR / "a.jsonl", "".join(lines))
-        inputs = {"predictions": folder / f"capture-{name}"}
-        report("data-quality", name, folder, baseline, inputs)
-        report("data-quality", f"{name}-day", folder, baseline, inputs, **DAY)
+        inputs = {"baseline": baseline, "predictions": folder / f"capture-{name}"}
+        report("data_quality", name, folder, inputs)
+        report("data_quality", f"{name}-day", folder, inputs, DAY)
     write(
         folder / "labels" / "2026/01/15/12/a.jsonl",
         "".join(label(number, value) for number, value in enumerate(truth) if number % 3),
@@ -135,7 +152,7 @@ def main(folder: Path) -> None:
     document = {"version": 0.0, "binary_classification_constraints": limits}
     write(folder / "limits" / "constraints.json", json.dumps(document))
     inputs = {"predictions": folder / "capture-like", "labels": folder / "labels"}
-    report("model-quality", "model", folder, folder / "limits", inputs)
+    report("model_quality", "model", folder, {"baseline": folder / "limits", **inputs})
     write(folder / "threshold", str(USE_CASE.target.decision_threshold))
 
 

@@ -351,3 +351,11 @@ def test_each_version_is_judged_by_itself(scene: Scene, tmp_path: Path) -> None:
         reports = other_features.monitored(scene, since, end)
         assert set(reports) == {"1"}
         check_judged(reports["1"], last)
+
+        # A monitor that fails takes no other along, and people hear which one and why.
+        execution = scene.versions()[-1]["properties"]["Execution"]
+        key = f"training/{execution}/evaluation/constraints.json"
+        scene.life.client("s3").put_object(Bucket=scene.bucket, Key=key, Body=b"[]")
+        reports = other_features.monitored(scene, since, end, broken="model_quality")
+        assert reports["1"]["data_quality"]["dataset"]["item_count"] == len(last.ids)
+        assert "model_quality: " in scene.mail("constraints.json: is not a JSON object")["text"]

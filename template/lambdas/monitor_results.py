@@ -1,4 +1,4 @@
-"""What a monitor has found, and how much it has judged: as metrics, and for the mails of alarms."""
+"""What the monitors have found, and how much they judged: as metrics, and for mails of alarms."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from lambdas.objects import find_json, read_json, s3
+from lambdas.objects import below, find_json, read_json, s3
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
@@ -31,6 +31,13 @@ SHOWN = 20  # so many violations and problems are in a mail; all of them are in 
 AT_ONCE = timedelta(hours=1)  # that the results of one run's versions are apart, at the most
 
 
+class MonitorFailed(Exception):  # noqa: N818  its name is what people read
+    """Monitors have failed; the message has the reason of each, by its name."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{monitor}: {reason}" for monitor, reason in reasons.items()))
+
+
 @cache
 def cloudwatch() -> "CloudWatchClient":
     """The CloudWatch client."""
@@ -38,30 +45,40 @@ def cloudwatch() -> "CloudWatchClient":
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Publish what a monitor has reported: metrics for its alarms, and its newest result.
+    """Publish what the monitors have reported: metrics for their alarms, and their newest results.
 
     Doing it twice changes nothing, as the alarms look at maxima, or at whether there is anything.
 
     Args:
-        event: `monitor`; `report`, S3 URI of the folder with the report. A version whose image is
-            older than coverage.json has judged what its statistics.json counts.
+        event: `execution`, the id of the workflow's execution, whose plan.json has its monitors.
 
     Returns:
         How many `violations` and how many `problems` there are.
+
+    Raises:
+        MonitorFailed: When a monitor has failed; what the others have reported is published.
     """
-    bucket, _, folder = event["report"].removeprefix("s3://").partition("/")
-    folder = folder.rstrip("/")
-    violations = read_json(bucket, f"{folder}/constraint_violations.json")["violations"]
-    coverage = find_json(bucket, f"{folder}/coverage.json")
-    if coverage is None:
-        statistics = read_json(bucket, f"{folder}/statistics.json")
-        coverage = {"judged": statistics["dataset"]["item_count"]}
-    problems = coverage.get("problems", [])
-    # The mail of an alarm can be written as soon as there are metrics.
-    keep(event["monitor"], coverage, violations, event["report"])
-    publish(event["monitor"], coverage, len(violations), len(problems))
-    log.info("%s: %d violations, %s", event["report"], len(violations), coverage)
-    return {"violations": len(violations), "problems": len(problems)}
+    bucket, execution = os.environ["BUCKET"], event["execution"]
+    plan = read_json(bucket, f"monitoring/inputs/{execution}/plan.json")
+    failed: dict[str, str] = dict(plan["failed"])
+    total = {"violations": 0, "problems": 0}
+    for monitor in plan["monitors"]:
+        folder = f"monitoring/{monitor}/{execution}"
+        if failure := find_json(bucket, f"{folder}/failure.json"):
+            failed[monitor] = failure["reason"]
+        elif coverage := find_json(bucket, f"{folder}/coverage.json"):
+            violations = read_json(bucket, f"{folder}/constraint_violations.json")["violations"]
+            # The mail of an alarm can be written as soon as there are metrics.
+            keep(monitor, coverage, violations, f"s3://{bucket}/{folder}")
+            publish(monitor, coverage, len(violations), len(coverage["problems"]))
+            total["violations"] += len(violations)
+            total["problems"] += len(coverage["problems"])
+            log.info("%s: %d violations, %s", folder, len(violations), coverage)
+        else:
+            failed[monitor] = f"it has left no report in s3://{bucket}/{folder}"
+    if failed:
+        raise MonitorFailed(failed)
+    return total
 
 
 def nothing(monitor: str, version: str, start: str, end: str, reason: str) -> None:
@@ -120,17 +137,15 @@ def keep(
         violations: The content of constraint_violations.json.
         report: S3 URI of the folder with the report; empty when there is none.
     """
-    version = coverage.get("version") or "unknown"
     result = {
         **coverage,
-        "version": version,
         "report": report,
         "violations": violations,
         "published": datetime.now(UTC).isoformat(),
     }
     s3().put_object(
         Bucket=os.environ["BUCKET"],
-        Key=f"{LATEST}{monitor}/version={version}.json",
+        Key=f"{LATEST}{monitor}/version={coverage['version']}.json",
         Body=json.dumps(result, indent=1).encode(),
     )
 
@@ -138,10 +153,7 @@ def keep(
 def last_run(monitor: str) -> list[dict[str, Any]]:
     """What a monitor has found in its newest run: a result for each version, as `keep` wrote it."""
     bucket = os.environ["BUCKET"]
-    listed = s3().get_paginator("list_objects_v2")
-    pages = listed.paginate(Bucket=bucket, Prefix=f"{LATEST}{monitor}/")
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    results = [read_json(bucket, key) for key in keys]
+    results = [read_json(bucket, key) for key in below(f"{LATEST}{monitor}/")]
     times = [datetime.fromisoformat(result["published"]) for result in results]
     return [
         result for result, time in zip(results, times, strict=True) if time >= max(times) - AT_ONCE

@@ -61,6 +61,13 @@ def written_between(prefix: str, first: str, last: str) -> Iterator[tuple[str, d
             yield key, entry["LastModified"]
 
 
+def below(prefix: str) -> Iterator[str]:
+    """The keys of the bucket that begin with a prefix, in order."""
+    listed = s3().get_paginator("list_objects_v2")
+    pages = listed.paginate(Bucket=os.environ["BUCKET"], Prefix=prefix)
+    return (entry["Key"] for page in pages for entry in page.get("Contents", []))
+
+
 def folders(prefix: str) -> list[str]:
     """The names of the folders that begin with a prefix of the bucket, less that prefix."""
     pages = (

@@ -79,6 +79,33 @@ def place(source: Path, destination: Path) -> None:
     shutil.copytree(source, destination, dirs_exist_ok=True)
 
 
+def plan(base: Path, *monitors: str, version: str = "1", **asked: str) -> None:
+    """Let monitors be asked to judge all that the folders of the input `files` have.
+
+    Args:
+        base: The folder that stands for /opt/ml.
+        monitors: Their names.
+        version: The version.
+        asked: What else the plan has of each; the window is half an hour at noon.
+    """
+    window = {"start": "2026-01-15T12:00:00+00:00", "end": "2026-01-15T12:30:00+00:00"}
+    wanted = {**window, "baseline": "baseline", "served_partly": "", **asked}
+    document = {
+        "execution": "execution-1",
+        "version": version,
+        "predictions": "predictions",
+        "labels": "labels",
+        "monitors": dict.fromkeys(monitors, wanted),
+    }
+    write_lines(base / "processing" / "input" / "plan" / "plan.json", [document])
+
+
+def report(base: Path, monitor: str) -> dict[str, Any]:
+    """The files that a monitor has written, by name."""
+    folder = base / "processing" / "output" / "report" / monitor / "execution-1"
+    return {path.stem: read_json(path) for path in folder.iterdir()}
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 

@@ -58,7 +58,7 @@ class Services:
     Attributes:
         approval: What the evaluation is compared with.
         metric: The metric that the evaluation finds.
-        counts: How many files the monitors have to look at.
+        due: How many monitors have something to look at.
         failures: The error of each state that is to fail, until there is none left.
         results: The result of each state that is to have another than these.
     """
@@ -66,7 +66,7 @@ class Services:
     def __init__(self) -> None:
         self.approval = SETTINGS.use_case.approval
         self.metric = self.approval.threshold
-        self.counts = dict.fromkeys(("predictions_count", "labels_count"), 1)
+        self.due = 1
         self.failures: dict[str, list[StateError]] = {}
         self.results: dict[str, Json] = {}
 
@@ -85,16 +85,10 @@ class Services:
             case "getObject":
                 evaluation = {names.QUALITY_METRICS: {self.approval.metric: {"value": self.metric}}}
                 return {"Body": json.dumps(evaluation)}
-            case "invoke" if request["FunctionName"].endswith(":count"):
-                return {"Payload": {"violations": 0}}
+            case "invoke" if request["FunctionName"].endswith(":results"):
+                return {"Payload": {"violations": 0, "problems": 0}}
             case "invoke":
-                found = {
-                    name: f"s3://{BUCKET}/{name}" for name in ("predictions", "labels", "baseline")
-                }
-                found |= {"version": "7", "image": "image-of-7"}
-                found |= {"served_partly": "version 7 no longer serves"}
-                window = {"start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02T00:00:00+00:00"}
-                return {"Payload": found | window | self.counts}
+                return {"Payload": {"due": self.due, "image": "image-of-7"}}
         return request  # the description of a job has what it was asked for
 
 

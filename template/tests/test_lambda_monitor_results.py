@@ -16,7 +16,9 @@ NAMES = names.Names()
 pytest_plugins = ["lambda_account"]
 
 MONITOR = names.MONITORS[0]
+PLAN = "monitoring/inputs/abc123/plan.json"
 REPORT = f"monitoring/{MONITOR}/abc123"
+EVENT = {"execution": "abc123"}
 VIOLATION = {
     "feature_name": "distance",
     "constraint_check_type": "range_check",
@@ -35,12 +37,20 @@ COVERAGE = {
 }
 
 
-def put(session: boto3.Session, **documents: Any) -> dict[str, str]:
-    """A report in the data bucket; the event that tells of it."""
+def put(session: boto3.Session, **documents: Any) -> None:
+    """The report of the only monitor of a plan in the data bucket."""
+    plan(session, MONITOR)
     for name, document in documents.items():
-        body = json.dumps(document).encode()
-        session.client("s3").put_object(Bucket=BUCKET, Key=f"{REPORT}/{name}.json", Body=body)
-    return {"monitor": MONITOR, "report": f"s3://{BUCKET}/{REPORT}"}
+        write(session, f"{REPORT}/{name}.json", document)
+
+
+def plan(session: boto3.Session, *monitors: str, **failed: str) -> None:
+    """The plan of an execution; `failed` are the monitors that could not run."""
+    write(session, PLAN, {"monitors": {name: {} for name in monitors}, "failed": failed})
+
+
+def write(session: boto3.Session, key: str, document: Any) -> None:
+    session.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document).encode())
 
 
 def metrics(session: boto3.Session) -> dict[str, float]:
@@ -68,9 +78,9 @@ def latest(session: boto3.Session, version: str) -> Any:
 
 
 def test_a_report_becomes_metrics(session: boto3.Session) -> None:
-    event = put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
     for _ in range(2):  # doing it twice changes nothing
-        assert monitor_results.handler(event, None) == {"violations": 1, "problems": 1}
+        assert monitor_results.handler(EVENT, None) == {"violations": 1, "problems": 1}
     assert metrics(session) == {
         "Violations": 1,
         "Problems": 1,
@@ -81,24 +91,19 @@ def test_a_report_becomes_metrics(session: boto3.Session) -> None:
     }
     found = latest(session, "3")
     assert found["violations"] == [VIOLATION]
-    assert found["report"] == event["report"]
+    assert found["report"] == f"s3://{BUCKET}/{REPORT}"
     assert found["problems"] == COVERAGE["problems"]
 
 
 def test_the_mail_says_which(session: boto3.Session) -> None:
-    event = put(session, constraint_violations={"violations": [VIOLATION] * 22}, coverage=COVERAGE)
-    monitor_results.handler(event, None)
+    put(session, constraint_violations={"violations": [VIOLATION] * 22}, coverage=COVERAGE)
+    monitor_results.handler(EVENT, None)
     quiet = COVERAGE | {"version": "4", "problems": [], "dropped": {}}
-    monitor_results.handler(
-        put(session, constraint_violations={"violations": []}, coverage=quiet), None
-    )
+    put(session, constraint_violations={"violations": []}, coverage=quiet)
+    monitor_results.handler(EVENT, None)
     # What another version has had long ago is no news.
     old = latest(session, "3") | {"version": "2", "published": "2025-01-31T00:00:00+00:00"}
-    session.client("s3").put_object(
-        Bucket=BUCKET,
-        Key=f"monitoring/latest/{MONITOR}/version=2.json",
-        Body=json.dumps(old).encode(),
-    )
+    write(session, f"monitoring/latest/{MONITOR}/version=2.json", old)
     text = monitor_results.text(MONITOR)
     assert "Version 3, 2026-01-31T00:00:00+00:00 to 2026-02-01" in text
     assert text.count("  distance: range_check: too far") == 20
@@ -112,27 +117,16 @@ def test_the_mail_says_which(session: boto3.Session) -> None:
 def test_what_was_found_is_there_before_an_alarm_can_go_off(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
     monkeypatch.delenv("METRIC_NAMESPACE")
     with pytest.raises(KeyError, match="METRIC_NAMESPACE"):
-        monitor_results.handler(event, None)
+        monitor_results.handler(EVENT, None)
     assert "distance: range_check: too far" in monitor_results.text(MONITOR)
 
 
 def test_a_monitor_that_has_not_run_has_nothing_to_say(session: boto3.Session) -> None:
     assert session.region_name
     assert monitor_results.text(MONITOR) == ""
-
-
-def test_a_report_of_an_image_without_coverage(session: boto3.Session) -> None:
-    event = put(
-        session,
-        constraint_violations={"violations": []},
-        statistics={"dataset": {"item_count": 12}},
-    )
-    assert monitor_results.handler(event, None) == {"violations": 0, "problems": 0}
-    assert metrics(session) == {"Violations": 0, "Problems": 0, "Judged": 12}
-    assert latest(session, "unknown")["judged"] == 12
 
 
 def test_nothing_to_look_at_is_a_problem(session: boto3.Session) -> None:
@@ -147,7 +141,16 @@ def test_no_version_is_no_problem_but_a_sign_of_life(session: boto3.Session) -> 
     assert metrics(session) == {"Violations": 0, "Problems": 0, "Judged": 0}
 
 
-def test_no_report_is_an_error(session: boto3.Session) -> None:
-    missing = session.client("s3").exceptions.NoSuchKey
-    with pytest.raises(missing):
-        monitor_results.handler({"monitor": MONITOR, "report": f"s3://{BUCKET}/{REPORT}"}, None)
+def test_a_monitor_that_failed_takes_no_other_along(session: boto3.Session) -> None:
+    """What the others found is published; the execution fails with the reason of each."""
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    plan(session, "broken", MONITOR, "silent", unknown="its image does not know it")
+    write(session, "monitoring/broken/abc123/failure.json", {"reason": "no rows"})
+    with pytest.raises(monitor_results.MonitorFailed) as raised:
+        monitor_results.handler(EVENT, None)
+    assert str(raised.value) == (
+        "unknown: its image does not know it; broken: no rows; "
+        f"silent: it has left no report in s3://{BUCKET}/monitoring/silent/abc123"
+    )
+    assert metrics(session)["Violations"] == 1
+    assert latest(session, "3")["violations"] == [VIOLATION]

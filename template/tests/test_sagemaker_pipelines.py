@@ -12,7 +12,6 @@ from usecase import config
 from usecase.problem import METRICS
 from workflows import names
 from workflows.jobs import Settings
-from workflows.monitors import MONITORS
 from workflows.placeholders import fill, output
 
 NAMES = names.Names()
@@ -235,23 +234,14 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
         "Execution": "abcdefgh1234",
+        "Monitors": " ".join(names.MONITORS),
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "manual",
     }
     assert version["MetadataProperties"]["CommitId"] == SETTINGS.commit
-    files = {
-        (key, kind): source["S3Uri"]
-        for key, kinds in version["DriftCheckBaselines"].items()
-        for kind, source in kinds.items()
-    }
-    assert files == {
-        ("ModelQuality", "Statistics"): f"{folder}/evaluation/statistics.json",
-        ("ModelQuality", "Constraints"): f"{folder}/evaluation/constraints.json",
-        ("ModelDataQuality", "Statistics"): f"{folder}/baseline/statistics.json",
-        ("ModelDataQuality", "Constraints"): f"{folder}/baseline/constraints.json",
-    }
-    assert version["ModelMetrics"] == version["DriftCheckBaselines"]
+    evaluation = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    assert evaluation == f"{folder}/evaluation/statistics.json"
 
 
 @pytest.mark.parametrize(("workflow", "name"), STEPS)
@@ -284,29 +274,27 @@ def test_tables_are_read_each_from_its_own_folder() -> None:
     }
 
 
-@pytest.mark.parametrize("monitor", MONITORS, ids=lambda m: m.name)
-def test_monitor_runs_only_with_something_to_look_at(monitor: Any) -> None:
-    due = Execution(DEFINITIONS[NAMES.monitoring]).steps[f"{monitor.step}Due"]
-    counts = [c["LeftValue"]["Get"].split("'")[1] for c in due["Arguments"]["Conditions"]]
-    assert counts == [f"{name}_count" for name in monitor.inputs]
-    assert [s["Name"] for s in due["Arguments"]["IfSteps"]] == [
-        monitor.step,
-        f"{monitor.step}Violations",
-    ]
-    assert due["Arguments"]["ElseSteps"] == []
-    job = step_of(NAMES.monitoring, monitor.step)["Arguments"]
-    kinds = {i["InputName"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]}
-    assert kinds == dict.fromkeys(monitor.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
-    # Of the version that is judged.
-    found = f"Steps.{monitor.inputs_step}.OutputParameters"
-    step = Execution(DEFINITIONS[NAMES.monitoring]).steps[monitor.step]["Arguments"]
-    assert step["AppSpecification"]["ImageUri"] == {"Get": f"{found}['image']"}
-    assert step["Environment"]["MODEL_VERSION"] == {"Get": f"{found}['version']"}
-    assert step["Environment"]["SERVED_PARTLY"] == {"Get": f"{found}['served_partly']"}
+def test_monitors_run_in_one_job_if_one_has_something_to_look_at() -> None:
+    steps = Execution(DEFINITIONS[NAMES.monitoring]).steps
+    (condition,) = steps["Due"]["Arguments"]["Conditions"]
+    assert condition["LeftValue"] == {"Get": "Steps.Inputs.OutputParameters['due']"}
+    assert (condition["Type"], condition["RightValue"]) == ("GreaterThan", 0)
+    assert [s["Name"] for s in steps["Due"]["Arguments"]["IfSteps"]] == ["Monitor", "Results"]
+    assert steps["Due"]["Arguments"]["ElseSteps"] == []
+    # In the image of the version that is judged.
+    image = {"Get": "Steps.Inputs.OutputParameters['image']"}
+    assert steps["Monitor"]["Arguments"]["AppSpecification"]["ImageUri"] == image
+    job = step_of(NAMES.monitoring, "Monitor")["Arguments"]
+    folder = f"s3://{BUCKET}/monitoring/inputs/abcdefgh1234"
+    assert {i["S3Input"]["S3Uri"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]} == {
+        f"{folder}/plan.json": "S3Prefix",
+        f"{folder}/files.manifest": "ManifestFile",
+    }
     (report,) = job["ProcessingOutputConfig"]["Outputs"]
-    assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{monitor.name}/abcdefgh1234"
-    count = step_of(NAMES.monitoring, f"{monitor.step}Violations")["Arguments"]
-    assert count == {"monitor": monitor.name, "report": report["S3Output"]["S3Uri"]}
+    assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring"
+    results = step_of(NAMES.monitoring, "Results")
+    assert results["Arguments"] == {"execution": "abcdefgh1234"}
+    assert results["DependsOn"] == ["Monitor"]
 
 
 def test_placeholders_are_filled_wherever_they_are() -> None:

@@ -25,7 +25,6 @@ from simulated_step_functions import (
 from ops import OpsError, aws, step_functions, workflow
 from usecase.problem import METRICS
 from workflows import names
-from workflows.monitors import MONITORS
 from workflows.step_functions import monitoring, training
 from workflows.step_functions.states import REASON
 
@@ -35,7 +34,7 @@ APPROVAL = SETTINGS.use_case.approval
 HIGHER_IS_BETTER = METRICS[APPROVAL.metric] == "LessThanThreshold"  # which would be a violation
 DEFINITIONS = {
     NAMES.training: training.definition(SETTINGS),
-    NAMES.monitoring: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:count"),
+    NAMES.monitoring: monitoring.definition(SETTINGS, f"{FUNCTION}:inputs", f"{FUNCTION}:results"),
 }
 workflows = pytest.mark.parametrize("workflow", DEFINITIONS)
 
@@ -98,24 +97,15 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with(services: Ser
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
         "Execution": "execution-1",
+        "Monitors": " ".join(names.MONITORS),
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "something",
     }
     (container,) = version["InferenceSpecification"]["Containers"]
     assert re.fullmatch(f"{folder}/model/.+/output/model.tar.gz", container["ModelDataUrl"])
-    files = {
-        (key, kind): source["S3Uri"]
-        for key, kinds in version["DriftCheckBaselines"].items()
-        for kind, source in kinds.items()
-    }
-    assert files == {
-        ("ModelQuality", "Statistics"): f"{folder}/evaluation/statistics.json",
-        ("ModelQuality", "Constraints"): f"{folder}/evaluation/constraints.json",
-        ("ModelDataQuality", "Statistics"): f"{folder}/baseline/statistics.json",
-        ("ModelDataQuality", "Constraints"): f"{folder}/baseline/constraints.json",
-    }
-    assert version["ModelMetrics"] == version["DriftCheckBaselines"]
+    evaluation = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    assert evaluation == f"{folder}/evaluation/statistics.json"
 
 
 def test_execution_registers_one_version_however_often_it_asks(services: Services) -> None:
@@ -235,59 +225,36 @@ def test_monitors_look_at_the_version_and_the_window_that_are_given(services: Se
         "WindowEnd": "2026-01-08T00:00:00Z",
     }
     for parameters, expected in (({}, ["auto"] * 4), (given, [*given.values()])):
-        requests = monitor(services, **parameters).requests
-        for kind in MONITORS:
-            asked = requests[kind.inputs_step]["Payload"]
-            assert [asked[name] for name in ("version", "time", "start", "end")] == expected
-            assert asked["execution"] == "execution-1"
-            chosen = getattr(SETTINGS.use_case.monitors, kind.name)
-            assert asked["window_hours"] == chosen.window_hours
-            assert asked["delay_hours"] == chosen.delay_hours
+        asked = monitor(services, **parameters).requests["Inputs"]["Payload"]
+        assert [asked[name] for name in ("version", "time", "start", "end")] == expected
+        assert asked["execution"] == "execution-1"
 
 
-@pytest.mark.parametrize("kind", MONITORS, ids=lambda m: m.name)
-def test_monitor_runs_with_what_it_looks_at_and_its_violations_are_counted(
-    services: Services, kind: Any
-) -> None:
-    requests = monitor(services).requests
-    inputs = requests[kind.step]["ProcessingInputs"]
-    assert {i["InputName"]: i["S3Input"]["S3DataType"] for i in inputs} == (
-        dict.fromkeys(kind.inputs, "ManifestFile") | {"baseline": "S3Prefix"}
-    )
-    # Of the version that is judged.
-    assert requests[kind.step]["AppSpecification"]["ImageUri"] == "image-of-7"
-    environment = requests[kind.step]["Environment"]
-    assert environment["MODEL_VERSION"] == "7"
-    assert environment["SERVED_PARTLY"] == "version 7 no longer serves"
-    (report,) = requests[kind.step]["ProcessingOutputConfig"]["Outputs"]
-    assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring/{kind.name}/execution-1"
-    counted = requests[f"{kind.step}Violations"]["Payload"]
-    assert counted == {"monitor": kind.name, "report": report["S3Output"]["S3Uri"]}
+def test_monitors_run_in_one_job_if_one_has_something_to_look_at(services: Services) -> None:
+    run = monitor(services)
+    assert run.names == ["Parameters", "Inputs", "Due", "Monitor", "Results"]
+    job = run.requests["Monitor"]
+    # In the image of the version that is judged.
+    assert job["AppSpecification"]["ImageUri"] == "image-of-7"
+    folder = f"s3://{BUCKET}/monitoring/inputs/execution-1"
+    assert {i["S3Input"]["S3Uri"]: i["S3Input"]["S3DataType"] for i in job["ProcessingInputs"]} == {
+        f"{folder}/plan.json": "S3Prefix",
+        f"{folder}/files.manifest": "ManifestFile",
+    }
+    (report,) = job["ProcessingOutputConfig"]["Outputs"]
+    assert report["S3Output"]["S3Uri"] == f"s3://{BUCKET}/monitoring"
+    assert run.requests["Results"]["Payload"] == {"execution": "execution-1"}
+    services.due = 0
+    assert monitor(services).names == ["Parameters", "Inputs", "Due", "NothingToDo"]
 
 
-@pytest.mark.parametrize("kind", MONITORS, ids=lambda m: m.name)
-@pytest.mark.parametrize("missing", ["predictions_count", "labels_count"])
-def test_monitor_runs_only_with_something_to_look_at(
-    services: Services, kind: Any, missing: str
-) -> None:
-    services.counts[missing] = 0
-    needed = [f"{name}_count" for name in kind.inputs]
-    assert (kind.step in monitor(services).names) == (missing not in needed)
-
-
-@pytest.mark.parametrize("kind", MONITORS, ids=lambda m: m.name)
-def test_failed_monitor_fails_the_execution_but_not_the_other_monitors(
-    services: Services, kind: Any
-) -> None:
-    services.failures[kind.step] = [
-        job_failure("job-1", FailureReason="AlgorithmError: no baseline")
-    ]
-    run = Run(DEFINITIONS[NAMES.monitoring], services)
+@pytest.mark.parametrize("state", ["Inputs", "Results"])
+def test_failed_monitor_fails_the_execution_with_its_reason(services: Services, state: str) -> None:
+    told = json.dumps({"errorMessage": "a_monitor: no baseline", "errorType": "MonitorFailed"})
+    services.failures[state] = [StateError("MonitorFailed", told)]
     with pytest.raises(StateError) as raised:
-        run.run()
-    assert str(raised.value) == f"MonitorFailed: {kind.step}: AlgorithmError: no baseline (job-1)"
-    others = {other.step for other in MONITORS} - {kind.step}
-    assert {f"{step}Violations" for step in others} <= set(run.names)
+        monitor(services)
+    assert str(raised.value) == f"StateFailed: {state}: a_monitor: no baseline"
 
 
 def test_reason_is_written_once_for_all_states() -> None:

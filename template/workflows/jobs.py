@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workflows.monitors import Monitor
+from usecase.monitors import MONITORS, QUALITY
 from workflows.names import CONTENT_TYPES, SUPPORTED_INSTANCE_TYPES, Names
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
@@ -28,6 +28,16 @@ Body = dict[str, Any]
 VOLUME_GB = 30
 MAX_RUNTIME_SECONDS = 4 * 3600
 PROCESSING = "/opt/ml/processing"
+
+#: The parameters of the monitoring workflow. `auto` is the version that serves, the time now, and
+#: the window that usecase.toml gives each monitor.
+MONITORING_PARAMETERS = {
+    "Trigger": "manual",
+    "Version": "auto",
+    "Time": "auto",
+    "WindowStart": "auto",
+    "WindowEnd": "auto",
+}
 
 
 @dataclass(frozen=True)
@@ -139,8 +149,6 @@ def register(settings: Settings) -> Body:
         "Image": settings.image,
         "ModelDataUrl": model("Train"),
     }
-    quality = _report(output("Evaluate", "evaluation"))
-    data_quality = _report(output("Baseline", "baseline"))
     return {
         "ModelPackageGroupName": settings.names.model_package_group,
         "ModelApprovalStatus": "PendingManualApproval",
@@ -150,12 +158,20 @@ def register(settings: Settings) -> Body:
             "SupportedResponseMIMETypes": [*CONTENT_TYPES],
             SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
-        "ModelMetrics": {"ModelQuality": quality, "ModelDataQuality": data_quality},
+        "ModelMetrics": {
+            "ModelQuality": _sources(output("Evaluate", "evaluation"), QUALITY),
+            "ModelDataQuality": _sources(output("Baseline", "baseline"), QUALITY),
+            **{m.registered: _sources(output(*m.written), m.metrics) for m in MONITORS},
+        },
         # What the monitors compare with as long as this version serves.
-        "DriftCheckBaselines": {"ModelQuality": quality, "ModelDataQuality": data_quality},
+        "DriftCheckBaselines": {
+            m.registered: _sources(output(*m.written), m.baselines) for m in MONITORS
+        },
         "MetadataProperties": {"CommitId": settings.commit},
         "CustomerMetadataProperties": {
             "Execution": EXECUTION,
+            # Those that the command `monitor` of the image runs.
+            "Monitors": " ".join(monitor.name for monitor in MONITORS),
             "TestData": output("Prepare", "test"),
             "Schema": f"{output('Evaluate', 'evaluation')}/schema.json",
             "Trigger": parameter("Trigger"),
@@ -186,53 +202,47 @@ def compare(settings: Settings, inputs: Mapping[str, str], tables: Sequence[str]
     )
 
 
-def monitor(settings: Settings, kind: Monitor) -> Body:
-    """Compare the predictions of a version with its baseline, in the version's own image.
+def monitor(settings: Settings) -> Body:
+    """Compare the predictions of a version with its baselines, in the version's own image.
 
     So the rows are read by the code, and by the schema, that the version was trained with.
     """
-    manifests = [
-        _input(name, result(kind.inputs_step, name), "ManifestFile") for name in kind.inputs
-    ]
+    found = ("monitoring", "inputs", EXECUTION)
     return processing(
-        replace(settings, image=result(kind.inputs_step, "image")),
-        kind.command,
-        inputs=[*manifests, folder("baseline", result(kind.inputs_step, "baseline"))],
-        outputs={"report": settings.uri("monitoring", kind.name, EXECUTION)},
-        environment={
-            "MODEL_VERSION": result(kind.inputs_step, "version"),
-            "WINDOW_START": result(kind.inputs_step, "start"),
-            "WINDOW_END": result(kind.inputs_step, "end"),
-            "SERVED_PARTLY": result(kind.inputs_step, "served_partly"),
-        },
+        replace(settings, image=result("Inputs", "image")),
+        "monitor",
+        inputs=[
+            folder("plan", settings.uri(*found, "plan.json")),
+            _input("files", settings.uri(*found, "files.manifest"), "ManifestFile"),
+        ],
+        # The job writes `<monitor>/<execution>/…`.
+        outputs={"report": settings.uri("monitoring")},
     )
 
 
-def monitor_inputs(settings: Settings, kind: Monitor) -> Body:
-    """What the function that finds what a monitor has to look at is called with."""
+def monitor_inputs() -> Body:
+    """What the function that finds what the monitors have to look at is called with."""
     return {
-        "monitor": kind.name,
-        "baseline": kind.baseline,
-        # 1 or 0: not every orchestrator hands booleans to functions.
-        "labels": int(kind.labels),
         "execution": EXECUTION,
         "version": parameter("Version"),
         "time": parameter("Time"),
         "start": parameter("WindowStart"),
         "end": parameter("WindowEnd"),
-        **window(settings.use_case, kind),
     }
 
 
-def window(use_case: "UseCase", kind: Monitor) -> dict[str, float]:
-    """The window of a monitor: how many hours long it is, how many hours ago it ends."""
-    chosen = getattr(use_case.monitors, kind.name)
-    return {"window_hours": chosen.window_hours, "delay_hours": chosen.delay_hours}
+def monitors(use_case: "UseCase") -> dict[str, Body]:
+    """What the functions need to know of each monitor.
 
-
-def monitor_violations(kind: Monitor) -> Body:
-    """What the function that counts a monitor's violations is called with."""
-    return {"monitor": kind.name, "report": output(kind.step, "report")}
+    Its `baseline` is a member of DriftCheckBaselines; its window is so many hours long, and ends so
+    many hours ago.
+    """
+    found = {}
+    for monitor in MONITORS:
+        section = getattr(use_case.monitors, monitor.name)
+        hours = {name: getattr(section, name) for name in ("window_hours", "delay_hours")}
+        found[monitor.name] = {"baseline": monitor.registered, "labels": monitor.labels, **hours}
+    return found
 
 
 def processing(
@@ -301,9 +311,9 @@ def _input(
     }
 
 
-def _report(folder: str) -> Body:
-    """The two files of a baseline, as a model package refers to them."""
+def _sources(folder: str, files: Mapping[str, str]) -> Body:
+    """Files of a folder, as a model package refers to them."""
     return {
-        kind: {"ContentType": "application/json", "S3Uri": f"{folder}/{kind.lower()}.json"}
-        for kind in ("Statistics", "Constraints")
+        member: {"ContentType": "application/json", "S3Uri": f"{folder}/{file}"}
+        for member, file in files.items()
     }

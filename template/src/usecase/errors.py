@@ -1,5 +1,7 @@
 """The error that is the user's to fix."""
 
+import traceback
+
 
 class UseCaseError(Exception):
     """Something in the data, the configuration or the request is wrong.
@@ -15,3 +17,12 @@ class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
 
 class ModelError(UseCaseError):
     """The model has answered what is no answer; the message names the row."""
+
+
+def told(error: Exception) -> str:
+    """What an error says, in one line. One that nobody expected leaves its traceback in the log."""
+    text = str(error)
+    if not isinstance(error, UseCaseError):
+        traceback.print_exception(error)
+        text = f"unexpected {type(error).__name__}: {error}"
+    return " ".join(text.split())

@@ -2,52 +2,44 @@
 
 from workflows import jobs
 from workflows.jobs import Body, Settings
-from workflows.monitors import MONITORS, PARAMETERS, Monitor
-from workflows.placeholders import result
-from workflows.sagemaker_pipelines.steps import Step, compare, condition, function, job, pipeline
+from workflows.placeholders import EXECUTION, result
+from workflows.sagemaker_pipelines.steps import compare, condition, function, job, pipeline
 
 
-def definition(settings: Settings, inputs_function: str, violations_function: str) -> Body:
-    """Run every monitor on the predictions of one version in a window of time.
+def definition(settings: Settings, inputs_function: str, results_function: str) -> Body:
+    """Run the monitors on the predictions of one version, each in its window of time.
 
     Args:
         settings: Where it runs.
-        inputs_function: ARN of the Lambda function that finds what a monitor has to look at.
-        violations_function: ARN of the Lambda function that counts what it has found.
+        inputs_function: ARN of the Lambda function that finds what they have to look at.
+        results_function: ARN of the Lambda function that publishes what they have found.
     """
     return pipeline(
         parameters=[
             {"Name": name, "Type": "String", "DefaultValue": default}
-            for name, default in PARAMETERS.items()
+            for name, default in jobs.MONITORING_PARAMETERS.items()
         ],
         steps=[
-            step
-            for monitor in MONITORS
-            for step in _monitor_steps(settings, monitor, inputs_function, violations_function)
+            function(
+                "Inputs",
+                inputs_function,
+                jobs.monitor_inputs(),
+                {"due": "Integer", "image": "String"},
+            ),
+            condition(
+                "Due",
+                [compare("GreaterThan", result("Inputs", "due"), 0)],
+                then=[
+                    job("Monitor", "Processing", jobs.monitor(settings)),
+                    function(
+                        "Results",
+                        results_function,
+                        {"execution": EXECUTION},
+                        {"violations": "Integer", "problems": "Integer"},
+                    )
+                    | {"DependsOn": ["Monitor"]},
+                ],
+                otherwise=[],
+            ),
         ],
     )
-
-
-def _monitor_steps(
-    settings: Settings, monitor: Monitor, inputs_function: str, violations_function: str
-) -> list[Step]:
-    """Find what there is to look at; if there is anything, look at it and count violations."""
-    find = function(
-        monitor.inputs_step, inputs_function, jobs.monitor_inputs(settings, monitor), monitor.found
-    )
-    count = function(
-        f"{monitor.step}Violations",
-        violations_function,
-        jobs.monitor_violations(monitor),
-        {"violations": "Integer"},
-    )
-    due = condition(
-        f"{monitor.step}Due",
-        [
-            compare("GreaterThan", result(monitor.inputs_step, f"{name}_count"), 0)
-            for name in monitor.inputs
-        ],
-        then=[job(monitor.step, "Processing", jobs.monitor(settings, monitor)), count],
-        otherwise=[],
-    )
-    return [find, due]

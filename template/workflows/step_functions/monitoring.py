@@ -2,13 +2,11 @@
 
 from workflows import jobs
 from workflows.jobs import Body, Settings
-from workflows.monitors import MONITORS, PARAMETERS, Monitor
+from workflows.placeholders import EXECUTION
 from workflows.step_functions.states import (
     CATCH,
-    OUTPUTS,
+    FAILED,
     PAYLOAD,
-    REASON,
-    branch,
     function,
     job,
     jsonata,
@@ -16,75 +14,31 @@ from workflows.step_functions.states import (
 )
 
 
-def definition(settings: Settings, inputs_function: str, violations_function: str) -> Body:
-    """Run every monitor on the predictions of one version in a window of time.
-
-    A monitor that fails does not keep the others from coming to their end.
+def definition(settings: Settings, inputs_function: str, results_function: str) -> Body:
+    """Run the monitors on the predictions of one version, each in its window of time.
 
     Args:
         settings: Where it runs.
-        inputs_function: ARN of the Lambda function that finds what a monitor has to look at.
-        violations_function: ARN of the Lambda function that counts what it has found.
+        inputs_function: ARN of the Lambda function that finds what they have to look at.
+        results_function: ARN of the Lambda function that publishes what they have found.
     """
     return machine(
         settings.names,
-        f"Runs the monitors of {settings.names.prefix} on what one version predicted in a window "
-        "of time",
-        PARAMETERS,
+        f"Runs the monitors of {settings.names.prefix} on what one version has predicted",
+        jobs.MONITORING_PARAMETERS,
         {
-            "Monitors": {
-                "Type": "Parallel",
-                "Branches": [
-                    branch(_states(settings, monitor, inputs_function, violations_function))
-                    for monitor in MONITORS
-                ],
-                "Output": {"failed": jsonata("[$states.result.failed]")},
-                "Next": "AllCameToTheirEnd",
-            },
-            "AllCameToTheirEnd": {
+            "Inputs": function(inputs_function, jobs.monitor_inputs())
+            | {"Assign": {"Inputs": PAYLOAD}, "Next": "Due", "Catch": CATCH},
+            "Due": {
                 "Type": "Choice",
-                "Choices": [
-                    {"Condition": jsonata("$count($states.input.failed) > 0"), "Next": "Failed"}
-                ],
-                "Default": "Done",
+                "Choices": [{"Condition": jsonata("$Inputs.due > 0"), "Next": "Monitor"}],
+                "Default": "NothingToDo",
             },
-            "Done": {"Type": "Succeed"},
-            "Failed": {
-                "Type": "Fail",
-                "Error": "MonitorFailed",
-                "Cause": jsonata("$join($states.input.failed, '; ')"),
-            },
+            "Monitor": job("Processing", jobs.monitor(settings))
+            | {"Next": "Results", "Catch": CATCH},
+            "Results": function(results_function, {"execution": EXECUTION})
+            | {"End": True, "Catch": CATCH},
+            "NothingToDo": {"Type": "Succeed"},
+            "Failed": FAILED,
         },
     )
-
-
-def _states(
-    settings: Settings, monitor: Monitor, inputs_function: str, violations_function: str
-) -> Body:
-    """Find what there is to look at; if there is anything, look at it and count violations."""
-    failed = f"{monitor.step}Failed"
-    catch = [CATCH[0] | {"Next": failed}]
-    counts = [f"${monitor.inputs_step}.{name}_count > 0" for name in monitor.inputs]
-    return {
-        monitor.inputs_step: function(inputs_function, jobs.monitor_inputs(settings, monitor))
-        | {
-            "Assign": {monitor.inputs_step: PAYLOAD},
-            "Next": f"{monitor.step}Due",
-            "Catch": catch,
-        },
-        f"{monitor.step}Due": {
-            "Type": "Choice",
-            "Choices": [{"Condition": jsonata(" and ".join(counts)), "Next": monitor.step}],
-            "Default": f"{monitor.step}NothingToDo",
-        },
-        monitor.step: job("Processing", jobs.monitor(settings, monitor))
-        | {
-            "Assign": {monitor.step: OUTPUTS},
-            "Next": f"{monitor.step}Violations",
-            "Catch": catch,
-        },
-        f"{monitor.step}Violations": function(violations_function, jobs.monitor_violations(monitor))
-        | {"Output": PAYLOAD, "End": True, "Catch": catch},
-        f"{monitor.step}NothingToDo": {"Type": "Succeed", "Output": {}},
-        failed: {"Type": "Pass", "Output": {"failed": REASON}, "End": True},
-    }

@@ -1,4 +1,4 @@
-"""`data-quality`: do the requests still look like the training data?"""
+"""Do the requests still look like the training data?"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,31 +6,27 @@ from typing import Any
 
 import polars as pl
 
-from usecase import container, predictions, schema
+from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors import constraints, profile, window
+from usecase.monitors import constraints, profile
+from usecase.monitors.job import Report, Subject, dropped
 
 NUMERIC = ("Integral", "Fractional")
 EXACT = 2**53  # up to here a float holds every whole number
 
 
-def run(use_case: UseCase) -> None:
+def judge(subject: Subject, use_case: UseCase) -> Report:
     """Compare what was asked within the window with the baseline.
 
     Raises:
-        UseCaseError: When the baseline or the window cannot be read, or the baseline has other
-            features.
+        UseCaseError: When the baseline cannot be read.
     """
-    folder = container.processing_input("baseline")
-    schema.check(folder, use_case)
-    baseline = container.read_json(folder / "statistics.json")
-    suggested = container.read_json(folder / "constraints.json")
-    asked = window.asked()
-    made = predictions.read(container.processing_input("predictions"), use_case, asked)
-    features = made.rows.drop("inference_id", "time", "row", "prediction")
+    baseline = container.read_json(subject.baseline / "statistics.json")
+    suggested = container.read_json(subject.baseline / "constraints.json")
+    features = subject.reading.rows.drop("inference_id", "time", "row", "prediction")
     try:
-        limits = constraints.applied(suggested, asked.hours, features.height)
+        limits = constraints.applied(suggested, subject.window.hours, features.height)
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
         statistics = profile.statistics(table)
@@ -39,19 +35,24 @@ def run(use_case: UseCase) -> None:
     except KeyError as error:
         message = f"baseline: statistics.json or constraints.json has no {error}"
         raise UseCaseError(message) from None
-    counts = {"unseen_categories": sum(new.values()), "unseen_by_feature": new}
     settings = use_case.monitors.data_quality
-    problems = window.dropped(made, settings.max_dropped)
+    problems = dropped(subject.reading, settings.max_dropped)
     summary = f"{table.height} predictions"
     if table.height < settings.min_predictions:
         few = f"{summary}, fewer than min_predictions = {settings.min_predictions}"
-        if why := window.served_partly():
-            summary = f"{few}, as {why}"
+        if subject.served_partly:
+            summary = f"{few}, as {subject.served_partly}"
         else:
             problems.append(f"There are {few}.")
-    coverage = window.Coverage(asked, made, table.height, counts, problems)
-    violations = [asdict(violation) for violation in found]
-    window.report(statistics, limits, violations, coverage, summary)
+    return Report(
+        statistics=statistics,
+        constraints=limits,
+        violations=[asdict(violation) for violation in found],
+        judged=table.height,
+        counts={"unseen_categories": sum(new.values()), "unseen_by_feature": new},
+        problems=problems,
+        summary=summary,
+    )
 
 
 def unseen(table: pl.DataFrame, limits: Mapping[str, Any]) -> dict[str, int]:

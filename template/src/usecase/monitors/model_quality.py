@@ -1,16 +1,17 @@
-"""`model-quality`: are the predictions still as good as in the evaluation?"""
+"""Are the predictions still as good as in the evaluation?"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from usecase import container, metrics, predictions, schema, tables
+from usecase import container, metrics, tables
 from usecase.config import ModelQuality, UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors import window
+from usecase.monitors.job import Report, Subject, dropped
 from usecase.predictions import Window, reading
 from usecase.problem import VALUE
 
@@ -38,25 +39,21 @@ class Labels:
     example: str
 
 
-def run(use_case: UseCase) -> None:
+def judge(subject: Subject, use_case: UseCase) -> Report:
     """Merge the window's predictions with the labels and compare with the evaluation.
 
     Raises:
-        UseCaseError: When the baseline or the window cannot be read, or the baseline has other
-            features.
+        UseCaseError: When the baseline cannot be read.
     """
-    folder = container.processing_input("baseline")
-    schema.check(folder, use_case)
-    limits = container.read_json(folder / "constraints.json")
-    settings, asked = use_case.monitors.model_quality, window.asked()
-    made = predictions.read(container.processing_input("predictions"), use_case, asked)
-    labels = read_labels(use_case)
+    limits = container.read_json(subject.baseline / "constraints.json")
+    settings, made = use_case.monitors.model_quality, subject.reading
+    labels = read_labels(subject.labels, use_case)
     once = last_of_each(made.rows)
     merged = merge(once, labels.table)
     counts = {
         "asked_again": made.rows.height - once.height,
         "unlabelled": once.height - merged.height,
-        **unused(labels.table, once, made.others, asked, settings.delay_hours),
+        **unused(labels.table, once, made.others, subject.window, settings.delay_hours),
         "invalid_labels": labels.invalid,
     }
     examples = {"invalid_label": labels.example} if labels.invalid else {}
@@ -71,7 +68,7 @@ def run(use_case: UseCase) -> None:
         f"{merged.height} labelled predictions, {unlabelled} unlabelled, "
         f"{unmatched} labels without a prediction"
     )
-    few = once.height < settings.min_labels and window.served_partly()
+    few = once.height < settings.min_labels and subject.served_partly
     if few:
         summary += f"; fewer predictions than min_labels = {settings.min_labels}, as {few}"
     if merged.height:
@@ -86,24 +83,25 @@ def run(use_case: UseCase) -> None:
         missing = undefined(statistics, limits) if enough else []
     except KeyError as error:
         raise UseCaseError(f"baseline: constraints.json has an entry without {error}") from None
-    coverage = window.Coverage(
-        window=asked,
-        reading=made,
+    return Report(
+        statistics=statistics,
+        constraints=limits,
+        violations=found,
         judged=merged.height if enough else 0,
         counts=counts | examples,
         problems=[
-            *window.dropped(made, settings.max_dropped),
+            *dropped(made, settings.max_dropped),
             *problems(once.height, counts, labels, settings, few_expected=bool(few)),
             *(
                 f"{name} is not defined on these {merged.height} labels and cannot be judged."
                 for name in missing
             ),
         ],
+        summary=summary,
     )
-    window.report(statistics, limits, found, coverage, summary)
 
 
-def read_labels(use_case: UseCase) -> Labels:
+def read_labels(folder: Path, use_case: UseCase) -> Labels:
     """Read labels in Model Monitor's ground-truth format.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
@@ -112,7 +110,7 @@ def read_labels(use_case: UseCase) -> Labels:
     record the last counts, in order of the files' names, which begin with the hour: a label can be
     corrected. What is no label is counted and left out.
     """
-    lines = tables.read_lines(container.processing_input("labels"), _LABEL)
+    lines = tables.read_lines(folder, _LABEL)
     metadata = pl.col("eventMetadata").struct
     labels = lines.select(
         "file",
@@ -127,13 +125,15 @@ def read_labels(use_case: UseCase) -> Labels:
     for first in bad.head(1).iter_rows(named=True):
         reason = reasons.get(first["label"], "the line has no id or no label")
         example = f"{first['inference_id'] or first['file']}: {reason}"
-    filed = {file: reading.hour_of(file) for file in labels["file"].unique()}
+    files = labels["file"].unique()
+    hours = pl.DataFrame(
+        {"file": files, "filed": [reading.hour_of(file) for file in files]},
+        schema={"file": pl.String, "filed": pl.Datetime("us", "UTC")},
+    )
     table = (
-        labels.with_columns(
-            truth,
-            filed=pl.col("file").replace_strict(filed, return_dtype=pl.Datetime("us", "UTC")),
-        )
+        labels.with_columns(truth)
         .filter(whole)
+        .join(hours, on="file", maintain_order="left")
         .unique(["inference_id", "row"], keep="last", maintain_order=True)
     )
     found = table.select("inference_id", "row", "filed", use_case.target.column)
