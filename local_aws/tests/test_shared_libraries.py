@@ -51,6 +51,13 @@ def test_a_library_that_nothing_loads_may_be_missing(docker: Docker, tmp_path: P
     build(docker, tmp_path, "-slim-trixie", label + INSTALL)
 
 
+def test_a_damaged_library_is_named(docker: Docker, tmp_path: Path) -> None:
+    write(tmp_path / "context", {"a.so": "\x7fELF and no more"})
+    text = "COPY a.so /app/\nRUN python --version\n"
+    _, error = build(docker, tmp_path, "-slim", text, status=1)
+    assert "/app/a.so: is no sound shared library" in error
+
+
 def test_images_that_are_not_known_are_not_checked(docker: Docker, tmp_path: Path) -> None:
     printed, _ = build(docker, tmp_path, "", INSTALL)
     assert f"FROM python:{VERSION}: which shared libraries it has is not known" in printed

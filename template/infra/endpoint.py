@@ -21,12 +21,10 @@ from infra.permissions import (
     service_role,
     write_objects,
 )
-from infra.predictions import PREDICTIONS, REJECTED, Tables
+from infra.predictions import Tables
 from usecase.config import Rollback
+from workflows import keys
 from workflows.names import VARIANT, Names
-
-CAPTURE = "capture/"
-"""Where in the data bucket requests and their answers are captured."""
 
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
@@ -51,7 +49,7 @@ class ServingStack(Stack):
                 "ALARMS": " ".join(alarms(names)),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
                 "BUCKET": arns.data,
-                "CAPTURE_URI": f"s3://{arns.data}/{CAPTURE.rstrip('/')}",
+                "CAPTURE_URI": f"s3://{arns.data}/{keys.CAPTURE.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
@@ -85,8 +83,8 @@ class ServingStack(Stack):
             "sagemaker.amazonaws.com",
             [
                 *run_container(arns, base.repository_arn),
-                *read_objects(arns, "training/"),
-                write_objects(arns, CAPTURE),
+                *read_objects(arns, keys.TRAINING),
+                write_objects(arns, keys.CAPTURE),
                 see_alarms(arns),
             ],
         )
@@ -176,8 +174,8 @@ class ServingStack(Stack):
                 "CloudWatch Logs ends the ARN of a log group with a star",
             ),
             Allow(["sns:Publish"], [arns.topic]),
-            *read_objects(arns, "notifications/"),
-            write_objects(arns, "notifications/"),
+            *read_objects(arns, keys.NOTIFICATIONS),
+            write_objects(arns, keys.NOTIFICATIONS),
             Allow(
                 ["iam:PassRole"],
                 [model_role.role_arn],
@@ -221,25 +219,27 @@ def describe_serving(arns: Arns) -> list[Allow]:
     ]
 
 
-def find_rollbacks() -> list[Allow]:
+def find_rollbacks() -> Allow:
     """Finding out whether what serves is the deployment that was tried last."""
     reason = "SageMaker lists the endpoint configurations of an account"
-    return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
+    return Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)
 
 
 def find_predictions(arns: Arns) -> list[Allow]:
     """Finding out which version serves, and what every version has predicted when."""
     return [
-        *read_objects(arns, CAPTURE),
-        list_objects(arns, PREDICTIONS, REJECTED),
+        *read_objects(arns, keys.CAPTURE),
+        list_objects(arns, *keys.COLLECTED),
         *describe_serving(arns),
     ]
 
 
 def judge_predictions(arns: Arns) -> list[Allow]:
     """Reading what every version has predicted, and collecting what was captured of it."""
-    tables = PREDICTIONS, REJECTED
-    return [*read_objects(arns, CAPTURE, *tables), write_objects(arns, *tables)]
+    return [
+        *read_objects(arns, keys.CAPTURE, *keys.COLLECTED),
+        write_objects(arns, *keys.COLLECTED),
+    ]
 
 
 def events(names: Names) -> dict[str, EventPattern]:

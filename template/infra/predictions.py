@@ -13,9 +13,7 @@ from constructs import Construct
 from infra.permissions import Arns
 from usecase.config import UseCase
 from usecase.predictions.parquet import DAY, columns
-
-PREDICTIONS, REJECTED = "predictions/", "rejected/"
-"""Where in the data bucket the tables are."""
+from workflows import keys
 
 HIVE = {str: "string", float: "double", int: "bigint", datetime: "timestamp"}
 
@@ -57,7 +55,7 @@ class Tables(Construct):
                 enforce_work_group_configuration=True,
                 publish_cloud_watch_metrics_enabled=True,
                 result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
-                    output_location=f"s3://{bucket}/athena/",
+                    output_location=f"s3://{bucket}/{keys.QUERIES}",
                     encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
                         encryption_option="SSE_S3"
                     ),

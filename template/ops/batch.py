@@ -11,15 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lambdas import batch as functions
 from ops import OpsError, aws, outside, times, workflow
-from ops.times import Day
 from usecase import config
 from usecase.config import UseCase
 from usecase.predictions import parquet
-from workflows import names
+from workflows import keys, names
 
 DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
+
+Day = Annotated[
+    date | None,
+    typer.Option(parser=times.day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
+]
 
 console = Console()
 
@@ -80,7 +85,7 @@ def score(
         workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
-    uri = f"s3://{aws.bucket()}/batch/{execution.id}/report/report.json"
+    uri = f"s3://{aws.bucket()}/{keys.BATCH}{execution.id}/report/report.json"
     report: dict[str, Any] | None = aws.find_json(uri)
     if not report or not report["days"]:
         return Run([], 0, _none(config.load()))
@@ -91,13 +96,13 @@ def score(
 def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     """The rejected records of some days: id, time and reason."""
     use_case = config.load()
-    days = "rejected/day="
+    days = f"{keys.REJECTED}day="
     last = f"{days}{end or date.max}"
-    keys = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
+    found = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
     none = _none(use_case)
     # Those of before there was one table for all modes are named after the record's columns.
     own = {use_case.data.id: parquet.ID, use_case.data.time: parquet.TIME}
-    parts = (pl.read_parquet(aws.read(key)).rename(own, strict=False) for key in keys)
+    parts = (pl.read_parquet(aws.read(key)).rename(own, strict=False) for key in found)
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
 
@@ -125,16 +130,13 @@ def _none(use_case: UseCase) -> pl.DataFrame:
 
 def deployments() -> list[str]:
     """The models that approvals have made, the one that predicts last."""
-    return outside.deployments(outside.models())
+    return functions.models(names.current().prefix, aws.sagemaker())
 
 
 def serving_package() -> str | None:
     """The ARN of the model package that predicts, `None` while no version is approved."""
     known = deployments()
-    if not known:
-        return None
-    model = aws.sagemaker().describe_model(ModelName=known[-1])
-    return model["PrimaryContainer"].get("ModelPackageName")
+    return functions.package_of(known[-1], aws.sagemaker()) if known else None
 
 
 def wait_until_serving(package: str) -> None:
@@ -161,10 +163,9 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         The time of each record, by which a monitor finds it.
     """
-    day = f"{parquet.PREDICTIONS}/{since:{parquet.DAY_FOLDER}}"
-    found = aws.written(f"{parquet.PREDICTIONS}/")
-    keys = (key for key, written in found if key >= day or written >= since)
-    with aws.downloaded(keys) as folder:
+    day = f"{keys.PREDICTIONS}{since:{parquet.DAY_FOLDER}}"
+    found = aws.written(keys.PREDICTIONS)
+    with aws.downloaded(key for key, written in found if key >= day or written >= since) as folder:
         return dict(parquet.made([folder], use_case).iter_rows())
 
 

@@ -8,12 +8,14 @@ import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from lambdas import recorded_approval
+from lambdas.endpoint import package_of
 from ops import OpsError, aws, outside
 from usecase.config import UseCase
 from usecase.predictions import capture, parquet
 from usecase.predictions.collect import CAPTURE, files_of
-from usecase.predictions.parquet import DAY_FOLDER, ID, PREDICTIONS, TIME
-from workflows import names
+from usecase.predictions.parquet import DAY_FOLDER, ID, TIME
+from workflows import keys, names
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
@@ -68,10 +70,7 @@ def serving_package() -> str | None:
     config_name = endpoint and endpoint.get("EndpointConfigName")
     if not config_name:
         return None
-    config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
-    model = aws.sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    container = model.get("PrimaryContainer") or model["Containers"][0]
-    return container.get("ModelPackageName")
+    return package_of(config_name, aws.sagemaker())
 
 
 def deployments() -> list[str]:
@@ -81,8 +80,14 @@ def deployments() -> list[str]:
         return []
     pending = endpoint.get("PendingDeploymentSummary") or endpoint
     current = pending.get("EndpointConfigName", "")
-    found = outside.deployments(outside.configs())
+    found = tried()
     return found[: found.index(current) + 1] if current in found else found
+
+
+def tried() -> list[str]:
+    """The names of all deployments that were tried; oldest first."""
+    names_only = (name for name, _ in outside.configs())
+    return sorted(filter(outside.is_deployment, names_only), key=outside.approval)
 
 
 def wait_until_serving(package: str) -> None:
@@ -95,8 +100,7 @@ def wait_until_serving(package: str) -> None:
         OpsError: When the deployment failed, was rolled back or does not come to an end.
     """
     found = aws.sagemaker().describe_model_package(ModelPackageName=package)
-    approved = found.get("CustomerMetadataProperties", {}).get("ApprovedAt")
-    since = datetime.fromisoformat(approved).astimezone(UTC) if approved else datetime.now(UTC)
+    since = recorded_approval(found) or datetime.now(UTC)
 
     def probe() -> bool | None:
         if serving_package() != package:
@@ -122,17 +126,14 @@ def rolled_back(version: int, since: datetime) -> str | None:
     endpoint = describe()
     if endpoint is None or endpoint["EndpointStatus"] != "InService":
         return None
-    approval = f"{since:%Y%m%d%H%M%S%f}"[:-3]
-    tried = [
-        name
-        for name in outside.deployments(outside.configs())
-        if outside.deployed_version(name)[1] == version
-        and outside.deployed_version(name)[0] >= approval
-    ]
-    if not tried or endpoint.get("EndpointConfigName") == tried[-1]:
+    approval = since.replace(microsecond=since.microsecond // 1000 * 1000), version
+    mine = [name for name in tried() if outside.approval(name)[1] == version]
+    if not mine or outside.approval(mine[-1]) < approval:
+        return None
+    if endpoint.get("EndpointConfigName") == mine[-1]:
         return None
     try:
-        config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=tried[-1])
+        config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=mine[-1])
     except ClientError as error:
         if aws.is_missing(error):  # the function that deploys could not try it yet
             return None
@@ -157,18 +158,17 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     Returns:
         When each prediction was made, the last time that it was.
     """
-    days = f"{PREDICTIONS}/"
     first = f"{since - timedelta(hours=1):{DAY_FOLDER}}"
-    table = [*aws.keys(days, first)]
-    collected = {key.removeprefix(days) for key in table}
+    table = [*aws.keys(keys.PREDICTIONS, first)]
+    collected = {key.removeprefix(keys.PREDICTIONS) for key in table}
     where, hour = f"{names.current().endpoint}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"
     # What lies outside the folders of versions is from before there were any.
-    places = [f"{CAPTURE}/", *aws.folders(f"{CAPTURE}/version=")]
+    places = [keys.CAPTURE, *folders(f"{keys.CAPTURE}version=")]
     captured = (key for place in places for key in aws.keys(f"{place}{where}", hour))
     waiting = (
         key
         for key in captured
-        if not collected.issuperset(files_of(key.removeprefix(f"{CAPTURE}/")))
+        if not collected.issuperset(files_of(key.removeprefix(keys.CAPTURE)))
     )
     with aws.downloaded([*table, *waiting]) as folder:
         found = pl.concat(
@@ -179,3 +179,13 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
         )
     made = found.filter(pl.col(TIME) >= since).group_by(ID).agg(pl.col(TIME).max())
     return dict(made.iter_rows())
+
+
+def folders(prefix: str) -> list[str]:
+    """The folders of the data bucket that begin with a prefix, which is in their names."""
+    pages = aws.s3().get_paginator("list_objects_v2")
+    return [
+        found["Prefix"]
+        for page in pages.paginate(Bucket=aws.bucket(), Prefix=prefix, Delimiter="/")
+        for found in page.get("CommonPrefixes", [])
+    ]

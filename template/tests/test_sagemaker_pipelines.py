@@ -5,12 +5,12 @@ from inspect import signature
 from typing import Any
 
 import pytest
-from request_shapes import errors
+from support.fake_sagemaker import errors
 
 from lambdas.sagemaker_pipelines import reasons
 from usecase import config
 from usecase.problem import METRICS
-from workflows import names
+from workflows import keys, names
 from workflows.jobs import Settings
 from workflows.placeholders import fill, output
 
@@ -291,7 +291,8 @@ def test_monitors_run_in_one_job_if_one_has_something_to_look_at() -> None:
         f"{folder}/files.manifest": "ManifestFile",
     }
     written = [out["S3Output"]["S3Uri"] for out in job["ProcessingOutputConfig"]["Outputs"]]
-    assert written == [f"s3://{BUCKET}/{prefix}" for prefix in ("monitoring", *names.COLLECTED)]
+    prefixes = (keys.MONITORING, *keys.COLLECTED)
+    assert written == [f"s3://{BUCKET}/{prefix.rstrip('/')}" for prefix in prefixes]
     results = step_of(NAMES.monitoring, "Results")
     assert results["Arguments"] == {"execution": "abcdefgh1234"}
     assert results["DependsOn"] == ["Monitor"]

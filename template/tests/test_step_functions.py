@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from moto.stepfunctions.models import stepfunctions_backends
-from simulated_step_functions import (
+from support.simulated_step_functions import (
     ACCOUNT,
     BUCKET,
     FUNCTION,
@@ -24,7 +24,7 @@ from simulated_step_functions import (
 
 from ops import OpsError, aws, step_functions, workflow
 from usecase.problem import METRICS
-from workflows import names
+from workflows import keys, names
 from workflows.step_functions import monitoring, training
 from workflows.step_functions.states import REASON
 
@@ -242,7 +242,8 @@ def test_monitors_run_in_one_job_if_one_has_something_to_look_at(services: Servi
         f"{folder}/files.manifest": "ManifestFile",
     }
     written = [out["S3Output"]["S3Uri"] for out in job["ProcessingOutputConfig"]["Outputs"]]
-    assert written == [f"s3://{BUCKET}/{prefix}" for prefix in ("monitoring", *names.COLLECTED)]
+    prefixes = (keys.MONITORING, *keys.COLLECTED)
+    assert written == [f"s3://{BUCKET}/{prefix.rstrip('/')}" for prefix in prefixes]
     assert run.requests["Results"]["Payload"] == {"execution": "execution-1"}
     services.due = 0
     assert monitor(services).names == ["Parameters", "Inputs", "Due", "NothingToDo"]
@@ -295,7 +296,7 @@ def test_execution_runs_until_it_ends() -> None:
     assert arn.endswith(f":{NAMES.training}:{state.id}")
     end("SUCCEEDED")
     assert workflow.wait(arn).status == "succeeded"
-    assert workflow.executions(NAMES.training) == [arn]
+    assert [known.reference for known in workflow.executions(NAMES.training)] == [arn]
 
 
 @pytest.mark.usefixtures("deployed")

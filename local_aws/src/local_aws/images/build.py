@@ -138,14 +138,14 @@ def _check_libraries(root: Path, recipe: Recipe) -> None:
     if not shared_libraries.known(recipe.tag):
         _say(f"FROM {recipe.image}: which shared libraries it has is not known; not checked")
         return
-    missing = [
-        found
-        for found in shared_libraries.missing(root, recipe.packages)
-        if found.library not in recipe.unused
-    ]
+    try:
+        found = shared_libraries.missing(root, recipe.packages)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+    missing = [each for each in found if each.library not in recipe.unused]
     if missing:
-        names = " ".join(found.library for found in missing)
-        listed = "\n".join(f"- {found}" for found in missing)
+        names = " ".join(each.library for each in missing)
+        listed = "\n".join(f"- {each}" for each in missing)
         raise BuildError(
             f"FROM {recipe.image}: on AWS these shared libraries would be missing:\n{listed}\n"
             f'If nothing loads what needs them: LABEL local-aws.unused-libraries="{names}"'

@@ -95,7 +95,7 @@ def missing(root: Path, packages: Collection[str]) -> list[Missing]:
         One for each library, in the order of their names.
 
     Raises:
-        ELFError: A file is damaged.
+        ValueError: A file is damaged.
     """
     there: set[str] = set()
     needed: dict[str, Path] = {}
@@ -154,7 +154,7 @@ def _dynamic(file: Path) -> Iterator[tuple[str, str]]:
                             case "DT_SONAME":
                                 yield "DT_SONAME", tag.soname  # type: ignore[attr-defined]
         except ELFError as error:
-            raise ELFError(f"{file}: {error}") from error
+            raise ValueError(f"{file}: is no sound shared library: {error}") from error
 
 
 def _distribution(file: Path) -> str | None:
