@@ -133,9 +133,9 @@ class Scene:
         return f"{self.life.slug}-{name}"
 
     def executions(self, workflow: str = "training") -> list[str]:
-        """The ARNs of all executions of a workflow, newest first."""
-        found: list[str] = self.call("ops.workflow.executions", self.workflow(workflow))
-        return found
+        """The references of all executions of a workflow, newest first."""
+        found = self.call("ops.workflow.executions", self.workflow(workflow))
+        return [execution["reference"] for execution in found]
 
     def describe(self, execution: str) -> dict[str, Any]:
         """The state of an execution: `status`, `reason`, `running`, `parameters`."""

@@ -117,7 +117,7 @@ def check_failing_job(scene: Scene, workflow: str) -> None:
     state = scene.run_on_a_broken_file(workflow)
     assert state["status"] == "failed"
     assert scene.versions() == before
-    mail = scene.mail(state["arn"])
+    mail = scene.mail(state["reference"])
     assert mail["subject"] == f"{scene.workflow(workflow)} failed"
     reason = f"error: {FIRST_JOBS[workflow]}: flights: 2013-10.parquet is no Parquet file"
     for told in (state["reason"], mail["text"]):
@@ -136,7 +136,7 @@ def check_stop(scene: Scene, workflow: str) -> None:
     jobs = scene.jobs()
     assert jobs[running] == "Stopped"
     # While another execution comes to its end: no step follows, and nobody is told of a failure.
-    scene.mail(scene.run_on_a_broken_file(workflow)["arn"])
+    scene.mail(scene.run_on_a_broken_file(workflow)["reference"])
     assert len(scene.jobs()) == len(jobs) + 1
     assert not any(execution in mail["text"] for mail in scene.mails())
     assert scene.versions() == before

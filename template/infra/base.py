@@ -37,8 +37,9 @@ from constructs import Construct
 
 from infra.permissions import ECR_LOGIN, Allow, Arns, names_of, role
 from usecase.config import UseCase
+from workflows import keys
 from workflows.jobs import Settings
-from workflows.names import EXPIRING, REGION
+from workflows.names import REGION
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,7 +121,7 @@ class BaseStack(Stack):
                 ),
                 *(
                     s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
-                    for prefix, days in EXPIRING.items()
+                    for prefix, days in keys.EXPIRING.items()
                 ),
             ],
         )

@@ -21,10 +21,8 @@ from infra.permissions import (
     write_objects,
 )
 from usecase.config import Rollback
+from workflows import keys
 from workflows.names import VARIANT, Names
-
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
 
 BAKE = Duration.minutes(5)
 """How long a new version is watched before the instances of the old one go."""
@@ -48,7 +46,7 @@ class ServingStack(Stack):
                 "ALARMS": " ".join(alarms(names)),
                 "BAKE_SECONDS": str(BAKE.to_seconds()),
                 "BUCKET": arns.data,
-                "CAPTURE_URI": f"s3://{arns.data}/{PREDICTIONS.rstrip('/')}",
+                "CAPTURE_URI": f"s3://{arns.data}/{keys.PREDICTIONS.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
                 "MODEL_ROLE": model_role.role_arn,
@@ -82,8 +80,8 @@ class ServingStack(Stack):
             "sagemaker.amazonaws.com",
             [
                 *run_container(arns, base.repository_arn),
-                *read_objects(arns, "training/"),
-                write_objects(arns, PREDICTIONS),
+                *read_objects(arns, keys.TRAINING),
+                write_objects(arns, keys.PREDICTIONS),
                 see_alarms(arns),
             ],
         )
@@ -173,8 +171,8 @@ class ServingStack(Stack):
                 "CloudWatch Logs ends the ARN of a log group with a star",
             ),
             Allow(["sns:Publish"], [arns.topic]),
-            *read_objects(arns, "notifications/"),
-            write_objects(arns, "notifications/"),
+            *read_objects(arns, keys.NOTIFICATIONS),
+            write_objects(arns, keys.NOTIFICATIONS),
             Allow(
                 ["iam:PassRole"],
                 [model_role.role_arn],
@@ -218,15 +216,15 @@ def describe_serving(arns: Arns) -> list[Allow]:
     ]
 
 
-def find_rollbacks() -> list[Allow]:
+def find_rollbacks() -> Allow:
     """Finding out whether what serves is the deployment that was tried last."""
     reason = "SageMaker lists the endpoint configurations of an account"
-    return [Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)]
+    return Allow(["sagemaker:ListEndpointConfigs"], ["*"], reason)
 
 
 def find_predictions(arns: Arns) -> list[Allow]:
     """Finding out which version serves, and what every version has predicted when."""
-    return [*read_objects(arns, PREDICTIONS), *describe_serving(arns)]
+    return [*read_objects(arns, keys.PREDICTIONS), *describe_serving(arns)]
 
 
 def events(names: Names) -> dict[str, EventPattern]:

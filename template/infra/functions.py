@@ -98,7 +98,7 @@ class Function(Construct):
             # The package itself, so that its modules import each other here and there alike.
             code=lambda_.Code.from_asset(
                 str(ROOT),
-                exclude=["*", "!lambdas", "!lambdas/*.py"],
+                exclude=["*", "!lambdas", "!lambdas/*.py", "!workflows", "!workflows/keys.py"],
                 ignore_mode=IgnoreMode.GIT,
             ),
             environment=dict(environment),
@@ -144,32 +144,29 @@ class Function(Construct):
 
 
 class Schedule(Construct):
-    """A schedule of EventBridge Scheduler."""
+    """A schedule of EventBridge Scheduler, which calls a function."""
 
     def __init__(
-        self,
-        scope: Construct,
-        name: str,
-        expression: str,
-        start: Allow,
-        message: Mapping[str, str] | None = None,
+        self, function: Function, name: str, expression: str, message: Mapping[str, str]
     ) -> None:
         """Create the schedule.
 
         Args:
-            scope: Where it belongs.
+            function: What it calls.
             name: Its name.
             expression: When, in UTC: `rate(…)` or `cron(…)`.
-            start: Permission to start its target, a function or a workflow.
-            message: What the target gets.
+            message: What the function gets.
         """
-        super().__init__(scope, "Schedule")
+        super().__init__(function, "Schedule")
         dead_letters = Arns(self).dead_letters
         role = service_role(
             self,
             "Role",
             "scheduler.amazonaws.com",
-            [start, Allow(["sqs:SendMessage"], [dead_letters])],
+            [
+                Allow(["lambda:InvokeFunction"], [function.arn]),
+                Allow(["sqs:SendMessage"], [dead_letters]),
+            ],
         )
         scheduler.CfnSchedule(
             self,
@@ -178,9 +175,9 @@ class Schedule(Construct):
             schedule_expression=expression,
             flexible_time_window={"mode": "OFF"},
             target=scheduler.CfnSchedule.TargetProperty(
-                arn=start.resources[0],
+                arn=function.arn,
                 role_arn=role.role_arn,
-                input=json.dumps(message) if message else None,
+                input=json.dumps(message),
                 dead_letter_config={"arn": dead_letters},
                 # A dictionary in its place is left out by CDK without a word.
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(

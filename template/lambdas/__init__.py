@@ -1,9 +1,15 @@
-"""The Lambda functions: a file each, with nothing but boto3 and the standard library."""
+"""The Lambda functions: a file each, with boto3, the standard library and `workflows/keys.py`.
 
+Here is what they, and the commands, have in common: executions, metrics, approvals.
+"""
+
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
+
+Status = Literal["running", "succeeded", "failed", "stopped"]
 
 STAMP = timedelta(minutes=1)
 """An event comes within this time of the approval that it tells of."""
@@ -11,19 +17,66 @@ STAMP = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution of a workflow.
+    """An execution of a workflow. A list of executions tells nothing but the first four of it.
 
     Attributes:
-        arn: Its ARN.
-        trigger: What started it; empty if that was a person.
-        running: Whether it has not come to an end.
+        reference: What it is found by: its ARN.
+        status: Whether it runs, and if not, how it has ended.
         started: When it was started, UTC.
+        trigger: What started it; empty if that was a person.
+        reason: Why it failed, else empty.
+        running: The steps that run now.
+        parameters: The parameters it was started with.
     """
 
-    arn: str
-    trigger: str
-    running: bool
+    reference: str
+    status: Status
     started: datetime
+    trigger: str
+    reason: str = ""
+    running: list[str] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The last part of the reference, which names the execution's folder in S3."""
+        return self.reference.replace(":", "/").rpartition("/")[2]
+
+
+def metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a report on a model's quality that are a single number.
+
+    Args:
+        report: A statistics.json, in the format of Model Monitor.
+    """
+    sections = (values for key, values in report.items() if key.endswith("_metrics"))
+    return {
+        name: float(entry["value"])
+        for name, entry in next(sections, {}).items()
+        if isinstance(entry, dict) and isinstance(entry.get("value"), int | float)
+    }
+
+
+def deployment_name(project: str, version: int, approved: datetime) -> str:
+    """The name of what an approval makes on AWS: of the version, and the time to the millisecond.
+
+    Args:
+        project: What the names begin with.
+        version: The version.
+        approved: When it was approved, UTC.
+    """
+    return f"{project}-{version}-{approved:%Y%m%d%H%M%S%f}"[:-3]
+
+
+def approval_in(project: str, name: str) -> tuple[datetime, int] | None:
+    """The time of the approval, UTC, and the version in a name that `deployment_name` has made.
+
+    `None` of any other name. The newer of two approvals is the greater one.
+    """
+    parts = re.fullmatch(rf"{re.escape(project)}-(\d+)-(\d{{17}})", name)
+    if parts is None:
+        return None
+    return datetime.strptime(parts[2], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC), int(parts[1])
 
 
 def is_approval(event: Mapping[str, Any], approved: datetime | None) -> bool:
@@ -62,3 +115,13 @@ def time_of_approval(event: Mapping[str, Any], recorded: datetime | None) -> tup
     if recorded is None or ("ModelApprovalStatus" in changed and told - recorded > STAMP):
         return told, False
     return recorded, True
+
+
+def recorded_approval(package: Mapping[str, Any]) -> datetime | None:
+    """When a package was approved, UTC, if `ops models approve` has left that on record.
+
+    Args:
+        package: As DescribeModelPackage shows it.
+    """
+    recorded = package.get("CustomerMetadataProperties", {}).get("ApprovedAt")
+    return datetime.fromisoformat(recorded).astimezone(UTC) if recorded else None

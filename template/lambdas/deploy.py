@@ -11,21 +11,26 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas import is_approval, time_of_approval
-from lambdas.endpoint import package_of, time_of
+from lambdas import (
+    approval_in,
+    deployment_name,
+    is_approval,
+    recorded_approval,
+    time_of_approval,
+)
+from lambdas.aws import cloudwatch, sagemaker
+from lambdas.endpoint import package_of
 from lambdas.mail import Mail, quota_advice, send
 
 if TYPE_CHECKING:
-    from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_logs import CloudWatchLogsClient
-    from types_boto3_sagemaker import SageMakerClient
     from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
     from types_boto3_sagemaker.type_defs import (
         DeploymentConfigUnionTypeDef,
@@ -79,19 +84,7 @@ class Deployment:
     @property
     def name(self) -> str:
         """The name of the model and of the endpoint configuration."""
-        return f"{os.environ['ENDPOINT']}-{self.version}-{self.approved:%Y%m%d%H%M%S%f}"[:-3]
-
-
-@cache
-def sagemaker() -> "SageMakerClient":
-    """The SageMaker client."""
-    return boto3.client("sagemaker")
-
-
-@cache
-def cloudwatch() -> "CloudWatchClient":
-    """The CloudWatch client."""
-    return boto3.client("cloudwatch")
+        return deployment_name(os.environ["ENDPOINT"], self.version, self.approved)
 
 
 @cache
@@ -124,7 +117,7 @@ def run(package: str, event: Mapping[str, Any], context: Context) -> str:
     described = sagemaker().describe_model_package(ModelPackageName=package)
     if described.get("ModelApprovalStatus") != "Approved":
         return "ignored, it is not approved any more"
-    approved, exact = time_of_approval(event, approval_time(package))
+    approved, exact = time_of_approval(event, recorded_approval(described))
     deployment = Deployment(package, described["ModelPackageVersion"], approved, exact)
     while True:
         endpoint = describe_endpoint()
@@ -145,9 +138,7 @@ def run(package: str, event: Mapping[str, Any], context: Context) -> str:
 
 def approval_time(package: str) -> datetime | None:
     """When a package was approved, if `ops models approve` has left that on record."""
-    described = sagemaker().describe_model_package(ModelPackageName=package)
-    recorded = described.get("CustomerMetadataProperties", {}).get("ApprovedAt")
-    return datetime.fromisoformat(recorded).astimezone(UTC) if recorded else None
+    return recorded_approval(sagemaker().describe_model_package(ModelPackageName=package))
 
 
 def describe_endpoint() -> "DescribeEndpointOutputTypeDef | None":
@@ -164,7 +155,8 @@ def superseded(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef"
     package, failed = found(lambda: package_of(name)), endpoint["EndpointStatus"] == "Failed"
     if package == deployment.package and not deployment.exact and not failed:
         return "this version is deployed"
-    known = (time_of(name), approval_time(package) if package else None)
+    deployed = approval_in(os.environ["ENDPOINT"], name)
+    known = (deployed and deployed[0], approval_time(package) if package else None)
     if any(time and time > deployment.approved for time in known):
         return f"{package} was approved later"
     tried = found(lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name))

@@ -2,29 +2,19 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
+from lambdas import approval_in
+from lambdas.aws import HOUR, Predictions, folders, s3, sagemaker, written_between
 from lambdas.mail import Mail, quota_advice
-from lambdas.objects import HOUR, Predictions, folders, s3, written_between
+from workflows import keys
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
-
-PREDICTIONS = "capture/"
-"""Where in the data bucket the predictions are."""
-
-
-@cache
-def sagemaker() -> "SageMakerClient":
-    """The SageMaker client."""
-    return boto3.client("sagemaker")
 
 
 def serving_package() -> str | None:
@@ -47,19 +37,15 @@ def serving_package() -> str | None:
     return package
 
 
-def package_of(config_name: str) -> str | None:
-    """The ARN of the model package that an endpoint configuration serves."""
-    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
-    model = sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+def package_of(config_name: str, client: "SageMakerClient | None" = None) -> str | None:
+    """The ARN of the model package that an endpoint configuration serves.
+
+    `None` where what it serves does not come from the model registry.
+    """
+    client = client or sagemaker()
+    config = client.describe_endpoint_config(EndpointConfigName=config_name)
+    model = client.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
-
-
-def time_of(config_name: str) -> datetime | None:
-    """The time of the approval in the name of an endpoint configuration."""
-    digits = re.search(r"-(\d{17})$", config_name)
-    if digits is None:  # it was not made here
-        return None
-    return datetime.strptime(digits[1], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
 
 
 def tried_last(endpoint: str, before: datetime) -> str | None:
@@ -70,18 +56,17 @@ def tried_last(endpoint: str, before: datetime) -> str | None:
     """
     pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-")
     found = {
-        config["EndpointConfigName"]: time
+        config["EndpointConfigName"]: approval
         for page in pages
         for config in page["EndpointConfigs"]
-        if re.fullmatch(rf"{re.escape(endpoint)}-\d+-\d{{17}}", config["EndpointConfigName"])
-        and (time := time_of(config["EndpointConfigName"]))
+        if (approval := approval_in(endpoint, config["EndpointConfigName"]))
         and config["CreationTime"] < before
     }
     return max(found, key=found.__getitem__, default=None)
 
 
 def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
-    """The files below `PREDICTIONS` that can hold predictions made from `first` to before `last`.
+    """The files below PREDICTIONS that can hold predictions made from `first` to before `last`.
 
     Of each version, the file that was written first comes first.
 
@@ -92,9 +77,9 @@ def predictions(first: datetime, last: datetime) -> Iterator[Predictions]:
     # What was captured at the end of an hour can be filed under the next one.
     hours = f"{first:{HOUR}}", f"{last + timedelta(hours=1):{HOUR}}"
     captured: dict[str, int | None] = {where: None}
-    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{PREDICTIONS}version=")}
+    captured |= {f"version={n}/{where}": int(n) for n in folders(f"{keys.PREDICTIONS}version=")}
     for folder, version in captured.items():
-        found = written_between(f"{PREDICTIONS}{folder}", *hours)
+        found = written_between(f"{keys.PREDICTIONS}{folder}", *hours)
         # A file that was written before has nothing that was made since.
         since = sorted((written, key) for key, written in found if written >= first)
         yield from (Predictions(folder + key, version) for _, key in since)
@@ -123,7 +108,7 @@ def times_in(key: str) -> tuple[datetime, datetime]:
 
     Where the file does not say they may be of any time.
     """
-    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{PREDICTIONS}{key}")
+    found = s3().get_object(Bucket=os.environ["BUCKET"], Key=f"{keys.PREDICTIONS}{key}")
     times = []
     for line in found["Body"].iter_lines():
         try:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from lambdas.objects import s3
+from lambdas.aws import s3
+from workflows import keys
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
@@ -44,7 +45,7 @@ def sns() -> "SNSClient":
 def send(mail: Mail) -> str:
     """Send a mail unless it was sent before, and keep a copy in S3."""
     bucket = os.environ["BUCKET"]
-    key = f"notifications/{hashlib.sha256(mail.about.encode()).hexdigest()[:32]}.json"
+    key = f"{keys.NOTIFICATIONS}{hashlib.sha256(mail.about.encode()).hexdigest()[:32]}.json"
     if s3().list_objects_v2(Bucket=bucket, Prefix=key)["KeyCount"]:
         return "was sent before"
     subject = mail.subject[:SUBJECT_LENGTH]

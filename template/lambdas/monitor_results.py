@@ -5,21 +5,14 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
-
-from lambdas.objects import below, find_json, read_json, s3
-
-if TYPE_CHECKING:
-    from types_boto3_cloudwatch import CloudWatchClient
+from lambdas.aws import below, cloudwatch, find_json, read_json, s3
+from workflows import keys
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)
 
-LATEST = "monitoring/latest/"
-"""Where the newest result of each monitor and version is: `<monitor>/version=<N>.json`."""
 METRICS = {
     "Judged": "judged",
     "Unlabelled": "unlabelled",
@@ -38,12 +31,6 @@ class MonitorFailed(Exception):  # noqa: N818  its name is what people read
         super().__init__("; ".join(f"{monitor}: {reason}" for monitor, reason in reasons.items()))
 
 
-@cache
-def cloudwatch() -> "CloudWatchClient":
-    """The CloudWatch client."""
-    return boto3.client("cloudwatch")
-
-
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     """Publish what the monitors have reported: metrics for their alarms, and their newest results.
 
@@ -59,11 +46,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
         MonitorFailed: When a monitor has failed; what the others have reported is published.
     """
     bucket, execution = os.environ["BUCKET"], event["execution"]
-    plan = read_json(bucket, f"monitoring/inputs/{execution}/plan.json")
+    plan = read_json(bucket, f"{keys.MONITOR_INPUTS}{execution}/plan.json")
     failed: dict[str, str] = dict(plan["failed"])
     total = {"violations": 0, "problems": 0}
     for monitor in plan["monitors"]:
-        folder = f"monitoring/{monitor}/{execution}"
+        folder = f"{keys.MONITORING}{monitor}/{execution}"
         if failure := find_json(bucket, f"{folder}/failure.json"):
             failed[monitor] = failure["reason"]
         elif coverage := find_json(bucket, f"{folder}/coverage.json"):
@@ -145,7 +132,7 @@ def keep(
     }
     s3().put_object(
         Bucket=os.environ["BUCKET"],
-        Key=f"{LATEST}{monitor}/version={coverage['version']}.json",
+        Key=f"{keys.LATEST}{monitor}/version={coverage['version']}.json",
         Body=json.dumps(result, indent=1).encode(),
     )
 
@@ -153,7 +140,7 @@ def keep(
 def last_run(monitor: str) -> list[dict[str, Any]]:
     """What a monitor has found in its newest run: a result for each version, as `keep` wrote it."""
     bucket = os.environ["BUCKET"]
-    results = [read_json(bucket, key) for key in below(f"{LATEST}{monitor}/")]
+    results = [read_json(bucket, key) for key in below(f"{keys.LATEST}{monitor}/")]
     times = [datetime.fromisoformat(result["published"]) for result in results]
     return [
         result for result, time in zip(results, times, strict=True) if time >= max(times) - AT_ONCE

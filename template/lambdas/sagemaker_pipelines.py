@@ -1,22 +1,25 @@
 """SageMaker Pipelines: start executions, find them again, and say why one has failed."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from lambdas import Execution
+from lambdas import Execution, Status, metrics
+from lambdas.aws import find_json, sagemaker
 from lambdas.mail import Mail, quota_advice
-from lambdas.objects import s3
+from workflows import keys
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
+ENDED: dict[str, Status] = {
+    "Succeeded": "succeeded",
+    "Failed": "failed",
+    "CompletedWithFailures": "failed",
+    "Stopped": "stopped",
+}
 STARTED_BY = "Started by "
 MISSED = re.compile(r"(\w+) on the test data is (below|above) the threshold (\S+)")
 """What the gate of the training says of a model that it does not let pass.
@@ -24,12 +27,6 @@ MISSED = re.compile(r"(\w+) on the test data is (below|above) the threshold (\S+
 The message of a Fail step is documented to hold text and parameters; that it may hold a value from
 a property file is not. So the value comes from the evaluation, here.
 """
-
-
-@cache
-def sagemaker() -> "SageMakerClient":
-    """The SageMaker client."""
-    return boto3.client("sagemaker")
 
 
 def start(
@@ -58,19 +55,29 @@ def start(
     return started["PipelineExecutionArn"]
 
 
-def recent(workflow: str) -> Iterator[Execution]:
-    """The last 100 executions of a workflow, newest first."""
-    found = sagemaker().list_pipeline_executions(
-        PipelineName=workflow, SortBy="CreationTime", SortOrder="Descending", MaxResults=100
-    )
-    for execution in found["PipelineExecutionSummaries"]:
-        description = execution.get("PipelineExecutionDescription", "")
-        yield Execution(
-            arn=execution["PipelineExecutionArn"],
-            trigger=description.removeprefix(STARTED_BY),
-            running=execution["PipelineExecutionStatus"] in ("Executing", "Stopping"),
-            started=execution["StartTime"],
-        )
+def executions(workflow: str, client: "SageMakerClient | None" = None) -> Iterator[Execution]:
+    """The executions of a workflow, newest first.
+
+    Args:
+        workflow: Name or ARN of the pipeline.
+        client: Asks SageMaker; that of the function's region unless given.
+    """
+    pages = (client or sagemaker()).get_paginator("list_pipeline_executions")
+    for page in pages.paginate(
+        PipelineName=workflow, SortBy="CreationTime", SortOrder="Descending"
+    ):
+        for execution in page["PipelineExecutionSummaries"]:
+            yield Execution(
+                execution["PipelineExecutionArn"],
+                ENDED.get(execution["PipelineExecutionStatus"], "running"),
+                execution["StartTime"],
+                trigger_in(execution.get("PipelineExecutionDescription", "")),
+            )
+
+
+def trigger_in(description: str) -> str:
+    """What has started an execution, by its description; empty if that was a person."""
+    return description.removeprefix(STARTED_BY)
 
 
 def reasons(
@@ -95,22 +102,15 @@ def reasons(
 def with_value(missed: re.Match[str], statistics: Mapping[str, Any] | None) -> str:
     """What the gate says, with the value beside the threshold where the evaluation has it."""
     metric, side, threshold = missed.groups()
-    sections = (value for key, value in (statistics or {}).items() if key.endswith("_metrics"))
-    section: Mapping[str, Any] = next(sections, {})
-    value = section.get(metric, {}).get("value")
+    value = metrics(statistics or {}).get(metric)
     if value is None:
         return missed[0]
     return f"{metric} on the test data is {value}, {side} the threshold {threshold}"
 
 
-def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
-    """The statistics.json of an execution of the training, `None` if it wrote none."""
-    key = f"training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
-    try:
-        found = s3().get_object(Bucket=os.environ["BUCKET"], Key=key)
-    except s3().exceptions.NoSuchKey:
-        return None
-    return json.loads(found["Body"].read())
+def evaluation_key(arn: str) -> str:
+    """The key of the statistics.json of an execution of the training."""
+    return f"{keys.TRAINING}{arn.rpartition('/')[2]}/evaluation/statistics.json"
 
 
 def failed(detail: dict[str, Any]) -> Mail:
@@ -121,7 +121,7 @@ def failed(detail: dict[str, Any]) -> Mail:
     # The execution itself only says that a step failed.
     found = pages.paginate(PipelineExecutionArn=arn)
     steps = (step for page in found for step in page["PipelineExecutionSteps"])
-    why = reasons(steps, lambda: evaluation(arn))
+    why = reasons(steps, lambda: find_json(os.environ["BUCKET"], evaluation_key(arn)))
     text = f"""\
 An execution of {workflow} has failed.
 

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from lambdas import Execution
+from lambdas import Execution, Status
 from lambdas.mail import Mail, quota_advice
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
 
+ENDED: dict[str, Status] = {
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "failed",
+    "ABORTED": "stopped",
+}
 NAME = re.compile(r"(\w+)-[0-9a-f]{32}")
 """Names of executions that `start` has started, with their trigger."""
 
@@ -53,17 +59,28 @@ def start(
     return f"{workflow.replace(':stateMachine:', ':execution:')}:{name}"
 
 
-def recent(workflow: str) -> Iterator[Execution]:
-    """The last 100 executions of a workflow, newest first."""
-    found = step_functions().list_executions(stateMachineArn=workflow, maxResults=100)
-    for execution in found["executions"]:
-        by_trigger = NAME.fullmatch(execution["name"])
-        yield Execution(
-            arn=execution["executionArn"],
-            trigger=by_trigger[1] if by_trigger else "",
-            running=execution["status"] in ("RUNNING", "PENDING_REDRIVE"),
-            started=execution["startDate"],
-        )
+def executions(workflow: str, client: "SFNClient | None" = None) -> Iterator[Execution]:
+    """The executions of a workflow, newest first.
+
+    Args:
+        workflow: ARN of the state machine.
+        client: Asks Step Functions; that of the function's region unless given.
+    """
+    pages = (client or step_functions()).get_paginator("list_executions")
+    for page in pages.paginate(stateMachineArn=workflow):
+        for execution in page["executions"]:
+            yield Execution(
+                execution["executionArn"],
+                ENDED.get(execution["status"], "running"),
+                execution["startDate"],
+                trigger_in(execution["name"]),
+            )
+
+
+def trigger_in(name: str) -> str:
+    """What has started an execution, by its name; empty if that was a person."""
+    by_trigger = NAME.fullmatch(name)
+    return by_trigger[1] if by_trigger else ""
 
 
 def failed(detail: dict[str, Any]) -> Mail:

@@ -10,6 +10,7 @@ import polars as pl
 from local import sample_data
 from ops import OpsError, aws, batch
 from usecase.config import UseCase
+from workflows import keys
 
 Progress = Callable[[str], None]
 
@@ -91,6 +92,6 @@ class Traffic:
         nameless = records[2:3].with_columns(pl.lit(None, pl.String).alias(parts.id))
         content = BytesIO()
         pl.concat([records[:2], nameless]).write_parquet(content)
-        key = f"mart/{table}/broken.parquet"
+        key = f"{keys.MART}{table}/broken.parquet"
         aws.s3().put_object(Bucket=aws.bucket(), Key=key, Body=content.getvalue())
         return key, 2 * 2 + 1

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     SSOError,
 )
 
+from lambdas.aws import split_uri
 from ops import OpsError
 from workflows import names
 
@@ -90,12 +91,6 @@ def base() -> str:
     return names.current().stacks[0]
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """Split `s3://bucket/key` into bucket and key."""
-    found, _, key = uri.removeprefix("s3://").partition("/")
-    return found, key
-
-
 def read_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
     """Read a JSON document from S3."""
     where, key = split_uri(uri)
@@ -110,11 +105,6 @@ def find_json(uri: str) -> Any:  # noqa: ANN401 - whatever the document holds
         if error.response["Error"]["Code"] == "NoSuchKey":
             return None
         raise
-
-
-def read(key: str) -> bytes:
-    """The content of an object of the data bucket."""
-    return s3().get_object(Bucket=bucket(), Key=key)["Body"].read()
 
 
 def keys(prefix: str, first: str = "") -> Iterator[str]:
@@ -134,16 +124,6 @@ def written(prefix: str, first: str = "") -> Iterator[tuple[str, datetime]]:
     for page in pages.paginate(Bucket=bucket(), Prefix=prefix, StartAfter=f"{prefix}{first}"):
         for found in page.get("Contents", []):
             yield found["Key"], found["LastModified"]
-
-
-def folders(prefix: str) -> list[str]:
-    """The folders of the data bucket that begin with a prefix, which is in their names."""
-    pages = s3().get_paginator("list_objects_v2")
-    return [
-        found["Prefix"]
-        for page in pages.paginate(Bucket=bucket(), Prefix=prefix, Delimiter="/")
-        for found in page.get("CommonPrefixes", [])
-    ]
 
 
 def stacks() -> list[str]:

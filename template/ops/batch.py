@@ -13,15 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lambdas import batch as functions
 from ops import OpsError, aws, outside, times, workflow
-from ops.times import Day
 from usecase import config, predictions
 from usecase.config import UseCase
 from usecase.predictions import parquet
-from workflows import names
+from workflows import keys, names
 
 DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
+
+Day = Annotated[
+    date | None,
+    typer.Option(parser=times.day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
+]
 
 console = Console()
 
@@ -82,7 +87,7 @@ def score(
         workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
         lambda state: progress(", ".join(state.running) or "starting"),
     )
-    uri = f"s3://{aws.bucket()}/batch/{execution.id}/report/report.json"
+    uri = f"s3://{aws.bucket()}/{keys.BATCH}{execution.id}/report/report.json"
     report: dict[str, Any] | None = aws.find_json(uri)
     if not report or not report["days"]:
         return Run([], 0, _none(config.load()))
@@ -92,12 +97,17 @@ def score(
 
 def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     """The rejected records of some days: id, time and reason."""
-    days = "rejected/day="
+    days = f"{keys.REJECTED}day="
     last = f"{days}{end or date.max}"
-    keys = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
-    parts = [pl.read_parquet(aws.read(key)) for key in keys]
+    found = takewhile(lambda key: key[: len(last)] <= last, aws.keys(days, f"{start or ''}"))
+    parts = [pl.read_parquet(read(key)) for key in found]
     none = _none(config.load())
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
+
+
+def read(key: str) -> bytes:
+    """The content of an object of the data bucket."""
+    return aws.s3().get_object(Bucket=aws.bucket(), Key=key)["Body"].read()
 
 
 def show(records: pl.DataFrame) -> None:
@@ -124,16 +134,13 @@ def _none(use_case: UseCase) -> pl.DataFrame:
 
 def deployments() -> list[str]:
     """The models that approvals have made, the one that predicts last."""
-    return outside.deployments(outside.models())
+    return functions.models(names.current().prefix, aws.sagemaker())
 
 
 def serving_package() -> str | None:
     """The ARN of the model package that predicts, `None` while no version is approved."""
     known = deployments()
-    if not known:
-        return None
-    model = aws.sagemaker().describe_model(ModelName=known[-1])
-    return model["PrimaryContainer"].get("ModelPackageName")
+    return functions.package_of(known[-1], aws.sagemaker()) if known else None
 
 
 def wait_until_serving(package: str) -> None:
@@ -161,10 +168,10 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
         The time of each record, by which a monitor finds it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for i, (key, written) in enumerate(aws.written("predictions/")):
+        for i, (key, written) in enumerate(aws.written(keys.PREDICTIONS)):
             day = key.partition("day=")[2].partition("/")[0]
             if day >= f"{since:%Y-%m-%d}" or written >= since:
-                Path(folder, f"{i:06}.parquet").write_bytes(aws.read(key))
+                Path(folder, f"{i:06}.parquet").write_bytes(read(key))
         return dict(predictions.made(Path(folder), use_case).iter_rows())
 
 

@@ -76,8 +76,8 @@ def stop_all(name: str) -> None:
 
     def ended() -> bool | None:
         running = workflow.running(name)
-        for arn in running:
-            workflow.stop(arn)
+        for execution in running:
+            workflow.stop(execution)
         return None if running else True
 
     try:

@@ -10,10 +10,12 @@ import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from lambdas import recorded_approval
+from lambdas.endpoint import package_of
 from ops import OpsError, aws, outside
 from usecase import predictions
 from usecase.config import UseCase
-from workflows import names
+from workflows import keys, names
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
@@ -68,10 +70,7 @@ def serving_package() -> str | None:
     config_name = endpoint and endpoint.get("EndpointConfigName")
     if not config_name:
         return None
-    config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
-    model = aws.sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    container = model.get("PrimaryContainer") or model["Containers"][0]
-    return container.get("ModelPackageName")
+    return package_of(config_name, aws.sagemaker())
 
 
 def deployments() -> list[str]:
@@ -81,8 +80,14 @@ def deployments() -> list[str]:
         return []
     pending = endpoint.get("PendingDeploymentSummary") or endpoint
     current = pending.get("EndpointConfigName", "")
-    found = outside.deployments(outside.configs())
+    found = tried()
     return found[: found.index(current) + 1] if current in found else found
+
+
+def tried() -> list[str]:
+    """The names of all deployments that were tried; oldest first."""
+    names_only = (name for name, _ in outside.configs())
+    return sorted(filter(outside.is_deployment, names_only), key=outside.approval)
 
 
 def wait_until_serving(package: str) -> None:
@@ -95,8 +100,7 @@ def wait_until_serving(package: str) -> None:
         OpsError: When the deployment failed, was rolled back or does not come to an end.
     """
     found = aws.sagemaker().describe_model_package(ModelPackageName=package)
-    approved = found.get("CustomerMetadataProperties", {}).get("ApprovedAt")
-    since = datetime.fromisoformat(approved).astimezone(UTC) if approved else datetime.now(UTC)
+    since = recorded_approval(found) or datetime.now(UTC)
 
     def probe() -> bool | None:
         if serving_package() != package:
@@ -122,17 +126,14 @@ def rolled_back(version: int, since: datetime) -> str | None:
     endpoint = describe()
     if endpoint is None or endpoint["EndpointStatus"] != "InService":
         return None
-    approval = f"{since:%Y%m%d%H%M%S%f}"[:-3]
-    tried = [
-        name
-        for name in outside.deployments(outside.configs())
-        if outside.deployed_version(name)[1] == version
-        and outside.deployed_version(name)[0] >= approval
-    ]
-    if not tried or endpoint.get("EndpointConfigName") == tried[-1]:
+    approval = since.replace(microsecond=since.microsecond // 1000 * 1000), version
+    mine = [name for name in tried() if outside.approval(name)[1] == version]
+    if not mine or outside.approval(mine[-1]) < approval:
+        return None
+    if endpoint.get("EndpointConfigName") == mine[-1]:
         return None
     try:
-        config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=tried[-1])
+        config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=mine[-1])
     except ClientError as error:
         if aws.is_missing(error):  # the function that deploys could not try it yet
             return None
@@ -156,10 +157,20 @@ def predicted(use_case: UseCase, since: datetime) -> dict[str, datetime]:
     """
     where, hour = f"{names.current().endpoint}/{names.VARIANT}/", f"{since:%Y/%m/%d/%H}"
     # What lies outside the folders of versions is from before there were any.
-    places = ["capture/", *aws.folders("capture/version=")]
-    keys = (key for place in places for key in aws.keys(f"{place}{where}", hour))
+    places = [keys.PREDICTIONS, *folders(f"{keys.PREDICTIONS}version=")]
+    found = (key for place in places for key in aws.keys(f"{place}{where}", hour))
     with tempfile.TemporaryDirectory() as folder:
-        for i, key in enumerate(keys):
+        for i, key in enumerate(found):
             aws.s3().download_file(aws.bucket(), key, f"{folder}/{i:06}.jsonl")
         made = predictions.made(Path(folder), use_case)
     return dict(made.filter(pl.col("time") >= since).iter_rows())
+
+
+def folders(prefix: str) -> list[str]:
+    """The folders of the data bucket that begin with a prefix, which is in their names."""
+    pages = aws.s3().get_paginator("list_objects_v2")
+    return [
+        found["Prefix"]
+        for page in pages.paginate(Bucket=aws.bucket(), Prefix=prefix, Delimiter="/")
+        for found in page.get("CommonPrefixes", [])
+    ]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ops import aws, workflow
 from ops.times import End, Start
-from workflows import names
+from workflows import keys, names
 
 console = Console()
 
@@ -96,10 +96,10 @@ def result(monitor: str, version: int, execution_id: str) -> Result:
 
     Where there was nothing to look at, the reason is with its newest result.
     """
-    folder = f"s3://{aws.bucket()}/monitoring/{monitor}/{execution_id}"
+    folder = f"s3://{aws.bucket()}/{keys.MONITORING}{monitor}/{execution_id}"
     report = aws.find_json(f"{folder}/constraint_violations.json")
     if report is None:
-        latest = f"s3://{aws.bucket()}/monitoring/latest/{monitor}/version={version}.json"
+        latest = f"s3://{aws.bucket()}/{keys.LATEST}{monitor}/version={version}.json"
         newest = aws.find_json(latest) or {}
         # One with a report is of another execution.
         return Result(

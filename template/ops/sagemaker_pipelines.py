@@ -4,16 +4,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from lambdas.sagemaker_pipelines import reasons
-from ops import Execution, Status
+from lambdas import Execution
+from lambdas import sagemaker_pipelines as pipelines
 from ops.aws import bucket, find_json, sagemaker
-
-ENDED: dict[str, Status] = {
-    "Succeeded": "succeeded",
-    "Failed": "failed",
-    "CompletedWithFailures": "failed",
-    "Stopped": "stopped",
-}
 
 
 def start(workflow: str, parameters: Mapping[str, str]) -> str:
@@ -26,22 +19,9 @@ def start(workflow: str, parameters: Mapping[str, str]) -> str:
     return response["PipelineExecutionArn"]
 
 
-def executions(workflow: str) -> list[str]:
-    """The ARNs of a workflow's executions, newest first."""
-    pages = sagemaker().get_paginator("list_pipeline_executions")
-    found = pages.paginate(PipelineName=workflow, SortBy="CreationTime", SortOrder="Descending")
-    return [e["PipelineExecutionArn"] for p in found for e in p["PipelineExecutionSummaries"]]
-
-
-def running(workflow: str) -> list[str]:
-    """The ARNs of a workflow's executions that have not come to their end."""
-    pages = sagemaker().get_paginator("list_pipeline_executions").paginate(PipelineName=workflow)
-    return [
-        execution["PipelineExecutionArn"]
-        for page in pages
-        for execution in page["PipelineExecutionSummaries"]
-        if execution["PipelineExecutionStatus"] in ("Executing", "Stopping")
-    ]
+def executions(workflow: str) -> list[Execution]:
+    """The executions of a workflow, newest first, without their details."""
+    return list(pipelines.executions(workflow, sagemaker()))
 
 
 def describe(arn: str) -> Execution:
@@ -52,10 +32,12 @@ def describe(arn: str) -> Execution:
     )
     given = sagemaker().list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
     # The execution itself only says that a step failed.
-    why = reasons(steps["PipelineExecutionSteps"], lambda: evaluation(arn))
+    why = pipelines.reasons(steps["PipelineExecutionSteps"], lambda: evaluation(arn))
     return Execution(
-        arn=arn,
-        status=ENDED.get(state["PipelineExecutionStatus"], "running"),
+        reference=arn,
+        status=pipelines.ENDED.get(state["PipelineExecutionStatus"], "running"),
+        started=state["CreationTime"],
+        trigger=pipelines.trigger_in(state.get("PipelineExecutionDescription", "")),
         reason="; ".join(why) or state.get("FailureReason", ""),
         running=[
             s["StepName"] for s in steps["PipelineExecutionSteps"] if s["StepStatus"] == "Executing"
@@ -66,9 +48,7 @@ def describe(arn: str) -> Execution:
 
 def evaluation(arn: str) -> Any:  # noqa: ANN401 - whatever the document holds
     """The statistics.json of an execution of the training, `None` if it wrote none."""
-    return find_json(
-        f"s3://{bucket()}/training/{arn.rpartition('/')[2]}/evaluation/statistics.json"
-    )
+    return find_json(f"s3://{bucket()}/{pipelines.evaluation_key(arn)}")
 
 
 def stop(arn: str) -> None:

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from ops import Execution, Status, aws
+from lambdas import Execution
+from lambdas import step_functions as state_machines
+from ops import aws
 from workflows import names
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
-
-ENDED: dict[str, Status] = {
-    "SUCCEEDED": "succeeded",
-    "FAILED": "failed",
-    "TIMED_OUT": "failed",
-    "ABORTED": "stopped",
-}
 
 
 @cache
@@ -35,27 +30,20 @@ def start(workflow: str, parameters: Mapping[str, str]) -> str:
     return started["executionArn"]
 
 
-def executions(workflow: str) -> list[str]:
-    """The ARNs of a workflow's executions, newest first."""
-    pages = client().get_paginator("list_executions")
-    found = pages.paginate(stateMachineArn=state_machine_arn(workflow))
-    return [execution["executionArn"] for page in found for execution in page["executions"]]
-
-
-def running(workflow: str) -> list[str]:
-    """The ARNs of a workflow's executions that have not come to their end."""
-    pages = client().get_paginator("list_executions")
-    found = pages.paginate(stateMachineArn=state_machine_arn(workflow), statusFilter="RUNNING")
-    return [execution["executionArn"] for page in found for execution in page["executions"]]
+def executions(workflow: str) -> list[Execution]:
+    """The executions of a workflow, newest first, without their details."""
+    return list(state_machines.executions(state_machine_arn(workflow), client()))
 
 
 def describe(arn: str) -> Execution:
     """The state of an execution now."""
     state = client().describe_execution(executionArn=arn)
-    status = ENDED.get(state["status"], "running")
+    status = state_machines.ENDED.get(state["status"], "running")
     return Execution(
-        arn=arn,
+        reference=arn,
         status=status,
+        started=state["startDate"],
+        trigger=state_machines.trigger_in(state.get("name", "")),
         reason=state.get("cause") or state.get("error", ""),
         running=running_states(arn) if status == "running" else [],
         parameters=json.loads(state.get("input", "{}")),

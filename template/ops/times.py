@@ -62,10 +62,6 @@ def _midnight(of: date) -> datetime:
     return datetime.combine(of, time(tzinfo=UTC))
 
 
-Day = Annotated[
-    date | None,
-    typer.Option(parser=day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
-]
 Start = Annotated[
     datetime | None,
     typer.Option(

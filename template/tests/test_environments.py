@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aws_cdk import App
-from templates import ACCOUNT, as_list, text
+from support.templates import ACCOUNT, as_list, text
 
 from infra.app import build
 from usecase.errors import UseCaseError

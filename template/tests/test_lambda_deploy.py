@@ -5,9 +5,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import ACCOUNT, BUCKET, RefusalError
-from inference_endpoint import SageMaker
 from moto.sns.models import sns_backends
+from support.fake_sagemaker import ACCOUNT, BUCKET, RefusalError
+from support.inference_endpoint import SageMaker
 
 from lambdas import deploy
 from ops import outside
@@ -15,7 +15,7 @@ from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["lambda_account"]
+pytest_plugins = ["support.lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

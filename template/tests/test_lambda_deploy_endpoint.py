@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
-from fake_sagemaker import RefusalError, Request
-from inference_endpoint import SageMaker, approve, serve
+from support.fake_sagemaker import RefusalError, Request
+from support.inference_endpoint import SageMaker, approve, serve
 
 from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["lambda_account"]
+pytest_plugins = ["support.lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

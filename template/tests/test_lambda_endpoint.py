@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from fake_sagemaker import ARN, BUCKET
-from inference_endpoint import PREFIX, SageMaker, approve, event, serve
+from support.fake_sagemaker import ARN, BUCKET
+from support.inference_endpoint import PREFIX, SageMaker, approve, event, serve
 
 from lambdas import endpoint
 from lambdas.mail import Mail
@@ -14,7 +14,7 @@ from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["lambda_account"]
+pytest_plugins = ["support.lambda_account"]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

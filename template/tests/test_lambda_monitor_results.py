@@ -6,14 +6,14 @@ from typing import Any
 
 import boto3
 import pytest
-from fake_sagemaker import BUCKET
+from support.fake_sagemaker import BUCKET
 
 from lambdas import monitor_results
 from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["lambda_account"]
+pytest_plugins = ["support.lambda_account"]
 
 MONITOR = names.MONITORS[0]
 PLAN = "monitoring/inputs/abc123/plan.json"

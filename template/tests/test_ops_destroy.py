@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, RefusalError, Request, find
+from support.fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, RefusalError, Request, find
 from typer.testing import CliRunner
 
 from ops import OpsError, aws, destroy, outside, workflow
@@ -20,7 +20,7 @@ from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["lambda_account"]
+pytest_plugins = ["support.lambda_account"]
 
 ROOT = Path(__file__).parents[1]
 PROJECT = names.PROJECT

@@ -5,7 +5,7 @@ from inspect import signature
 from typing import Any
 
 import pytest
-from request_shapes import errors
+from support.fake_sagemaker import errors
 
 from lambdas.sagemaker_pipelines import reasons
 from usecase import config

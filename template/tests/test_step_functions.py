@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from moto.stepfunctions.models import stepfunctions_backends
-from simulated_step_functions import (
+from support.simulated_step_functions import (
     ACCOUNT,
     BUCKET,
     FUNCTION,
@@ -295,7 +295,7 @@ def test_execution_runs_until_it_ends() -> None:
     assert arn.endswith(f":{NAMES.training}:{state.id}")
     end("SUCCEEDED")
     assert workflow.wait(arn).status == "succeeded"
-    assert workflow.executions(NAMES.training) == [arn]
+    assert [known.reference for known in workflow.executions(NAMES.training)] == [arn]
 
 
 @pytest.mark.usefixtures("deployed")

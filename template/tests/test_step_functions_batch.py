@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from simulated_step_functions import (
+from support.simulated_step_functions import (
     ACCOUNT,
     BUCKET,
     FUNCTION,

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import pytest
-from conftest import ROOT, fail, place, read_json, succeed
 from scipy import stats
+from support.image import ROOT, fail, place, read_json, succeed
 
 from usecase import tables
 from usecase.config import DataQuality, FeatureConstraints, UseCase

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Server, fail, place, read_json, succeed
-from request_shapes import errors
+from support.fake_sagemaker import errors
+from support.image import Server, fail, place, read_json, succeed
 
 from usecase import batch, config, features, prepare, tables
 from usecase.config import UseCase

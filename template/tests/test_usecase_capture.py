@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_lines as write
-from examples import CSV, PREDICTIONS, TARGET
-from examples import JSON as ANSWERS
-from inference_endpoint import event
+from support.examples import CSV, PREDICTIONS, TARGET
+from support.examples import JSON as ANSWERS
+from support.image import write_lines as write
+from support.inference_endpoint import event
 
 from usecase.config import Approval, Data, Features, UseCase
 from usecase.predictions import Reading, Window, capture

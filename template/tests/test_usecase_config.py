@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, fail
-from examples import TARGET_TOML
+from support.examples import TARGET_TOML
+from support.image import ROOT, fail
 
 from usecase import config
 from usecase.config import Approval, ConfigError, FeatureConstraints, UseCase

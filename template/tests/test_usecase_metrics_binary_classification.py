@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
-from examples import LABELS, OUTPUT, TARGET, WRONG_TARGETS
+from support.examples import LABELS, OUTPUT, TARGET, WRONG_TARGETS
 
 from usecase import metrics, tables
 from usecase.config import UseCase

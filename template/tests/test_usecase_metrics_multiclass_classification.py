@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
-from examples import OUTPUT, PREDICTIONS, TARGET, WRONG_TARGETS
+from support.examples import OUTPUT, PREDICTIONS, TARGET, WRONG_TARGETS
 
 from usecase import config, metrics, tables
 from usecase.config import ConfigError, UseCase

@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 import pytest
-from examples import LABELS, OUTPUT, TARGET, WRONG_TARGETS
+from support.examples import LABELS, OUTPUT, TARGET, WRONG_TARGETS
 
 from usecase import metrics
 from usecase.errors import UseCaseError

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import plan, report
-from request_shapes import errors, service
+from support.fake_sagemaker import errors, service
+from support.image import plan, report
 
 from usecase import config, monitors
 from usecase.monitors import MONITORS, Monitor, job

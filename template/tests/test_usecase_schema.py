@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import fail, place, read_json, succeed
+from support.image import fail, place, read_json, succeed
 
 from usecase import schema, tables
 from usecase.config import Features, UseCase

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Server, fail
+from support.image import Server, fail
 
 from usecase import serve
 from usecase.config import UseCase

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Server
+from support.image import Server
 
 from usecase import serve_batch, tables
 from usecase.config import Features, UseCase

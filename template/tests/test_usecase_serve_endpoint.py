@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import Server
-from examples import CSV, OUTPUT, TARGET
-from examples import JSON as ANSWERS
+from support.examples import CSV, OUTPUT, TARGET
+from support.examples import JSON as ANSWERS
+from support.image import Server
 
 from lambdas import deploy
 from ops import predictions

@@ -9,8 +9,8 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 import pytest
-from conftest import fail, place, read_json, run, succeed
-from examples import LABELS, OUTPUT
+from support.examples import LABELS, OUTPUT
+from support.image import fail, place, read_json, run, succeed
 
 from usecase import config, features, model, prepare, schema, tables, train
 from usecase.config import UseCase

@@ -8,8 +8,9 @@ code, and in the order, that the model was trained with.
 
 from dataclasses import replace
 
-from workflows.jobs import Body, Settings, folder, mart, processing
-from workflows.placeholders import EXECUTION, output, parameter, result, transformed
+from workflows import keys
+from workflows.jobs import PROCESSING, Body, Settings, folder, processing
+from workflows.placeholders import EXECUTION, output, parameter, result
 
 INPUTS, SELECT, TRANSFORM, COLLECT = "BatchInputs", "Select", "Transform", "Collect"
 
@@ -17,16 +18,6 @@ INPUTS, SELECT, TRANSFORM, COLLECT = "BatchInputs", "Select", "Transform", "Coll
 def inputs(_settings: Settings) -> Body:
     """What the function that finds the version and the days is called with."""
     return {"start": parameter("Start"), "end": parameter("End")}
-
-
-#: What that function returns, and the types.
-RESULTS = {
-    "version": "String",
-    "model": "String",
-    "image": "String",
-    "start": "String",
-    "end": "String",
-}
 
 
 def select(settings: Settings) -> Body:
@@ -41,7 +32,8 @@ def select(settings: Settings) -> Body:
     return processing(
         _of_version(settings),
         "select",
-        inputs=[mart(settings)],
+        # Each table where an input of its name would be; files of no table lie beside them.
+        inputs=[folder("mart", settings.uri(keys.MART), f"{PROCESSING}/input")],
         outputs={
             "records": _of_batch(settings, "records"),
             "selection": _of_batch(settings, "selection"),
@@ -93,7 +85,7 @@ def collect(settings: Settings) -> Body:
         "collect",
         inputs=[
             folder("selection", output(SELECT, "selection")),
-            folder("transformed", transformed(TRANSFORM)),
+            folder("transformed", _of_batch(settings, "transformed")),
         ],
         outputs=_results(settings),
         environment={"MODEL_VERSION": result(INPUTS, "version")},
@@ -112,13 +104,13 @@ def _of_version(settings: Settings) -> Settings:
 
 def _of_batch(settings: Settings, name: str) -> str:
     """The S3 URI of what an execution of the batch workflow writes."""
-    return settings.uri("batch", EXECUTION, name)
+    return settings.uri(f"{keys.BATCH}{EXECUTION}", name)
 
 
 def _results(settings: Settings) -> dict[str, str]:
     """Where the results go: both tables, and the report of this execution."""
     return {
-        "predictions": settings.uri("predictions"),
-        "rejected": settings.uri("rejected"),
+        "predictions": settings.uri(keys.PREDICTIONS.rstrip("/")),
+        "rejected": settings.uri(keys.REJECTED.rstrip("/")),
         "report": _of_batch(settings, "report"),
     }

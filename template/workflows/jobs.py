@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from usecase.monitors import MONITORS, QUALITY
-from workflows.names import CONTENT_TYPES, SUPPORTED_INSTANCE_TYPES, Names
+from workflows import keys
+from workflows.names import CONTENT_TYPES, QUALITY_METRICS, SUPPORTED_INSTANCE_TYPES, Names
 from workflows.placeholders import EXECUTION, model, output, parameter, result
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from usecase.config import UseCase
 
 Body = dict[str, Any]
+
+#: The steps of the training workflow, which hand each other outputs of these names.
+PREPARE, TRAIN, EVALUATE, BASELINE = "Prepare", "Train", "Evaluate", "Baseline"
+GATE, REGISTER, NOT_GOOD_ENOUGH = "Gate", "Register", "NotGoodEnough"
+EVALUATION = "evaluation"
+#: The steps of the monitoring workflow.
+INPUTS, DUE, MONITOR, RESULTS = "Inputs", "Due", "Monitor", "Results"
 
 VOLUME_GB = 30
 MAX_RUNTIME_SECONDS = 4 * 3600
@@ -66,7 +74,52 @@ class Settings:
 
     def of_training(self, *parts: str) -> str:
         """The S3 URI of what an execution of the training workflow writes."""
-        return self.uri("training", EXECUTION, *parts)
+        return self.uri(f"{keys.TRAINING}{EXECUTION}", *parts)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What lets a model be registered: its metric on the test data, against a threshold.
+
+    Attributes:
+        metric: The metric.
+        threshold: What the parameter Threshold is unless it is given.
+        higher_is_better: Whether the metric must be at least the threshold; else at most.
+    """
+
+    metric: str
+    threshold: float
+    higher_is_better: bool
+
+    #: The file in the output EVALUATION of the step EVALUATE that has the metric.
+    file = "statistics.json"
+
+    @property
+    def path(self) -> str:
+        """Where that file has it."""
+        return f"{QUALITY_METRICS}.{self.metric}.value"
+
+    def missed(self, value: str = "") -> str:
+        """What is said of a model that does not get through.
+
+        Args:
+            value: Stands for the metric's value, where the orchestrator can tell it.
+        """
+        told = f"{value}, " if value else ""
+        side = "below" if self.higher_is_better else "above"
+        threshold = parameter("Threshold")
+        return f"{self.metric} on the test data is {told}{side} the threshold {threshold}"
+
+
+def gate(settings: Settings) -> Gate:
+    """The gate of the training workflow."""
+    approval = settings.use_case.approval
+    return Gate(approval.metric, approval.threshold, approval.higher_is_better)
+
+
+def training_parameters(settings: Settings) -> dict[str, str | float]:
+    """The parameters of the training workflow, with what they are unless they are given."""
+    return {"Trigger": "manual", "Threshold": gate(settings).threshold}
 
 
 def prepare(settings: Settings) -> Body:
@@ -76,7 +129,7 @@ def prepare(settings: Settings) -> Body:
         settings,
         "prepare",
         # The slash at the end keeps `flights` from taking in `flights_archive` as well.
-        inputs=[folder(table, settings.uri("mart", table, "")) for table in tables],
+        inputs=[folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables],
         outputs={name: settings.of_training(name) for name in ("train", "validation", "test")},
     )
 
@@ -90,7 +143,7 @@ def train(settings: Settings) -> Body:
             "DataSource": {
                 "S3DataSource": {
                     "S3DataType": "S3Prefix",
-                    "S3Uri": output("Prepare", name),
+                    "S3Uri": output(PREPARE, name),
                     "S3DataDistributionType": "FullyReplicated",
                 }
             },
@@ -127,8 +180,8 @@ def evaluate(settings: Settings) -> Body:
     return processing(
         settings,
         "evaluate",
-        inputs=[folder("model", model("Train")), folder("test", output("Prepare", "test"))],
-        outputs={"evaluation": settings.of_training("evaluation")},
+        inputs=[folder("model", model(TRAIN)), folder("test", output(PREPARE, "test"))],
+        outputs={EVALUATION: settings.of_training(EVALUATION)},
     )
 
 
@@ -137,7 +190,7 @@ def baseline(settings: Settings) -> Body:
     return processing(
         settings,
         "baseline",
-        inputs=[folder("train", output("Prepare", "train"))],
+        inputs=[folder("train", output(PREPARE, "train"))],
         outputs={"baseline": settings.of_training("baseline")},
     )
 
@@ -147,7 +200,7 @@ def register(settings: Settings) -> Body:
     instances = settings.use_case.instances
     container: ModelPackageContainerDefinitionTypeDef = {
         "Image": settings.image,
-        "ModelDataUrl": model("Train"),
+        "ModelDataUrl": model(TRAIN),
     }
     return {
         "ModelPackageGroupName": settings.names.model_package_group,
@@ -159,8 +212,8 @@ def register(settings: Settings) -> Body:
             SUPPORTED_INSTANCE_TYPES: [instances.inference],
         },
         "ModelMetrics": {
-            "ModelQuality": _sources(output("Evaluate", "evaluation"), QUALITY),
-            "ModelDataQuality": _sources(output("Baseline", "baseline"), QUALITY),
+            "ModelQuality": _sources(output(EVALUATE, EVALUATION), QUALITY),
+            "ModelDataQuality": _sources(output(BASELINE, "baseline"), QUALITY),
             **{m.registered: _sources(output(*m.written), m.metrics) for m in MONITORS},
         },
         # What the monitors compare with as long as this version serves.
@@ -172,8 +225,8 @@ def register(settings: Settings) -> Body:
             "Execution": EXECUTION,
             # Those that the command `monitor` of the image runs.
             "Monitors": " ".join(monitor.name for monitor in MONITORS),
-            "TestData": output("Prepare", "test"),
-            "Schema": f"{output('Evaluate', 'evaluation')}/schema.json",
+            "TestData": output(PREPARE, "test"),
+            "Schema": f"{output(EVALUATE, EVALUATION)}/schema.json",
             "Trigger": parameter("Trigger"),
         },
     }
@@ -196,7 +249,7 @@ def compare(settings: Settings, inputs: Mapping[str, str], tables: Sequence[str]
         "compare" if "other" in inputs else "evaluate",
         inputs=[
             *(folder(name, uri) for name, uri in inputs.items()),
-            *(folder(table, settings.uri("mart", table, "")) for table in tables),
+            *(folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables),
         ],
         outputs={"evaluation": to},
     )
@@ -207,16 +260,16 @@ def monitor(settings: Settings) -> Body:
 
     So the rows are read by the code, and by the schema, that the version was trained with.
     """
-    found = ("monitoring", "inputs", EXECUTION)
+    found = f"{keys.MONITOR_INPUTS}{EXECUTION}"
     return processing(
-        replace(settings, image=result("Inputs", "image")),
+        replace(settings, image=result(INPUTS, "image")),
         "monitor",
         inputs=[
-            folder("plan", settings.uri(*found, "plan.json")),
-            _input("files", settings.uri(*found, "files.manifest"), "ManifestFile"),
+            folder("plan", settings.uri(found, "plan.json")),
+            _input("files", settings.uri(found, "files.manifest"), "ManifestFile"),
         ],
         # The job writes `<monitor>/<execution>/…`.
-        outputs={"report": settings.uri("monitoring")},
+        outputs={"report": settings.uri(keys.MONITORING.rstrip("/"))},
     )
 
 
@@ -283,17 +336,9 @@ def processing(
     return body | ({"Environment": dict(environment)} if environment else {})
 
 
-def folder(name: str, uri: str) -> "ProcessingInputTypeDef":
-    """An input with all that an S3 URI is the prefix of."""
-    return _input(name, uri, "S3Prefix")
-
-
-def mart(settings: Settings) -> "ProcessingInputTypeDef":
-    """An input with the whole data mart, each table where an input of its name would be.
-
-    Files that belong to no table lie beside the tables' folders.
-    """
-    return _input("mart", settings.uri("mart", ""), "S3Prefix", f"{PROCESSING}/input")
+def folder(name: str, uri: str, path: str = "") -> "ProcessingInputTypeDef":
+    """An input with all that an S3 URI is the prefix of, below a path of its name unless given."""
+    return _input(name, uri, "S3Prefix", path)
 
 
 def _input(

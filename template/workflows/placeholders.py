@@ -8,7 +8,6 @@ the orchestrator's module turns that into its own expression language. The spell
     @{parameter.<name>}      a parameter of the execution
     @{output.<step>.<name>}  S3 URI of an output of a processing step
     @{model.<step>}          S3 URI of the model.tar.gz of a training step
-    @{transformed.<step>}    S3 URI of the output of a transform step
     @{result.<step>.<name>}  a value that a Lambda step returned
 """
 
@@ -37,11 +36,6 @@ def output(step: str, name: str) -> str:
 def model(step: str) -> str:
     """Stands for the S3 URI of the model.tar.gz that a training step wrote."""
     return f"@{{model.{step}}}"
-
-
-def transformed(step: str) -> str:
-    """Stands for the S3 URI of the folder that a transform step wrote to."""
-    return f"@{{transformed.{step}}}"
 
 
 def result(step: str, name: str) -> str:

@@ -10,7 +10,8 @@ from workflows.names import MONITORS
 
 def add(retrain: Function, use_case: UseCase) -> None:
     """Call `retrain` when the alarm of a monitor goes off."""
-    names = names_of(retrain)
+    # The first of a monitor's alarms: problems and silence are no drift.
+    violations = [names_of(retrain).monitor_alarms(monitor)[0] for monitor in MONITORS]
     alarm = EventField.from_path("$.detail.alarmName")
     time = EventField.from_path("$.detail.state.timestamp")
     retrain.on(
@@ -19,7 +20,7 @@ def add(retrain: Function, use_case: UseCase) -> None:
             source=["aws.cloudwatch"],
             detail_type=["CloudWatch Alarm State Change"],
             detail={
-                "alarmName": [names.violations_alarm(monitor) for monitor in MONITORS],
+                "alarmName": violations,
                 "state": {"value": ["ALARM"]},
             },
         ),

@@ -1,7 +1,7 @@
 """Train regularly."""
 
 from infra.functions import Function, Schedule
-from infra.permissions import Allow, names_of
+from infra.permissions import names_of
 from usecase.config import UseCase
 
 EXPRESSION = "cron(0 3 1 * ? *)"
@@ -14,6 +14,5 @@ def add(retrain: Function, _use_case: UseCase) -> None:
         retrain,
         names_of(retrain).training,
         EXPRESSION,
-        Allow(["lambda:InvokeFunction"], [retrain.arn]),
         {"trigger": "schedule", "cause": "<aws.scheduler.scheduled-time>"},
     )

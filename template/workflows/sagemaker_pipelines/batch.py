@@ -3,7 +3,15 @@
 from workflows import batch
 from workflows.batch import COLLECT, INPUTS, SELECT, TRANSFORM
 from workflows.jobs import Body, Settings
-from workflows.sagemaker_pipelines.steps import compare, condition, function, job, pipeline
+from workflows.sagemaker_pipelines.steps import (
+    compare,
+    condition,
+    function,
+    job,
+    pipeline,
+    property_file,
+    value_in,
+)
 
 
 def definition(settings: Settings, inputs_function: str, rejections_function: str) -> Body:
@@ -14,34 +22,22 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
         inputs_function: ARN of the Lambda function that finds the version and the days.
         rejections_function: ARN of the Lambda function that counts what was rejected.
     """
-    selection = {
-        "PropertyFileName": "Selection",
-        "OutputName": "selection",
-        "FilePath": "selection.json",
-    }
-    selected = {
-        "Std:JsonGet": {
-            "PropertyFile": {"Get": f"Steps.{SELECT}.PropertyFiles.Selection"},
-            "Path": "records",
-        }
-    }
+    found = dict.fromkeys(("version", "model", "image", "start", "end"), "String")
     counts = {"predictions": "Integer", "rejected": "Integer"}
     arguments = batch.rejections(settings)
     return pipeline(
-        parameters=[
-            {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
-            {"Name": "Start", "Type": "String", "DefaultValue": "auto"},
-            {"Name": "End", "Type": "String", "DefaultValue": "auto"},
-        ],
+        {"Trigger": "manual", "Start": "auto", "End": "auto"},
         steps=[
-            function(INPUTS, inputs_function, batch.inputs(settings), batch.RESULTS),
-            job(SELECT, "Processing", batch.select(settings)) | {"PropertyFiles": [selection]},
+            function(INPUTS, inputs_function, batch.inputs(settings), found),
+            job(SELECT, "Processing", batch.select(settings))
+            | property_file("selection", "selection.json"),
             condition(
                 "AnyRecords",
-                [compare("GreaterThan", selected, 0)],
+                [compare("GreaterThan", value_in(SELECT, "selection", "records"), 0)],
                 then=[
                     job(TRANSFORM, "Transform", batch.transform(settings)),
-                    job(COLLECT, "Processing", batch.collect(settings)),
+                    job(COLLECT, "Processing", batch.collect(settings))
+                    | {"DependsOn": [TRANSFORM]},
                     function("Rejections", rejections_function, arguments, counts)
                     | {"DependsOn": [COLLECT]},
                 ],

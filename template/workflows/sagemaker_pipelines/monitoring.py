@@ -1,7 +1,7 @@
 """The monitoring pipeline."""
 
 from workflows import jobs
-from workflows.jobs import Body, Settings
+from workflows.jobs import DUE, INPUTS, MONITOR, RESULTS, Body, Settings
 from workflows.placeholders import EXECUTION, result
 from workflows.sagemaker_pipelines.steps import compare, condition, function, job, pipeline
 
@@ -15,29 +15,26 @@ def definition(settings: Settings, inputs_function: str, results_function: str) 
         results_function: ARN of the Lambda function that publishes what they have found.
     """
     return pipeline(
-        parameters=[
-            {"Name": name, "Type": "String", "DefaultValue": default}
-            for name, default in jobs.MONITORING_PARAMETERS.items()
-        ],
+        jobs.MONITORING_PARAMETERS,
         steps=[
             function(
-                "Inputs",
+                INPUTS,
                 inputs_function,
                 jobs.monitor_inputs(),
                 {"due": "Integer", "image": "String"},
             ),
             condition(
-                "Due",
-                [compare("GreaterThan", result("Inputs", "due"), 0)],
+                DUE,
+                [compare("GreaterThan", result(INPUTS, "due"), 0)],
                 then=[
-                    job("Monitor", "Processing", jobs.monitor(settings)),
+                    job(MONITOR, "Processing", jobs.monitor(settings)),
                     function(
-                        "Results",
+                        RESULTS,
                         results_function,
                         {"execution": EXECUTION},
                         {"violations": "Integer", "problems": "Integer"},
                     )
-                    | {"DependsOn": ["Monitor"]},
+                    | {"DependsOn": [MONITOR]},
                 ],
                 otherwise=[],
             ),

@@ -12,6 +12,8 @@ from workflows.placeholders import fill
 
 Step = dict[str, Any]
 
+PARAMETER_TYPES = {str: "String", float: "Float"}
+
 # Jobs that fail for a reason of the service are tried again; a job that fails by itself is not.
 RETRY = [
     {
@@ -34,13 +36,21 @@ RETRY = [
 ]
 
 
-def pipeline(parameters: Sequence[Body], steps: Sequence[Step]) -> Body:
-    """A definition, with the expressions of SageMaker Pipelines in place of the placeholders."""
+def pipeline(parameters: Mapping[str, str | float], steps: Sequence[Step]) -> Body:
+    """A definition, with the expressions of SageMaker Pipelines in place of the placeholders.
+
+    Args:
+        parameters: The parameters, with what they are unless they are given.
+        steps: The steps.
+    """
     filled: Body = fill(
         {
             "Version": "2020-12-01",
             "Metadata": {},
-            "Parameters": list(parameters),
+            "Parameters": [
+                {"Name": name, "Type": PARAMETER_TYPES[type(default)], "DefaultValue": default}
+                for name, default in parameters.items()
+            ],
             "Steps": list(steps),
         },
         _expression,
@@ -62,8 +72,6 @@ def _expression(placeholder: str) -> Body:
             return {"Get": f"Steps.{step}.{path}"}
         case ["model", step]:
             return {"Get": f"Steps.{step}.ModelArtifacts.S3ModelArtifacts"}
-        case ["transformed", step]:
-            return {"Get": f"Steps.{step}.TransformOutput.S3OutputPath"}
         case ["result", step, name]:
             return {"Get": f"Steps.{step}.OutputParameters['{name}']"}
     raise ValueError(f"@{{{placeholder}}} means nothing to SageMaker Pipelines")
@@ -72,6 +80,20 @@ def _expression(placeholder: str) -> Body:
 def job(name: str, kind: str, body: Body) -> Step:
     """A step that sends a request to SageMaker, and waits where that starts a job."""
     return {"Name": name, "Type": kind, "Arguments": body, "RetryPolicies": RETRY}
+
+
+def property_file(output: str, file: str) -> Body:
+    """What a processing step has besides, for conditions to look into a JSON file of an output."""
+    name = output.title()
+    return {
+        "PropertyFiles": [{"PropertyFileName": name, "OutputName": output, "FilePath": file}],
+    }
+
+
+def value_in(step: str, output: str, path: str) -> Body:
+    """A value in the property file of a step's output, by the keys on the way to it."""
+    file = {"Get": f"Steps.{step}.PropertyFiles.{output.title()}"}
+    return {"Std:JsonGet": {"PropertyFile": file, "Path": path}}
 
 
 def function(name: str, arn: str, arguments: Body, results: Mapping[str, str]) -> Step:

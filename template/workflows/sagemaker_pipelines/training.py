@@ -1,48 +1,49 @@
 """The training pipeline."""
 
-from workflows import jobs, names
-from workflows.jobs import Body, Settings
+from workflows import jobs
+from workflows.jobs import (
+    BASELINE,
+    EVALUATE,
+    EVALUATION,
+    GATE,
+    NOT_GOOD_ENOUGH,
+    PREPARE,
+    REGISTER,
+    TRAIN,
+    Body,
+    Settings,
+)
 from workflows.placeholders import parameter
-from workflows.sagemaker_pipelines.steps import compare, condition, fail, job, pipeline
+from workflows.sagemaker_pipelines.steps import (
+    compare,
+    condition,
+    fail,
+    job,
+    pipeline,
+    property_file,
+    value_in,
+)
 
 
 def definition(settings: Settings) -> Body:
     """Prepare, train, evaluate and describe; register the model if it is good enough."""
-    approval = settings.use_case.approval
-    metric = {
-        "Std:JsonGet": {
-            "PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Evaluation"},
-            "Path": f"{names.QUALITY_METRICS}.{approval.metric}.value",
-        }
-    }
-    evaluation = {
-        "PropertyFileName": "Evaluation",
-        "OutputName": "evaluation",
-        "FilePath": "statistics.json",
-    }
-    if approval.higher_is_better:
-        passes, misses = "GreaterThanOrEqualTo", "below"
-    else:
-        passes, misses = "LessThanOrEqualTo", "above"
-    threshold = parameter("Threshold")
-    missed = f"{approval.metric} on the test data is {misses} the threshold {threshold}"
+    gate = jobs.gate(settings)
+    metric = value_in(EVALUATE, EVALUATION, gate.path)
+    passes = "GreaterThanOrEqualTo" if gate.higher_is_better else "LessThanOrEqualTo"
     return pipeline(
-        parameters=[
-            {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
-            {"Name": "Threshold", "Type": "Float", "DefaultValue": approval.threshold},
-        ],
+        jobs.training_parameters(settings),
         steps=[
-            job("Prepare", "Processing", jobs.prepare(settings)),
-            job("Train", "Training", jobs.train(settings)),
-            job("Evaluate", "Processing", jobs.evaluate(settings))
-            | {"PropertyFiles": [evaluation]},
-            job("Baseline", "Processing", jobs.baseline(settings)),
+            job(PREPARE, "Processing", jobs.prepare(settings)),
+            job(TRAIN, "Training", jobs.train(settings)),
+            job(EVALUATE, "Processing", jobs.evaluate(settings))
+            | property_file(EVALUATION, gate.file),
+            job(BASELINE, "Processing", jobs.baseline(settings)),
             condition(
-                "Gate",
-                [compare(passes, metric, threshold)],
-                then=[job("Register", "RegisterModel", jobs.register(settings))],
-                otherwise=[fail("NotGoodEnough", missed)],
+                GATE,
+                [compare(passes, metric, parameter("Threshold"))],
+                then=[job(REGISTER, "RegisterModel", jobs.register(settings))],
+                otherwise=[fail(NOT_GOOD_ENOUGH, gate.missed())],
             )
-            | {"DependsOn": ["Baseline"]},
+            | {"DependsOn": [BASELINE]},
         ],
     )

@@ -9,7 +9,6 @@ from workflows.step_functions.states import (
     FAILED,
     OUTPUTS,
     PAYLOAD,
-    TRANSFORMED,
     function,
     job,
     jsonata,
@@ -48,7 +47,7 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
                 "Default": "Rejections",
             },
             TRANSFORM: job("Transform", batch.transform(settings))
-            | {"Assign": {TRANSFORM: TRANSFORMED}, "Next": COLLECT, "Catch": CATCH},
+            | {"Next": COLLECT, "Catch": CATCH},
             COLLECT: job("Processing", batch.collect(settings))
             | {"Next": "Rejections", "Catch": CATCH},
             "Rejections": function(rejections_function, batch.rejections(settings))

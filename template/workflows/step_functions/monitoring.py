@@ -1,7 +1,7 @@
 """The monitoring workflow."""
 
 from workflows import jobs
-from workflows.jobs import Body, Settings
+from workflows.jobs import DUE, INPUTS, MONITOR, RESULTS, Body, Settings
 from workflows.placeholders import EXECUTION
 from workflows.step_functions.states import (
     CATCH,
@@ -27,16 +27,15 @@ def definition(settings: Settings, inputs_function: str, results_function: str) 
         f"Runs the monitors of {settings.names.prefix} on what one version has predicted",
         jobs.MONITORING_PARAMETERS,
         {
-            "Inputs": function(inputs_function, jobs.monitor_inputs())
-            | {"Assign": {"Inputs": PAYLOAD}, "Next": "Due", "Catch": CATCH},
-            "Due": {
+            INPUTS: function(inputs_function, jobs.monitor_inputs())
+            | {"Assign": {INPUTS: PAYLOAD}, "Next": DUE, "Catch": CATCH},
+            DUE: {
                 "Type": "Choice",
-                "Choices": [{"Condition": jsonata("$Inputs.due > 0"), "Next": "Monitor"}],
+                "Choices": [{"Condition": jsonata(f"${INPUTS}.due > 0"), "Next": MONITOR}],
                 "Default": "NothingToDo",
             },
-            "Monitor": job("Processing", jobs.monitor(settings))
-            | {"Next": "Results", "Catch": CATCH},
-            "Results": function(results_function, {"execution": EXECUTION})
+            MONITOR: job("Processing", jobs.monitor(settings)) | {"Next": RESULTS, "Catch": CATCH},
+            RESULTS: function(results_function, {"execution": EXECUTION})
             | {"End": True, "Catch": CATCH},
             "NothingToDo": {"Type": "Succeed"},
             "Failed": FAILED,

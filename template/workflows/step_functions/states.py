@@ -43,7 +43,6 @@ JOB_TIMEOUT_SECONDS = jobs.MAX_RUNTIME_SECONDS + 1800
 # What the result of a state has for those after it. That of `.sync` is the description of its job.
 OUTPUTS = jsonata("$states.result.ProcessingOutputConfig.Outputs{OutputName: S3Output.S3Uri}")
 MODEL = {"model": jsonata("$states.result.ModelArtifacts.S3ModelArtifacts")}
-TRANSFORMED = {"folder": jsonata("$states.result.TransformOutput.S3OutputPath")}
 PAYLOAD = jsonata("$states.result.Payload")
 DOCUMENT = "$parse($states.result.Body)"
 
@@ -205,8 +204,6 @@ def _expression(placeholder: str) -> str:
             return jsonata(f"${state}.{name}")
         case ["model", state]:
             return jsonata(f"${state}.model")
-        case ["transformed", state]:
-            return jsonata(f"${state}.folder")
     raise ValueError(f"@{{{placeholder}}} means nothing to Step Functions")
 
 

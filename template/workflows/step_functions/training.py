@@ -1,7 +1,19 @@
 """The training workflow."""
 
-from workflows import jobs, names
-from workflows.jobs import Body, Settings
+from workflows import jobs
+from workflows.jobs import (
+    BASELINE,
+    EVALUATE,
+    EVALUATION,
+    GATE,
+    NOT_GOOD_ENOUGH,
+    PREPARE,
+    REGISTER,
+    TRAIN,
+    Body,
+    Settings,
+)
+from workflows.placeholders import parameter as variable
 from workflows.step_functions.states import (
     CATCH,
     DOCUMENT,
@@ -20,55 +32,54 @@ from workflows.step_functions.states import (
 
 def definition(settings: Settings) -> Body:
     """Prepare, train, evaluate and describe; register the model if it is good enough."""
-    approval = settings.use_case.approval
-    passes, misses = (">=", "below") if approval.higher_is_better else ("<=", "above")
-    metric = f"{names.QUALITY_METRICS}.{approval.metric}.value"
+    gate = jobs.gate(settings)
+    passes = ">=" if gate.higher_is_better else "<="
     return machine(
         settings.names,
         f"Trains the model of {settings.names.prefix} and registers it for approval",
-        {"Trigger": "manual", "Threshold": approval.threshold},
+        jobs.training_parameters(settings),
         {
-            "Prepare": job("Processing", jobs.prepare(settings))
-            | {"Assign": {"Prepare": OUTPUTS}, "Next": "Train", "Catch": CATCH},
-            "Train": job("Training", jobs.train(settings))
-            | {"Assign": {"Train": MODEL}, "Next": "Measure", "Catch": CATCH},
+            PREPARE: job("Processing", jobs.prepare(settings))
+            | {"Assign": {PREPARE: OUTPUTS}, "Next": TRAIN, "Catch": CATCH},
+            TRAIN: job("Training", jobs.train(settings))
+            | {"Assign": {TRAIN: MODEL}, "Next": "Measure", "Catch": CATCH},
             "Measure": {
                 "Type": "Parallel",
                 "Branches": [
                     branch(
                         {
-                            "Evaluate": job("Processing", jobs.evaluate(settings))
+                            EVALUATE: job("Processing", jobs.evaluate(settings))
                             | {"Output": OUTPUTS, "End": True}
                         }
                     ),
                     branch(
                         {
-                            "Baseline": job("Processing", jobs.baseline(settings))
+                            BASELINE: job("Processing", jobs.baseline(settings))
                             | {"Output": OUTPUTS, "End": True}
                         }
                     ),
                 ],
                 "Assign": {
-                    "Evaluate": jsonata("$states.result[0]"),
-                    "Baseline": jsonata("$states.result[1]"),
+                    EVALUATE: jsonata("$states.result[0]"),
+                    BASELINE: jsonata("$states.result[1]"),
                 },
                 "Next": "ReadMetric",
                 "Catch": CATCH,
             },
-            "ReadMetric": read(settings, "$Evaluate.evaluation", "statistics.json")
+            "ReadMetric": read(settings, f"${EVALUATE}.{EVALUATION}", gate.file)
             | {
-                "Assign": {"metric": jsonata(f"{DOCUMENT}.{metric}")},
-                "Next": "Gate",
+                "Assign": {"metric": jsonata(f"{DOCUMENT}.{gate.path}")},
+                "Next": GATE,
                 "Catch": CATCH,
             },
-            "Gate": {
+            GATE: {
                 "Type": "Choice",
                 "Choices": [
-                    {"Condition": jsonata(f"$metric {passes} $Threshold"), "Next": "Register"}
+                    {"Condition": jsonata(f"$metric {passes} $Threshold"), "Next": REGISTER}
                 ],
-                "Default": "NotGoodEnough",
+                "Default": NOT_GOOD_ENOUGH,
             },
-            "Register": request(
+            REGISTER: request(
                 "SageMaker",
                 "createModelPackage",
                 jobs.register(settings)
@@ -76,13 +87,10 @@ def definition(settings: Settings) -> Body:
                 | {"ClientToken": jsonata(f"$substring({EXECUTION_HASH}, 0, 36)")},
             )
             | {"End": True, "Catch": CATCH},
-            "NotGoodEnough": {
+            NOT_GOOD_ENOUGH: {
                 "Type": "Fail",
-                "Error": "NotGoodEnough",
-                "Cause": jsonata(
-                    f"'{approval.metric} on the test data is ' & $string($metric) & "
-                    f"', {misses} the threshold ' & $string($Threshold)"
-                ),
+                "Error": NOT_GOOD_ENOUGH,
+                "Cause": gate.missed(variable("metric")),
             },
             "Failed": FAILED,
         },

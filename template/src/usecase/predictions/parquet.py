@@ -7,7 +7,7 @@ The day is that of the record's time, UTC. There is one file a day, so that scor
 replaces it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -189,11 +189,6 @@ def typed(table: pl.DataFrame, kinds: Mapping[str, type]) -> pl.DataFrame:
 def nothing(kinds: Mapping[str, type]) -> pl.DataFrame:
     """A table without rows."""
     return pl.DataFrame(schema=_schema(kinds))
-
-
-def together(parts: Iterable[pl.DataFrame], kinds: Mapping[str, type]) -> pl.DataFrame:
-    """Tables below each other."""
-    return pl.concat([nothing(kinds), *(typed(part, kinds) for part in parts)])
 
 
 def _schema(kinds: Mapping[str, type]) -> dict[str, pl.DataType]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import boto3
 import pytest
-from fake_sagemaker import ARN, FakeSageMaker, Request
-from templates import of_type, text
+from support.fake_sagemaker import ARN, FakeSageMaker, Request
+from support.templates import of_type, text
 
 from workflows import names
 
@@ -69,9 +69,10 @@ class Executions:
         if token not in self._by_token:
             self._by_token[token] = {
                 "PipelineExecutionArn": f"{self.workflow}/execution/{len(self._by_token)}",
-                "PipelineExecutionDescription": request.get("PipelineExecutionDescription"),
+                "PipelineExecutionDescription": request.get("PipelineExecutionDescription", ""),
                 "PipelineExecutionStatus": "Executing",
                 "Parameters": {p["Name"]: p["Value"] for p in request["PipelineParameters"]},
+                "CreationTime": datetime.now(UTC),
                 "StartTime": datetime.now(UTC),
             }
         return {"PipelineExecutionArn": self._by_token[token]["PipelineExecutionArn"]}

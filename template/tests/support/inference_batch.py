@@ -8,8 +8,8 @@ from typing import Any
 
 import boto3
 import polars as pl
-from fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, Request
-from templates import alarm_event
+from support.fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, Request
+from support.templates import alarm_event
 
 from lambdas import batch
 from ops import aws

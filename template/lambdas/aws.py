@@ -1,4 +1,4 @@
-"""The objects of the data bucket, many of which are filed by their time."""
+"""AWS as the functions use it: clients, and the objects of the data bucket, often filed by time."""
 
 import json
 import os
@@ -12,7 +12,9 @@ import boto3
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
 
 HOUR = "%Y/%m/%d/%H"
 """The folder of an hour, as Model Monitor names it."""
@@ -33,9 +35,21 @@ class Predictions:
 
 
 @cache
+def cloudwatch() -> "CloudWatchClient":
+    """The CloudWatch client."""
+    return boto3.client("cloudwatch")
+
+
+@cache
 def s3() -> "S3Client":
     """The S3 client."""
     return boto3.client("s3")
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    """The SageMaker client."""
+    return boto3.client("sagemaker")
 
 
 def between(prefix: str, first: str, last: str) -> Iterator[str]:
@@ -77,6 +91,12 @@ def folders(prefix: str) -> list[str]:
     )
     found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
     return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def read_json(bucket: str, key: str) -> Any:  # noqa: ANN401 - whatever the document holds

@@ -7,7 +7,7 @@ from typing import Any
 import cdk_nag
 import pytest
 from aws_cdk import App, Validations
-from templates import ACCOUNT
+from support.templates import ACCOUNT
 
 from infra.app import build
 from workflows.names import Names

@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from fake_sagemaker import ACCOUNT, FakeSageMaker
 from moto.stepfunctions.models import StateMachine, stepfunctions_backends
-from templates import of_type, text
+from support.fake_sagemaker import ACCOUNT, FakeSageMaker
+from support.templates import of_type, text
 
 from workflows import names
 

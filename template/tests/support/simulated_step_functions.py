@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonata import Jsonata  # type: ignore[import-untyped]  # it has no types
-from request_shapes import errors
+from support.fake_sagemaker import errors
 
 from usecase import config
 from workflows import names

@@ -9,9 +9,9 @@ from typing import Any
 
 import boto3
 import polars as pl
-from conftest import write_lines
-from fake_sagemaker import ACCOUNT, BUCKET, FakeSageMaker, RefusalError, Request, find
-from templates import alarm_event
+from support.fake_sagemaker import ACCOUNT, BUCKET, FakeSageMaker, RefusalError, Request, find
+from support.image import write_lines
+from support.templates import alarm_event
 
 from lambdas import deploy
 from ops import aws
