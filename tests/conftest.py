@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,24 @@ def project(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """A project with default answers as `make demo` makes it: installed and committed."""
     folder = tmp_path_factory.mktemp("project") / "flight-delays"
     return make_project(repository, folder)
+
+
+@pytest.fixture
+def environment(project: Path) -> Iterator[Callable[[Path], Path]]:
+    """Gives `bin` of the default project's environment with all that another project asks for.
+
+    At the end it is as before: beside another framework, importing a framework takes seconds.
+    """
+    folder = project / ".venv" / "bin"
+
+    def install(other: Path) -> Path:
+        into: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", folder / "python"]
+        wanted = ["--requirements", "pyproject.toml", "--group", "dev"]
+        template.run([*into, *wanted, "--constraints", "tested-versions.txt"], other)
+        return folder
+
+    yield install
+    template.run(["uv", "sync", "--quiet"], project)
 
 
 def make_project(

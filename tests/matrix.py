@@ -36,15 +36,22 @@ TEXTS: list[Answers] = [
 # A few that have every answer once and lack every answer once, for what is too slow for all.
 OPPOSITES: list[Answers] = [
     {},
-    {"orchestrator": "step_functions", "monitors": ["data_quality"], "triggers": []},
+    {
+        "framework": "lightgbm",
+        "orchestrator": "step_functions",
+        "monitors": ["data_quality"],
+        "triggers": [],
+    },
     {
         "problem_type": "regression",
+        "framework": "scikit_learn",
         "inference_mode": "batch",
         "monitors": ["model_quality"],
         "triggers": ["new_data"],
     },
     {
         "problem_type": "multiclass_classification",
+        "framework": "lightgbm",
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
@@ -52,15 +59,18 @@ OPPOSITES: list[Answers] = [
 ]
 
 
-# A project of each kind of problem, for what differs by it alone.
+# A project of each kind of problem, and of each framework, for what differs by them alone.
 PROBLEMS: list[Answers] = [
     {"problem_type": "binary_classification"},
-    {"problem_type": "multiclass_classification"},
-    {"problem_type": "regression"},
+    {"problem_type": "multiclass_classification", "framework": "lightgbm"},
+    {"problem_type": "regression", "framework": "scikit_learn"},
 ]
 
 # Their answers are recorded and lead to others, but bring no files.
 LEADING = ("decide", "traffic", "max_payload_mb")
+
+# Bring files that no other answer but the kind of problem changes: pairs show all of them.
+APART = ("framework",)
 
 
 @cache
@@ -151,9 +161,14 @@ def every() -> tuple[Answers, ...]:
     return tuple(answers for answers in found if possible(answers))
 
 
+def meeting(size: int) -> list[str]:
+    """The questions of which so many answers at a time have to meet."""
+    return [name for name in choices() if size == 2 or name not in APART]
+
+
 def subsets(answers: Answers, size: int) -> set[tuple[tuple[str, str], ...]]:
     """The answers of a combination, so many at a time."""
-    return set(combinations(((name, str(answer)) for name, answer in answers.items()), size))
+    return set(combinations(((name, str(answers[name])) for name in meeting(size)), size))
 
 
 def covering(size: int, chosen: list[Answers]) -> Iterator[Answers]:
@@ -164,9 +179,9 @@ def covering(size: int, chosen: list[Answers]) -> Iterator[Answers]:
     """
     left = set[tuple[tuple[str, str], ...]]().union(*(subsets(one, size) for one in every()))
     left = left.difference(*(subsets(one, size) for one in chosen))
-    meeting = [(answers, subsets(answers, size)) for answers in every()]
+    candidates = [(answers, subsets(answers, size)) for answers in every()]
     while left:
-        answers, met = max(meeting, key=lambda one: len(one[1] & left))
+        answers, met = max(candidates, key=lambda one: len(one[1] & left))
         left -= met
         yield answers
 
@@ -178,7 +193,7 @@ def levels() -> dict[str, list[Answers]]:
     - fast: every option once, and once not
     - pairs: with them, any two answers meet
     - triples: with them, any three answers meet: of problem_type, inference_mode, batch_start,
-      orchestrator, monitors and triggers, all of which bring files
+      orchestrator, monitors and triggers, which share files
     - rest: all others
     """
     recorded = defaults()

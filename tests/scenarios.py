@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +86,7 @@ class Combination:
     orchestrator: str
     inference_mode: str
     problem_type: str
+    framework: str = "xgboost"
 
     @property
     def batch(self) -> bool:
@@ -93,16 +94,20 @@ class Combination:
         return self.inference_mode == "batch"
 
     def __str__(self) -> str:
-        return f"{self.orchestrator}-{self.inference_mode}-{self.problem_type}"
+        return "-".join(vars(self).values())
 
 
 def combinations() -> Iterator[Combination]:
-    """Every orchestrator in every mode for two problem types; for the third, one of them."""
+    """Every orchestrator in every mode for two problem types; for the third, one of them.
+
+    The frameworks take turns.
+    """
     asked = matrix.choices()
     orchestrators, modes = asked["orchestrator"], asked["inference_mode"]
+    frameworks = cycle(asked["framework"])
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
-        yield Combination(*answers)
-    yield Combination(orchestrators[-1], modes[0], "multiclass_classification")
+        yield Combination(*answers, next(frameworks))
+    yield Combination(orchestrators[-1], modes[0], "multiclass_classification", next(frameworks))
 
 
 class Scene:

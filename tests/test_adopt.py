@@ -74,7 +74,8 @@ def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
 
 
 def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Path) -> None:
-    project = conftest.make_project(repository, tmp_path / "project")
+    answers = {"framework": "scikit_learn"}
+    project = conftest.make_project(repository, tmp_path / "project", answers)
     arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
     result = lived(project, returns(), arguments).result
     first, second = result["model_versions"]
@@ -89,14 +90,15 @@ def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Pat
 @pytest.mark.parametrize("answers", matrix.PROBLEMS, ids=matrix.name)
 @pytest.mark.parametrize("tool", ["mypy", "pytest"])
 def test_tool_in_a_project_of_each_problem(
-    project: Path, rendered: Render, answers: matrix.Answers, tool: str
+    environment: Callable[[Path], Path], rendered: Render, answers: matrix.Answers, tool: str
 ) -> None:
-    """With the packages of the default project, which all projects have."""
-    folder, environment = rendered(answers), project / ".venv" / "bin"
+    folder = rendered(answers)
+    programs = environment(folder)
     adopt = template.ROOT / "adopt"
     own = {
         "MYPY_CACHE_DIR": str(folder.parent / "adopt_mypy_cache"),
-        "PATH": f"{environment}:{os.environ['PATH']}",
+        "OMP_WAIT_POLICY": "PASSIVE",  # as commands of the image set it
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(map(str, (adopt / "src", adopt / "tests", folder / "src", folder))),
     }
     others = "|".join({one["problem_type"] for one in matrix.PROBLEMS} - {answers["problem_type"]})
@@ -104,7 +106,7 @@ def test_tool_in_a_project_of_each_problem(
         "mypy": ["--strict", f"--exclude=({others})", adopt / "src", adopt / "tests"],
         "pytest": ["-p", "no:cacheprovider", "-c", adopt / "pyproject.toml", adopt / "tests"],
     }
-    template.run([environment / tool, *given[tool]], folder, own)
+    template.run([programs / tool, *given[tool]], folder, own)
 
 
 @pytest.mark.exhaustive

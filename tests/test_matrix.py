@@ -19,7 +19,8 @@ def up_to(level: str) -> list[matrix.Answers]:
 def test_every_valid_combination_is_there_once() -> None:
     sizes = {name: len(options) for name, options in matrix.choices().items()}
     # A batch job starts by one of two, an endpoint by none: 3 of the 4 can be.
-    expected = sizes["problem_type"] * 3 * sizes["orchestrator"] * (2**2 - 1) * 2**3
+    alone = sizes["problem_type"] * sizes["framework"] * sizes["orchestrator"]
+    expected = alone * 3 * (2**2 - 1) * 2**3
     assert len(matrix.every()) == expected
     everything = up_to("rest")
     assert len(everything) == expected
@@ -37,7 +38,7 @@ def test_every_option_is_in_the_fast_level_and_missing_once() -> None:
 @pytest.mark.parametrize(("level", "size"), [("pairs", 2), ("triples", 3)])
 def test_any_answers_meet_that_can(level: str, size: int) -> None:
     tested = up_to(level)
-    for questions in combinations(matrix.choices(), size):
+    for questions in combinations(matrix.meeting(size), size):
         met = [tuple(answers[name] for name in questions) for answers in tested]
         for wanted in product(*(matrix.choices()[name] for name in questions)):
             if can_meet(dict(zip(questions, wanted, strict=True))):
@@ -52,7 +53,7 @@ def can_meet(answers: dict[str, Any]) -> bool:
 
 def test_few_combinations_bring_all_triples() -> None:
     # Of any three questions, those with the most options ask for this many at least.
-    sizes = sorted(len(options) for options in matrix.choices().values())
+    sizes = sorted(len(matrix.choices()[name]) for name in matrix.meeting(3))
     assert sizes[-3] * sizes[-2] * sizes[-1] <= len(up_to("triples")) < len(matrix.every()) / 4
 
 

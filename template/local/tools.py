@@ -77,6 +77,7 @@ def adopt() -> None:
         tool = origin("adopt")
     except OpsError as error:
         sys.exit(f"error: {error}")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the image's commands do
     command = [uv(), "run", "--quiet", "--with", tool, "python", "-m", "adopt", *sys.argv[1:]]
     os.execvp(command[0], command)  # noqa: S606 - the tool takes this process's place
 

@@ -1,7 +1,6 @@
 """The metrics of binary classification against scikit-learn and AWS's documented example.
 
-scikit-learn is not installed here: beside it, `import xgboost` takes three seconds longer, in every
-process. Its values (version 1.9.1) for `rows()` are written down:
+scikit-learn's values (version 1.9.1) for `rows()` are written down:
 
     recall_score, precision_score, accuracy_score, fbeta_score of p >= threshold;
     roc_auc_score of p; true_negative_rate is recall_score(pos_label=0);

@@ -1,9 +1,8 @@
 """The metrics of multiclass classification against scikit-learn and AWS's documented example.
 
-scikit-learn is not installed here: beside it, `import xgboost` takes three seconds longer, in every
-process. Its values (version 1.9.1) for `rows()` are written down: confusion_matrix, accuracy_score;
-recall_score, precision_score and fbeta_score with average="weighted" and zero_division=0;
-*_best_constant_classifier of the most frequent class.
+scikit-learn's values (version 1.9.1) for `rows()` are written down: confusion_matrix,
+accuracy_score; recall_score, precision_score and fbeta_score with average="weighted" and
+zero_division=0; *_best_constant_classifier of the most frequent class.
 """
 
 import json

@@ -1,7 +1,6 @@
 """The metrics of regression against scikit-learn and AWS's documented example.
 
-scikit-learn is not installed here: beside it, `import xgboost` takes three seconds longer, in every
-process. Its values (version 1.9.1) for `rows()` are written down: mean_absolute_error,
+scikit-learn's values (version 1.9.1) for `rows()` are written down: mean_absolute_error,
 mean_squared_error, root_mean_squared_error and r2_score.
 """
 

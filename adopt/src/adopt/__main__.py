@@ -99,7 +99,7 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     use_case = staged / USE_CASE.name
     before = USE_CASE.read_text(encoding="utf-8") if USE_CASE.exists() else ""
     truth = data.findings.target.values.head(data.history[0])
-    fit = {"min_child_weight": trial.leaf_weight(truth)}
+    fit = trial.leaf(truth)
     measures = Measures(problem.METRIC, settings={**fit, "metrics": [problem.METRIC]})
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     try:

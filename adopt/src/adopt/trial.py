@@ -177,17 +177,25 @@ def months(times: pl.Series) -> int:
     return days // 30 + 1
 
 
-def leaf_weight(truth: pl.Series) -> float:
-    """The least weight of a leaf, XGBoost's min_child_weight, for data of this size.
+def leaf(truth: pl.Series) -> dict[str, float]:
+    """The size of the smallest leaf for data of this size: a hyperparameter of each framework.
 
-    A leaf's weight is the sum of the second derivatives of the loss, which for classes is the
-    variance of the target: what is right for many rows leaves no tree for few, or for rare 1s.
+    XGBoost counts the weight of a leaf, the sum of the second derivatives of the loss, which for
+    classes is the variance of the target; LightGBM and scikit-learn count its rows. What is right
+    for many rows leaves no tree for few, or for rare 1s.
     """
     if truth.dtype == pl.Float64:
-        return float(f"{min(20.0, max(1.0, len(truth) / 1000)):.2g}")
-    shares = truth.value_counts(normalize=True)["proportion"].to_numpy()
-    variance = len(truth) * float(np.sum(shares * (1 - shares))) / 2
-    return float(f"{min(20.0, variance / 500):.2g}")
+        weight, variance = min(20.0, max(1.0, len(truth) / 1000)), 1.0
+    else:
+        shares = truth.value_counts(normalize=True)["proportion"].to_numpy()
+        variance = float(np.sum(shares * (1 - shares))) / 2
+        weight = min(20.0, len(truth) * variance / 500)
+    rows = max(1, round(weight / variance))
+    return {
+        "min_child_weight": float(f"{weight:.2g}"),
+        "min_data_in_leaf": rows,
+        "min_samples_leaf": rows,
+    }
 
 
 def measure(

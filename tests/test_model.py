@@ -1,0 +1,46 @@
+"""Who follows docs/model.md has a model of another kind, and all else goes on."""
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests import conftest, template
+
+pytestmark = pytest.mark.slow
+BLOCK = re.compile(r"^   ```(\w+)\n(.*?)^   ```$", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"\[training\.hyperparameters\]\n(?:.+\n)*")
+
+
+@pytest.fixture(scope="module")
+def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the recipe has been followed."""
+    project = conftest.make_project(repository, tmp_path_factory.mktemp("other") / "project")
+    text = (template.ROOT / "docs" / "model.md").read_text()
+    blocks = [(kind, textwrap.dedent(body)) for kind, body in BLOCK.findall(text)]
+    assert [kind for kind, _ in blocks] == ["console", "python", "toml", "toml"]
+    commands, model, hyperparameters, types = (body for _, body in blocks)
+    for command in commands.splitlines():
+        template.run(shlex.split(command), project)
+    (project / "src/usecase/model.py").write_text(model)
+    use_case = project / "usecase.toml"
+    use_case.write_text(SECTION.sub(hyperparameters, use_case.read_text()))
+    with (project / "pyproject.toml").open("a") as file:
+        file.write(f"\n{types}")
+    (project / "tests/test_usecase_model.py").unlink()
+    return project
+
+
+def test_the_model_has_types_and_no_lint(other: Path) -> None:
+    for tool in ("ruff check", "ruff format --check", "mypy src"):
+        template.run(["uv", "run", *tool.split()], other)
+
+
+def test_it_is_trained_evaluated_and_served(other: Path) -> None:
+    tests = [f"tests/test_usecase_{name}.py" for name in ("training", "serve")]
+    assert "skipped" not in template.run(["uv", "run", "pytest", *tests], other)
+    installed = template.run(["uv", "pip", "list"], other)
+    assert "xgboost" not in installed
+    assert "pandas" in installed
