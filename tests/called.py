@@ -7,7 +7,7 @@ import sys
 
 def serve() -> None:
     """Call functions for the lines of standard input, as long as there are any."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # what the functions print is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the functions print is not an answer
     for line in sys.stdin:
         function, arguments = json.loads(line)
         module, _, name = function.rpartition(".")

@@ -169,7 +169,7 @@ class Scene:
         """Run a workflow while a file of the data mart is broken; its state at the end."""
         broken = {"Bucket": self.bucket, "Key": "mart/flights/2013-10.parquet"}
         s3 = self.life.client("s3")
-        s3.put_object(Body=b"this is no Parquet file", **broken)
+        s3.put_object(Body=b"this is not a Parquet file", **broken)
         try:
             return self.ended(self.start(workflow))
         finally:
@@ -256,7 +256,7 @@ class Scene:
         command = ["uv", "run", "python", "-c", BREAK_RECORDS, day, key]
         first = template.run(command, self.life.project, self.life.environment).strip()
         twice = (first, "flight_id: 2 records have it")
-        number = 'field distance: "inf" is no number; leave it empty when it is not known'
+        number = 'field distance: "inf" is not a number; leave it empty when it is not known'
         return Broken(key, [twice, twice, ("odd", number), ("", "flight_id: is empty")], lost=1)
 
     def scored(self, day: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ WORDS = {
     r"\btrue (label|value)s?\b": "label, or ground truth",
     r"\bturns? (a deployment|the model) back\b": "roll back",
     r"\bbrings? nothing\b": "no improvement",
+    r"(?<!here )\bis no (category|feature|id|label|list|number|port|schema|time)\b": "is not a",
     r"environment_of_all": "target_env",
 }
 

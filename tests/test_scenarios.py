@@ -119,7 +119,7 @@ def check_failing_job(scene: Scene, workflow: str) -> None:
     assert scene.versions() == before
     mail = scene.mail(state["reference"])
     assert mail["subject"] == f"{scene.workflow(workflow)} failed"
-    reason = f"error: {FIRST_JOBS[workflow]}: flights: 2013-10.parquet is no Parquet file"
+    reason = f"error: {FIRST_JOBS[workflow]}: flights: 2013-10.parquet is not a Parquet file"
     for told in (state["reason"], mail["text"]):
         assert reason in told
         assert "AlgorithmError" in told

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 #: Columns that cannot be the target, and the words with which they are refused.
 NO_TARGETS = [
-    (["a", "b", "c"], "3 values such as a and b, which is no binary"),
+    (["a", "b", "c"], "3 values such as a and b, which is not binary"),
     ([0.5, 1.5, 2.5], "copier update --data problem_type="),
     (["a", "a", None], "is a in all rows"),
     ([None, None, None], "is empty in all 3 rows"),

@@ -175,7 +175,7 @@ BODIES = [
     b'{"Tags": [' + b"[" * 900 + b"]" * 900 + b"]}",
     b'{"Unknown": "' + b"x" * 1_000_000 + b'"}',
 ]
-"""What is no JSON object, or none that fits."""
+"""What is not a JSON object, or none that fits."""
 
 HEADER_TEXT = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=300)
 SIGNED = "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/sagemaker/aws4_request"

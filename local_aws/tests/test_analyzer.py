@@ -114,7 +114,7 @@ def test_a_baseline_has_model_monitors_format(tmp_path: Path) -> None:
     buckets = described["distribution"]["kll"]["buckets"]
     assert [bucket["count"] for bucket in buckets] == [2, 4, 4, 5, 4, 4, 5, 4, 4, 5]
     assert buckets[0]["lower_bound"] == -3
-    assert share["inferred_type"] == text["inferred_type"] == "String"  # one is no number
+    assert share["inferred_type"] == text["inferred_type"] == "String"  # one is not a number
     assert text["string_statistics"]["distribution"]["categorical"]["buckets"] == [
         {"value": "a, 0", "count": 16},
         {"value": "a, 1", "count": 16},
@@ -259,7 +259,7 @@ def test_json_lines_and_parquet_are_read(tmp_path: Path) -> None:
         ({"a.csv": "a,b\n1,2\n3,4,5\n"}, {}, "is not csv"),
         ({"a.csv": "a\n1\n", "b.csv": "b\n1\n"}, {}, "the files have different headers"),
         ({"a.csv": "a,a\n1,2\n"}, {}, "several of one name"),
-        ({"a.jsonl": "[]\n"}, {"dataset_format": CAPTURED}, "line 1 is no JSON object"),
+        ({"a.jsonl": "[]\n"}, {"dataset_format": CAPTURED}, "line 1 is not a JSON object"),
         ({"a.csv": "a\n1\n"}, {"baseline_constraints": "/none.json"}, "baseline_constraints: "),
         ({"a.csv": "a\n1\n"}, {"start_time": "noon", "dataset_format": CAPTURED}, "start_time"),
         ({"a.csv": "a\n1\n"}, {"output_path": ""}, "output_path: the environment variable"),

@@ -160,7 +160,7 @@ def test_projected_partitions_are_read_and_no_others(days: HostProcess) -> None:
 def test_a_partition_key_may_be_a_date(days: HostProcess) -> None:
     query = "SELECT max(day), count(*) FROM typed WHERE day <= DATE '2013-07-01'"
     assert ask(days, query) == [["2013-07-01", "2"]]
-    # A value that is no date is outside of the projection, and does not fail the query.
+    # A value that is not a date is outside of the projection, and does not fail the query.
     assert ask(days, "SELECT count(*) FROM typed") == [["4"]]
 
 

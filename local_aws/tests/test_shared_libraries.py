@@ -55,7 +55,7 @@ def test_a_damaged_library_is_named(docker: Docker, tmp_path: Path) -> None:
     write(tmp_path / "context", {"a.so": "\x7fELF and no more"})
     text = "COPY a.so /app/\nRUN python --version\n"
     _, error = build(docker, tmp_path, "-slim", text, status=1)
-    assert "/app/a.so: is no sound shared library" in error
+    assert "/app/a.so: is not a sound shared library" in error
 
 
 def test_images_that_are_not_known_are_not_checked(docker: Docker, tmp_path: Path) -> None:

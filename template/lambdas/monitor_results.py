@@ -91,7 +91,7 @@ def publish(monitor: str, coverage: Mapping[str, Any], violations: int, problems
 
     Args:
         monitor: The dimension of them all.
-        coverage: The content of coverage.json; what it does not have is no metric.
+        coverage: The content of coverage.json; what it does not have is not a metric.
         violations: How many there are.
         problems: How many there are.
     """

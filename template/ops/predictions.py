@@ -93,7 +93,7 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
     identities = identifiers(rows[use_case.data.id])
     if (odd := identities.filter(~identities.str.contains(INFERENCE_ID))).len():
         raise OpsError(
-            f"column {use_case.data.id}: {odd[0]!r} is no inference id, which has 1 to 64 "
+            f"column {use_case.data.id}: {odd[0]!r} is not an inference id, which has 1 to 64 "
             "characters of ASCII"
         )
     ids = identities.to_list()

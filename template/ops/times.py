@@ -13,7 +13,7 @@ def first_moment(text: str) -> datetime:
     """When a window begins; a day begins at its midnight, UTC.
 
     Raises:
-        typer.BadParameter: When it is no time.
+        typer.BadParameter: When it is not a time.
     """
     return _midnight(day(text)) if DAY.fullmatch(text) else _moment(text)
 
@@ -22,7 +22,7 @@ def last_moment(text: str) -> datetime:
     """When a window ends; a day, which belongs to the window, ends at the next one's midnight, UTC.
 
     Raises:
-        typer.BadParameter: When it is no time.
+        typer.BadParameter: When it is not a time.
     """
     return _midnight(day(text) + timedelta(days=1)) if DAY.fullmatch(text) else _moment(text)
 

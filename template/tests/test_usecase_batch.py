@@ -129,7 +129,7 @@ def test_rejected_records_are_reported_one_by_one(
             ("with a line break", "dest: has a line break"),
             (
                 "endless",
-                'field distance: "inf" is no number; leave it empty when it is not known',
+                'field distance: "inf" is not a number; leave it empty when it is not known',
             ),
         ],
         key=str,
@@ -240,7 +240,8 @@ def test_lines_are_spread_over_all_instances(
 
 def test_what_cannot_be_selected(mart: Path, tmp_path: Path) -> None:
     place(mart, tmp_path / "processing" / "input")
-    assert "DAYS_START: 'noon' is no day" in fail("select", tmp_path, DAYS_START="noon", **VERSION)
+    message = fail("select", tmp_path, DAYS_START="noon", **VERSION)
+    assert "DAYS_START: 'noon' is not a day" in message
 
 
 def test_a_column_that_is_not_built(records: pl.DataFrame, use_case: UseCase) -> None:
@@ -329,7 +330,7 @@ def test_predictions_that_cannot_be_judged(
     assert found.read == found.rows.height
     assert found.others["where"].to_list() == ["dropped"] * 4
     last.write_text("no Parquet")
-    with pytest.raises(UseCaseError, match=r"predictions: day=.* is no Parquet file"):
+    with pytest.raises(UseCaseError, match=r"predictions: day=.* is not a Parquet file"):
         parquet.read([tmp_path], use_case)
 
 

@@ -67,7 +67,7 @@ def test_what_is_no_schema_is_refused_and_its_absence_told(
     assert "has no schema.json" in capsys.readouterr().out
     for document in ({}, {"features": [{"title": "hour"}], "answer": []}):
         (tmp_path / "schema.json").write_text(json.dumps(document))
-        with pytest.raises(UseCaseError, match=r"schema.json: is no schema of a model"):
+        with pytest.raises(UseCaseError, match=r"schema.json: is not a schema of a model"):
             schema.check(tmp_path, use_case)
 
 

@@ -72,5 +72,5 @@ def test_a_model_of_before_there_was_a_schema_serves(
 def test_a_port_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("http", "65536", "-1", "\u0663"):
         monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", text)
-        with pytest.raises(UseCaseError, match=r"SAGEMAKER_BIND_TO_PORT: .* is no port number"):
+        with pytest.raises(UseCaseError, match=r"SAGEMAKER_BIND_TO_PORT: .* is not a port number"):
             serve.port()

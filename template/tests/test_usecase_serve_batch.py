@@ -78,7 +78,7 @@ def row(use_case: UseCase, values: Mapping[str, object]) -> str:
     return ",".join(str(value) for value in fields.values())
 
 
-NUMBER = 'field distance: "{}" is no number; leave it empty when it is not known'
+NUMBER = 'field distance: "{}" is not a number; leave it empty when it is not known'
 WRONG = [
     ({"distance": "far"}, NUMBER.format("far")),
     ({"distance": "nan"}, NUMBER.format("nan")),
@@ -87,7 +87,7 @@ WRONG = [
     ({"distance": "1_000"}, NUMBER.format("1_000")),
     ({"distance": "\u0665"}, NUMBER.format("\u0665")),  # an Arabic digit
     ({"distance": "x" * 1000}, NUMBER.format("x" * 40)),
-    ({"distance": "far", "hour": "noon"}, 'field hour: "noon" is no number'),
+    ({"distance": "far", "hour": "noon"}, 'field hour: "noon" is not a number'),
     ({"distance": "1,2"}, "has 10 fields, must have 9: hour,weekday,distance"),
     ({"dest": '"'}, "is not CSV: unexpected end of data"),
 ]
@@ -182,16 +182,16 @@ def test_one_form_can_be_answered_in_the_other(server: Server, rows: pl.DataFram
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distance": "far"}, 'field distance: "far" is no number; send null when it is not known'),
-        ({"distance": 1e39}, "field distance: 1e+39 is no number"),
-        ({"distance": True}, "field distance: true is no number"),
-        ({"carrier": 1.5}, "field carrier: 1.5 is no text"),
+        ({"distance": "far"}, 'field distance: "far" is not a number; send null'),
+        ({"distance": 1e39}, "field distance: 1e+39 is not a number"),
+        ({"distance": True}, "field distance: true is not a number"),
+        ({"carrier": 1.5}, "field carrier: 1.5 is not text"),
         ({"colour": "red"}, "field colour: unknown; known: hour, weekday"),
-        ({"carrier": "\ud800"}, 'field carrier: "?" is no text'),
+        ({"carrier": "\ud800"}, 'field carrier: "?" is not text'),
         ({"\ud800": 1}, "field ?: unknown; known: hour, weekday"),
         ("{", "is not JSON: Expecting property name"),
         ("", "is not JSON: Expecting value"),
-        ('{"distance": NaN}', "is not JSON: NaN is no JSON number"),
+        ('{"distance": NaN}', "is not JSON: NaN is not a JSON number"),
         ("[]", "must be an object"),
         ("{}", "field hour: is not there; send null when it is not known"),
     ],

@@ -153,13 +153,13 @@ def row(use_case: UseCase, **values: object) -> str:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"distance": "far"}, 'row 2, field distance: "far" is no number; leave it empty'),
-        ({"distance": "nan"}, 'field distance: "nan" is no number'),
+        ({"distance": "far"}, 'row 2, field distance: "far" is not a number; leave it empty'),
+        ({"distance": "nan"}, 'field distance: "nan" is not a number'),
         ({"distance": "-inf"}, "field distance"),
         ({"distance": "1e39"}, "field distance"),
         ({"distance": "1_000"}, "field distance"),
         ({"distance": "\u0665"}, "field distance"),  # an Arabic digit
-        ({"distance": "x" * 1000}, f'field distance: "{"x" * 38}… is no number'),
+        ({"distance": "x" * 1000}, f'field distance: "{"x" * 38}… is not a number'),
         ({"distance": "1,2"}, "row 2: has 10 fields, must have 9: hour,weekday,distance"),
         ({"dest": '"'}, "the body is not CSV"),
     ],
@@ -186,13 +186,13 @@ def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distance": "1"}, 'row 2, field distance: "1" is no number'),
-        ({"distance": True}, "field distance: true is no number"),
-        ({"distance": [1]}, "field distance: [1] is no number"),
+        ({"distance": "1"}, 'row 2, field distance: "1" is not a number'),
+        ({"distance": True}, "field distance: true is not a number"),
+        ({"distance": [1]}, "field distance: [1] is not a number"),
         ({"distance": 10**400}, "field distance"),
-        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
-        ({"carrier": False}, "row 2, field carrier: false is no text"),
-        ({"carrier": "\ud800"}, 'row 2, field carrier: "?" is no text'),
+        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is not text"),
+        ({"carrier": False}, "row 2, field carrier: false is not text"),
+        ({"carrier": "\ud800"}, 'row 2, field carrier: "?" is not text'),
         ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
         ({"\ud800": 1}, "row 2, field ?: unknown"),
     ],
@@ -210,7 +210,7 @@ def test_json_that_is_wrong(
     [
         ("{", "the body is not JSON"),
         ("[" * 100_000, "the body is not JSON"),
-        ('{"instances": [{"distance": NaN}]}', "NaN is no JSON number; send null"),
+        ('{"instances": [{"distance": NaN}]}', "NaN is not a JSON number; send null"),
         ("[]", 'the body must be {"instances"'),
         ('{"instances": {}}', 'the body must be {"instances"'),
         ('{"instances": [], "parameters": 1}', 'the body must be {"instances"'),
@@ -229,13 +229,13 @@ def test_json_of_another_form(server: Server, body: str, message: str) -> None:
         ("{", "row 2: is not JSON: Expecting property name"),
         ("", "row 2: is not JSON: Expecting value"),
         ("[" * 100_000, "row 2: is not JSON"),
-        ('{"distance": NaN}', "row 2: is not JSON: NaN is no JSON number; send null"),
-        ('{"distance": Infinity}', "row 2: is not JSON: Infinity is no JSON number"),
+        ('{"distance": NaN}', "row 2: is not JSON: NaN is not a JSON number; send null"),
+        ('{"distance": Infinity}', "row 2: is not JSON: Infinity is not a JSON number"),
         ("[1, 2]", "row 2: must be an object"),
         ("{}", "row 2, field hour: is not there; send null"),
         ('{"instances": []}', "row 2, field hour: is not there; send null"),
-        ({"distance": "far"}, 'row 2, field distance: "far" is no number; send null'),
-        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is no text"),
+        ({"distance": "far"}, 'row 2, field distance: "far" is not a number; send null'),
+        ({"carrier": 1.5}, "row 2, field carrier: 1.5 is not text"),
         ({"colour": "red"}, "row 2, field colour: unknown; known: hour, weekday"),
     ],
 )
@@ -252,7 +252,7 @@ def test_json_lines_that_are_wrong(
 def test_a_model_that_answers_no_number(
     unsure_server: Server, rows: pl.DataFrame, accept: str
 ) -> None:
-    """It is the model's fault, for SageMaker to count as a 5xx; and NaN is no JSON."""
+    """It is the model's fault, for SageMaker to count as a 5xx; and NaN is not JSON."""
     good = rows.drop_nulls()[:3]
     assert unsure_server.invoke(lines(good), Accept=accept)[0] == 200
     for distance, said in ((None, "nan"), (0.0, "inf")):

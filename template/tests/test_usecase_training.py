@@ -74,7 +74,7 @@ def test_files_that_are_no_tables(mart: Path, tmp_path: Path) -> None:
     place(mart, tmp_path)
     broken = tmp_path / "flights" / "2013-02.parquet"
     broken.write_bytes(b"not Parquet")
-    with pytest.raises(UseCaseError, match=r"flights: 2013-02.parquet is no Parquet file"):
+    with pytest.raises(UseCaseError, match=r"flights: 2013-02.parquet is not a Parquet file"):
         tables.read(tmp_path / "flights")
     pl.DataFrame({"year": ["2013"]}).write_parquet(broken)
     with pytest.raises(
@@ -244,7 +244,7 @@ def test_what_cannot_be_evaluated(
     inputs = tmp_path / "processing" / "input"
     (inputs / "model").mkdir(parents=True)
     (inputs / "model" / "model.tar.gz").write_bytes(b"no archive")
-    assert "is no model archive" in fail("evaluate", tmp_path)
+    assert "is not a model archive" in fail("evaluate", tmp_path)
 
 
 def test_a_model_that_answers_no_number_is_not_evaluated(

@@ -13,7 +13,7 @@ from ops.tables import INFERENCE_ID, spread
 from usecase.config import RESERVED
 from usecase.problem import PREDICTION
 
-#: Text with more values, or with fewer rows to a value, is no category.
+#: Text with more values, or with fewer rows to a value, is not a category.
 CATEGORIES, ROWS_PER_CATEGORY = 255, 5
 #: A column of which less is present is left out.
 LEAST_PRESENT = 0.01
@@ -26,7 +26,7 @@ TAKEN = RESERVED | {"day", "error", "model_version", "reason", "scored_at", PRED
 
 #: How far towards a perfect score a feature may lead alone; beyond, it gives the target away.
 LEAK = 0.97
-#: More classes than these are no classes, and whole numbers of more values are amounts.
+#: More classes than these are not classes, and whole numbers of more values are amounts.
 CLASSES, COUNTED = 100, 20
 
 Kind = Literal["target", "id", "time", "number", "category", "date", "left out"]

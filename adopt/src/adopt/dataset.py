@@ -200,7 +200,9 @@ def identify(found: Mapping[str, Column], asked: Asked) -> str | None:
     fits = column.values.str.contains(INFERENCE_ID)
     if not fits.all():
         odd = columns.shorten(column.values.filter(~fits)[0])
-        raise OpsError(f"--id {asked.id}: {odd} is no id; it must be ASCII, at most 64 characters")
+        raise OpsError(
+            f"--id {asked.id}: {odd} is not an id; it must be ASCII, at most 64 characters"
+        )
     return asked.id
 
 

@@ -76,7 +76,7 @@ def order(time: Column | None, truth: pl.Series) -> Order:
         raise OpsError(f"{time.name}: is the same in all rows; leave out --time")
     table = table.sort("time", "row")
     if table["time"].dtype.is_numeric():
-        made = f"{time.name} is no date: the order by it stands for time."
+        made = f"{time.name} is not a date: the order by it stands for time."
         return Order(table["row"], made_up(table.height), made)
     return Order(table["row"], table["time"])
 
@@ -121,7 +121,7 @@ def as_time(values: pl.Series) -> pl.Series:
     if not values.dtype.is_numeric():
         first = values.drop_nulls().head(1).to_list() or ["nothing"]
         raise OpsError(
-            f"{values.name}: {first[0]!r} is no time that can be read; write YYYY-MM-DD HH:MM:SS"
+            f"{values.name}: {first[0]!r} is not a time that can be read; write YYYY-MM-DD HH:MM:SS"
         )
     forms: dict[tuple[int, int], Callable[[], pl.Series]] = {
         (1900, 2200): (values.cast(pl.String) + "-01-01").str.to_date,

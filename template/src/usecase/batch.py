@@ -84,7 +84,9 @@ def day(variable: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UseCaseError(f"{variable}: {text!r} is no day; write one like 2026-01-31") from None
+        raise UseCaseError(
+            f"{variable}: {text!r} is not a day; write one like 2026-01-31"
+        ) from None
 
 
 def selection(
@@ -157,7 +159,7 @@ def utc(times: pl.Series) -> pl.Series:
 
 
 def plain(values: pl.Series) -> pl.Series:
-    """A numeric feature as it is sent: what is no number is left for the model to refuse."""
+    """A numeric feature as it is sent: what is not a number is left for the model to refuse."""
     if values.dtype == pl.Boolean:
         return values.cast(pl.Int64)
     if values.dtype.is_integer():

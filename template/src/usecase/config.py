@@ -207,7 +207,7 @@ class Instances:
             value = getattr(self, name)
             _require(
                 value.startswith("ml.") and value.count(".") == 2,
-                f"{name}: {value!r} is no SageMaker instance type; write one like ml.m5.large",
+                f"{name}: {value!r} is not a SageMaker instance type; write one like ml.m5.large",
             )
         _require(self.inference_count >= 1, "inference_count: must be at least 1")
 

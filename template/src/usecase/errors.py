@@ -16,7 +16,7 @@ class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
 
 
 class ModelError(UseCaseError):
-    """The model has answered what is no answer; the message names the row."""
+    """The model has answered what is not an answer; the message names the row."""
 
 
 def told(error: Exception) -> str:

@@ -103,7 +103,7 @@ def unpacked(use_case: UseCase) -> Iterator[Path]:
     """The folder of the model that the input `model` holds as model.tar.gz.
 
     Raises:
-        UseCaseError: When it is no archive, or of a model with other features than usecase.toml's.
+        UseCaseError: When it is not an archive, or the model's features are not usecase.toml's.
     """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model")
@@ -124,7 +124,7 @@ def extract(archive: Path, folder: Path) -> None:
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
             tar.extractall(folder)  # noqa: S202 - the filter is set
     except (OSError, tarfile.TarError) as error:
-        raise UseCaseError(f"{archive}: is no model archive: {error}") from None
+        raise UseCaseError(f"{archive}: is not a model archive: {error}") from None
 
 
 def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
     """The features, in the order of usecase.toml: numbers as integers or floats, others as text.
 
     Raises:
-        UseCaseError: When a numeric feature is no number, or infinite.
+        UseCaseError: When a numeric feature is not a number, or infinite.
     """
     return [
         *(number(records[name]) for name in use_case.features.numeric),
@@ -142,7 +142,7 @@ def number(values: pl.Series) -> pl.Series:
     """Bring a numeric feature to integers or floats.
 
     Raises:
-        UseCaseError: When it is no number, or infinite.
+        UseCaseError: When it is not a number, or infinite.
     """
     if values.dtype == pl.Boolean or values.dtype.is_integer():
         return values.cast(pl.Int64)

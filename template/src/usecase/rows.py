@@ -149,4 +149,4 @@ def shorten(value: object) -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; send null for a missing value")
+    raise ValueError(f"{name} is not a JSON number; send null for a missing value")

@@ -111,7 +111,7 @@ def read(folder: Path) -> Schema | None:
     """The schema in a folder; `None` without one, as with versions that were trained before it.
 
     Raises:
-        UseCaseError: When the file is no schema.
+        UseCaseError: When the file is not a schema.
     """
     path = folder / NAME
     return parse(container.read_json(path), str(path)) if path.exists() else None
@@ -125,13 +125,13 @@ def parse(document: Mapping[str, Any], where: str) -> Schema:
         where: Where it is, for the message.
 
     Raises:
-        UseCaseError: When it is no schema.
+        UseCaseError: When it is not a schema.
     """
     try:
         parts = {key: [Field(**entry) for entry in document[key]] for key in ("features", "answer")}
         return Schema(**{**document, **parts})
     except (KeyError, TypeError) as error:
-        raise UseCaseError(f"{where}: is no schema of a model ({error})") from None
+        raise UseCaseError(f"{where}: is not a schema of a model ({error})") from None
 
 
 def check(folder: Path, use_case: UseCase) -> None:

@@ -28,7 +28,7 @@ MAX_BYTES = 100 * 1024**2  # the most that a job's MaxPayloadInMB can be
 ERROR = "error"
 SHOWN = 40  # characters of a wrong value
 HEADER = "is a header; send the rows without it"
-NO_NUMBER = 'field {}: "{}" is no number; leave it empty when it is not known'
+NO_NUMBER = 'field {}: "{}" is not a number; leave it empty when it is not known'
 _ROW = "row"
 
 
@@ -184,7 +184,7 @@ def split(body: bytes, names: list[str]) -> pl.DataFrame:
     lines = pl.DataFrame({"line": text.removesuffix("\n").split("\n")}).with_row_index(_ROW)
     separators = pl.col("line").str.count_matches(",", literal=True)
     quoted = pl.col("line").str.contains('"', literal=True)
-    # A blank line of a CSV file is no row; here it is one, whose only field is empty.
+    # A blank line of a CSV file is not a row; here it is one, whose only field is empty.
     usual = (separators == len(names) - 1) & ~quoted & (pl.col("line") != "")
     plain = lines.filter(usual)
     content = body if plain.height == lines.height else "\n".join(plain["line"]).encode()

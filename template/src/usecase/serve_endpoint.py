@@ -143,7 +143,7 @@ def _csv_numbers(name: str, texts: Iterable[str]) -> list[Value]:
         try:
             numbers.append(_csv_number(text))
         except ValueError:
-            reason = f"{rows.shorten(text)} is no number; leave it empty when it is not known"
+            reason = f"{rows.shorten(text)} is not a number; leave it empty when it is not known"
             raise BadRequest(RowError(reason, name).within(row)) from None
     return numbers
 

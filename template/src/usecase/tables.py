@@ -16,7 +16,7 @@ def read(folder: Path) -> pl.DataFrame:
         folder: The folder. Files of different age may differ in a column's number type.
 
     Raises:
-        UseCaseError: When there is no file, no row, a file that is no Parquet, or files whose
+        UseCaseError: When there is no file, no row, a file that is not Parquet, or files whose
             columns differ.
     """
     files = sorted(folder.rglob("*.parquet"))
@@ -27,7 +27,9 @@ def read(folder: Path) -> pl.DataFrame:
         try:
             parts.append(pl.read_parquet(file))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise UseCaseError(f"{folder.name}: {file.name} is no Parquet file: {error}") from None
+            raise UseCaseError(
+                f"{folder.name}: {file.name} is not a Parquet file: {error}"
+            ) from None
     try:
         table = pl.concat(parts, how="vertical_relaxed")
     except pl.exceptions.PolarsError:

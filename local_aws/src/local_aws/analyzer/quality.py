@@ -116,7 +116,7 @@ def _pairs(data: Dataset, settings: Settings, problem: str) -> tuple[list[Pair],
         try:
             threshold = float(settings.get("probability_threshold_attribute") or 0.5)
         except ValueError:
-            raise AnalysisError("probability_threshold_attribute: is no number") from None
+            raise AnalysisError("probability_threshold_attribute: is not a number") from None
     columns = [
         _column(data, "ground_truth_attribute", truth),
         _column(data, "inference_attribute or probability_attribute", predicted),

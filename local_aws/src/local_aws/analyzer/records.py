@@ -76,7 +76,7 @@ def read(folder: Path) -> Iterator[Captured]:
                 except ValueError:
                     record = None
                 if not isinstance(record, dict):
-                    raise AnalysisError(f"{path.name}: line {number} is no JSON object")
+                    raise AnalysisError(f"{path.name}: line {number} is not a JSON object")
                 yield Captured(record, path)
 
 

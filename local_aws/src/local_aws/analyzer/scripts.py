@@ -70,7 +70,7 @@ def _load(settings: Settings, variable: str, name: str) -> Callable[..., Any] | 
         return None
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise AnalysisError(f"{variable}: {path!r} is no Python script")
+        raise AnalysisError(f"{variable}: {path!r} is not a Python script")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -74,7 +74,7 @@ class Settings:
         """Return `start_time` and `end_time`, where set.
 
         Raises:
-            AnalysisError: One is no ISO 8601 time.
+            AnalysisError: One is not an ISO 8601 time.
         """
         return self._time("start_time"), self._time("end_time")
 
@@ -85,7 +85,7 @@ class Settings:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise AnalysisError(f"{name}: {text!r} is no ISO 8601 time") from None
+            raise AnalysisError(f"{name}: {text!r} is not an ISO 8601 time") from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def baseline(self, kind: str) -> dict[str, Any] | None:

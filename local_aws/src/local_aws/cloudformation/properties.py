@@ -1,7 +1,7 @@
 """What the resource types of this package have in common: which properties they take.
 
 Source: the resource types' schemas in the CloudFormation registry (required and
-createOnlyProperties; readOnlyProperties are no properties here).
+createOnlyProperties; readOnlyProperties are not properties here).
 """
 
 from __future__ import annotations

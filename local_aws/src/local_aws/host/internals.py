@@ -1,8 +1,8 @@
 """What this package uses of ministack's internals, in one table.
 
-ministack is no library: nothing that it names is promised to stay. `check` compares the table with
-the installed version at every start. The modules of `host` use what the table lists and nothing
-else, and get ministack's modules from `module`.
+ministack is not a library: nothing that it names is promised to stay. `check` compares the table
+with the installed version at every start. The modules of `host` use what the table lists and
+nothing else, and get ministack's modules from `module`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Objects(MutableMapping[str, State]):
             find: Looks for the files of a key and, if there are any, enters the object here.
             names: Returns the keys that have files, of which some may be no objects any more.
             known: All objects there are, if that is known: no files are looked for then.
-            remembered: Tells whether a key that is no object any more has versions.
+            remembered: Tells whether a key that is not an object any more has versions.
         """
         self._find, self._read_names, self._remembered = find, names, remembered
         self._records: State = dict(known or {})
@@ -110,7 +110,7 @@ class Objects(MutableMapping[str, State]):
                 names.insert(at, key)
 
     def names(self) -> list[str]:
-        """Return all keys in order, with some among them that are no objects any more."""
+        """Return all keys in order, with some among them that are not objects any more."""
         with self._lock:
             if self._names is None:
                 found = set() if self._all_seen else self._read_names()

@@ -27,10 +27,10 @@ class BuildContext:
             outside: A folder that is never part of the context, even when it is inside.
 
         Raises:
-            DockerfileError: The context is no folder.
+            DockerfileError: The context is not a folder.
         """
         if not folder.is_dir():
-            raise DockerfileError(f"{folder}: the build context is no folder")
+            raise DockerfileError(f"{folder}: the build context is not a folder")
         self._folder = folder.resolve()
         self._outside = outside.resolve()
         self._ignored = _Ignored.of(folder, dockerfile)

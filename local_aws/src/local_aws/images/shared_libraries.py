@@ -154,7 +154,7 @@ def _dynamic(file: Path) -> Iterator[tuple[str, str]]:
                             case "DT_SONAME":
                                 yield "DT_SONAME", tag.soname  # type: ignore[attr-defined]
         except ELFError as error:
-            raise ValueError(f"{file}: is no sound shared library: {error}") from error
+            raise ValueError(f"{file}: is not a sound shared library: {error}") from error
 
 
 def _distribution(file: Path) -> str | None:

@@ -11,7 +11,7 @@ from math import exp, lgamma, log
 UNLIKELY = 1e-5
 #: The baseline hardly has a value that makes up less of it than this.
 HARDLY = 0.001
-#: A value that comes fewer times than this is no sentinel.
+#: A value that comes fewer times than this is not a sentinel.
 LEAST = 5
 
 

@@ -79,7 +79,7 @@ def convert(asked: pl.DataFrame, types: dict[str, str]) -> tuple[pl.DataFrame, d
         types: The `inferred_type` of each feature in the baseline.
 
     Returns:
-        The features, a value that is no number being missing where one is expected; and the share
+        The features, a value that is not a number missing where one is expected; and the fraction
         of the present values of each that have the type. A whole number is Integral however it is
         written (5, 5.0): Model Monitor takes 5.0 for Fractional, which makes false alarms of
         clients that send floats.

@@ -29,7 +29,7 @@ class Labels:
         table: `inference_id`, `row` (null where the label names none), `filed`, the hour of its
             folder (null where there is none), and the target.
         lines: The lines that there are.
-        invalid: So many of them are no labels.
+        invalid: So many of them are not labels.
         example: One of the latter, in words.
     """
 
@@ -108,7 +108,7 @@ def read_labels(folder: Path, use_case: UseCase) -> Labels:
 
     `eventMetadata.row`, the record's place in a request of many, is ours. Of several labels of one
     record the last counts, in order of the files' names, which begin with the hour: a label can be
-    corrected. What is no label is counted and left out.
+    corrected. What is not a label is counted and left out.
     """
     lines = tables.read_lines(folder, _LABEL)
     metadata = pl.col("eventMetadata").struct
@@ -153,7 +153,7 @@ def clean(labels: pl.Series, use_case: UseCase) -> tuple[pl.Series, dict[str, st
     target = use_case.target
     values = labels.cast(VALUE, strict=False).alias(target.column)
     no_values = labels.filter(values.is_null()).drop_nulls().unique()
-    reasons = {text: f"the label is {text!r}, which is no number" for text in no_values}
+    reasons = {text: f"the label is {text!r}, which is not a number" for text in no_values}
     try:
         true = target.clean(values.drop_nulls(), "labels")
     except UseCaseError:
@@ -289,7 +289,7 @@ def problems(
         )
     if labels.invalid > settings.max_dropped * labels.lines:
         found.append(
-            f"{labels.invalid} of {labels.lines} lines are no labels, more than max_dropped = "
+            f"{labels.invalid} of {labels.lines} lines are not labels, more than max_dropped = "
             f"{settings.max_dropped:.1%}. One of them: {labels.example}."
         )
     return found

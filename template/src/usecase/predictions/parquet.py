@@ -71,7 +71,7 @@ def feature_columns(use_case: UseCase) -> dict[str, str]:
 
 
 def _reserved(use_case: UseCase) -> list[str]:
-    """The columns that are no features. Athena does not tell upper from lower case."""
+    """The columns that are not features. Athena does not tell upper from lower case."""
     return [DAY, ID, ROW, TIME, VERSION, SCORED_AT, UNEXPECTED, *use_case.target.answer]
 
 
@@ -89,7 +89,7 @@ def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.AL
         The predictions.
 
     Raises:
-        UseCaseError: When a file is no Parquet file, or lacks a column that it needs: of the
+        UseCaseError: When a file is not a Parquet file, or lacks a column that it needs: of the
             version that is judged all, of others those that identify a prediction.
     """
     kinds = columns(use_case)
@@ -151,7 +151,7 @@ def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl
     """The files of a table, those with the same columns together, with `_file`.
 
     Raises:
-        UseCaseError: When one is no Parquet file.
+        UseCaseError: When one is not a Parquet file.
     """
     found = {
         path.relative_to(folder / table).as_posix(): path
@@ -163,7 +163,7 @@ def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl
         try:
             schema = pl.read_parquet_schema(found[name])
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise UseCaseError(f"{table}: {name} is no Parquet file: {error}") from None
+            raise UseCaseError(f"{table}: {name} is not a Parquet file: {error}") from None
         alike.setdefault(tuple(schema.items()), []).append(found[name])
     data = use_case.data
     for paths in alike.values():

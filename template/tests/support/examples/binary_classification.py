@@ -20,7 +20,7 @@ UNDEFINED = ["true_negative_rate", "false_positive_rate", "auc"]
 
 # A label and the words with which it is refused: as a column's value, and as a label's text.
 WRONG_TARGETS = [(2, "has the value 2, must be true/false or 0/1"), ("yes", "is String, must be")]
-WRONG_LABELS = [("yes", "'yes', which is no number"), ("2", "has the value 2")]
+WRONG_LABELS = [("yes", "'yes', which is not a number"), ("2", "has the value 2")]
 
 
 def worse(label: int) -> int:

@@ -20,7 +20,7 @@ UNDEFINED = ["r2"]
 
 # A label and the words with which it is refused: as a column's value, and as a label's text.
 WRONG_TARGETS = [("yes", "is String, must be a number"), (float("inf"), "is empty or infinite in")]
-WRONG_LABELS = [("yes", "'yes', which is no number"), ("inf", "is empty or infinite in 1")]
+WRONG_LABELS = [("yes", "'yes', which is not a number"), ("inf", "is empty or infinite in 1")]
 
 
 def worse(label: float) -> float:

@@ -167,7 +167,7 @@ def _write_values_as_athena_does() -> None:
 def _name(at: int, name: str, query: str) -> str:
     """Name a column of a result: what is neither a column nor has an alias is _col0 and so on.
 
-    DuckDB calls it by its expression, which is no name unless the query has it in quotes.
+    DuckDB calls it by its expression, which is not a name unless the query has it in quotes.
     """
     return name if _NAME.fullmatch(name) or _quoted(name) in query else f"_col{at}"
 

@@ -266,7 +266,7 @@ def next_cron(expression: str, after: datetime) -> datetime | None:
         after: The moment after which, in the expression's time zone.
 
     Raises:
-        ValueError: It is no cron expression; in Scheduler's words.
+        ValueError: It is not a cron expression; in Scheduler's words.
     """
     eventbridge = module("services.eventbridge")
     found: datetime | None = None

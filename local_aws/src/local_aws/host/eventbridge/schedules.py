@@ -60,7 +60,7 @@ def _check_target(target: Mapping[str, Any]) -> None:
     if not arn.startswith(SDK):
         return
     if not re.fullmatch(r"[a-z0-9-]+:[a-z]\w+", arn.removeprefix(SDK)):
-        raise ValueError(f"{arn} is no service and action such as sqs:sendMessage.")
+        raise ValueError(f"{arn} is not a service and action such as sqs:sendMessage.")
     try:
         given = json.loads(target.get("Input") or "{}")
     except ValueError:
@@ -125,7 +125,7 @@ def zone(schedule: Mapping[str, Any]) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"ScheduleExpressionTimezone {name} is no time zone.") from error
+        raise ValueError(f"ScheduleExpressionTimezone {name} is not a time zone.") from error
 
 
 def instant(value: object) -> float | None:

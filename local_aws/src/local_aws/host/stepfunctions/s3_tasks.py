@@ -30,7 +30,7 @@ def run(service: Service, resource: str, arguments: Mapping[str, Any], role: str
     Args:
         service: Has the client of S3.
         resource: The state's Resource, of `RESOURCES`.
-        arguments: The request; a Body that is no text is written as JSON.
+        arguments: The request; a Body that is not text is written as JSON.
         role: ARN of the role to call S3 with; empty for the account itself.
 
     Returns:

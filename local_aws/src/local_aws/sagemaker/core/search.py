@@ -111,7 +111,7 @@ def _check(shape: StructureShape, expression: Mapping[str, Any]) -> None:
     for nested in expression.get("NestedFilters", []):
         inner = _last(shape, nested["NestedPropertyName"])
         if not isinstance(inner, ListShape) or not isinstance(inner.member, StructureShape):
-            raise _invalid(f"NestedPropertyName '{nested['NestedPropertyName']}' is no list")
+            raise _invalid(f"NestedPropertyName '{nested['NestedPropertyName']}' is not a list")
         for entry in nested["Filters"]:
             _check_filter(inner.member, _within(nested, entry))
     for part in expression.get("SubExpressions", []):

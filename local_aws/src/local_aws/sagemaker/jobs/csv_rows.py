@@ -58,7 +58,7 @@ def take(path: JsonPath, *tables: Table) -> Rows:
         *tables: Tables with the same number of rows.
 
     Raises:
-        CsvError: The tables differ in their number of rows, or a row is no CSV.
+        CsvError: The tables differ in their number of rows, or a row is not CSV.
         JsonPathError: A row has not as many columns.
     """
     sides = [table.rows for table in tables]

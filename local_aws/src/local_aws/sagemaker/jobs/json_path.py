@@ -59,7 +59,7 @@ class _Elements:
 
     def of(self, value: Any) -> Iterable[Any]:  # noqa: ANN401 - JSON
         if not isinstance(value, list):
-            raise JsonPathError("the record is no list")
+            raise JsonPathError("the record is not a list")
         return [value[place] for place in self.places(len(value))]
 
 

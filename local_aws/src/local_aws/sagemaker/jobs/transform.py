@@ -218,7 +218,7 @@ def _execution_parameters(answer: bytes) -> dict[str, Any]:
         meant = False
     if not meant:
         raise ServingError(
-            "The container answers GET /execution-parameters with what is no JSON object of "
+            "The container answers GET /execution-parameters with what is not a JSON object of "
             f"MaxConcurrentTransforms, MaxPayloadInMB and BatchStrategy: {answer!r:.200}"
         )
     parameters: dict[str, Any] = told

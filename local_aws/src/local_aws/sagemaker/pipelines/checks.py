@@ -91,7 +91,7 @@ def check_lambda_argument(name: str, value: object) -> None:
     The types are those that "Lambda step" of the developer guide names.
 
     Raises:
-        DefinitionError: It is no string, integer or float.
+        DefinitionError: It is not a string, integer or float.
     """
     if expression(value) is None and (
         isinstance(value, bool) or not isinstance(value, str | int | float)
