@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 #: Columns that cannot be the target, and the words with which they are refused.
 NO_TARGETS = [
-    ([0.5, 1.5, 2.5], "which is not a multiclass_classification"),
+    ([0.5, 1.5, 2.5], "which is not multiclass_classification"),
     ([f"text {i}" for i in range(101)], "neither numbers nor at most 100 classes"),
     (["a", "a", None], "is a in all rows"),
     ([None, None, None], "is empty in all 3 rows"),

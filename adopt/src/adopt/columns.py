@@ -148,7 +148,7 @@ def refuse(values: pl.Series, problem: str) -> NoReturn:
     if not fits:
         raise OpsError(f"{what}, which are neither numbers nor at most {CLASSES} classes")
     raise OpsError(
-        f"{what}, which is no {problem}; change the project's answer with `uvx copier update "
+        f"{what}, which is not {problem}; change the project's answer with `uvx copier update "
         f"--data problem_type={fits[-1]}`, then adopt again"
     )
 

@@ -77,10 +77,10 @@ def read(instance: object, kinds: Mapping[str, Converter]) -> list[Value]:
         try:
             values.append(convert(instance[name]))
         except (ValueError, TypeError, OverflowError):
-            wanted = "number" if convert is number else "text"
+            wanted = "a number" if convert is number else "text"
             shown = shorten(instance[name])
             raise RowError(
-                f"{shown} is no {wanted}; send null when it is not known", name
+                f"{shown} is not {wanted}; send null when it is not known", name
             ) from None
     if len(instance) != len(kinds):
         unknown = next(name for name in instance if name not in kinds)

@@ -160,7 +160,7 @@ def check(shape: Any, value: object, where: str) -> Iterator[str]:
     }
     wanted, checker = kinds[shape.type_name]
     if not isinstance(value, wanted) or (isinstance(value, bool) and shape.type_name != "boolean"):
-        yield f"{where}: {value!r} is no {shape.type_name}"
+        yield f"{where}: {value!r} is not of type {shape.type_name}"
     else:
         yield from checker(shape, value, where)
 
