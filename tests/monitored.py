@@ -137,7 +137,7 @@ def main(folder: Path) -> None:
             )
         ]
         write(folder / f"capture-{name}" / HOUR / "a.jsonl", "".join(lines))
-        inputs = {"baseline": baseline, "predictions": folder / f"capture-{name}"}
+        inputs = {"baseline": baseline, "capture/version=1": folder / f"capture-{name}"}
         report("data_quality", name, folder, inputs)
         report("data_quality", f"{name}-day", folder, inputs, DAY)
     write(
