@@ -52,11 +52,11 @@ class Job:
 def jobs(life: Life, workflow: str) -> list[Job]:
     """The processing and training jobs of all executions of a workflow, oldest first.
 
-    They are found by what they write to, so it does not matter what has run them.
+    They are found by where they read and write, so it does not matter what has run them.
 
     Args:
         life: Whose local AWS runs.
-        workflow: `training` or `monitoring`: the first folder of what its jobs write.
+        workflow: `training` or `monitoring`.
     """
     sagemaker = life.client("sagemaker")
     found = []
@@ -72,10 +72,10 @@ def jobs(life: Life, workflow: str) -> list[Job]:
 
 
 def execution_of(uri: str, workflow: str) -> str | None:
-    """The execution that writes to an S3 URI, `None` if it is one of another workflow.
+    """The execution that an S3 URI is of, `None` if it is of another workflow.
 
-    A training's outputs are under `training/<execution>/`, a monitor's under
-    `monitoring/<monitor>/<execution>`.
+    What a training writes is under `training/<execution>/`, what a monitoring reads under
+    `monitoring/inputs/<execution>/`.
     """
     folder, *rest = uri.removeprefix("s3://").split("/")[1:]
     if folder != workflow:
@@ -85,8 +85,11 @@ def execution_of(uri: str, workflow: str) -> str | None:
 
 def processing_job(job: Mapping[str, Any], workflow: str) -> Job | None:
     """A processing job, `None` if it is one of another workflow."""
-    output = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
-    execution = execution_of(output, workflow)
+    if workflow == "monitoring":
+        where = job["ProcessingInputs"][0]["S3Input"]["S3Uri"]
+    else:
+        where = job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    execution = execution_of(where, workflow)
     if execution is None:
         return None
     return Job(

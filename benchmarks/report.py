@@ -100,7 +100,11 @@ alone is at work.
 | `copier copy --defaults` ({results.generation.files} files) | {copy:.2f} |
 | `copier --version` | {version:.2f} |
 
-Ratio: **{copy / version:.2f}**.
+Ratio: **{copy / version:.2f}**. What it has:
+
+| folder | files | lines |
+|---|---:|---:|
+{rooms(results.generation)}
 
 ## One prediction
 
@@ -211,6 +215,13 @@ def with_counterpart(results: Results) -> tuple[float, float]:
     """Seconds of the stages that have a bare counterpart, and of that."""
     alone = [stage for stage in results.stages if stage.bare is not None]
     return sum(s.local for s in alone), sum(s.bare or 0 for s in alone)
+
+
+def rooms(generation: Generation) -> str:
+    """The size of a project with default answers, folder by folder."""
+    sizes = [(f"`{name}/`" if name else "-", *size) for name, size in generation.rooms.items()]
+    total = ("all", generation.files, generation.lines)
+    return "\n".join(f"| {name} | {files} | {lines:,} |" for name, files, lines in [*sizes, total])
 
 
 def figures(results: Results) -> str:
