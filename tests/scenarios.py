@@ -157,8 +157,11 @@ class Scene:
 
     def running(self, kind: str) -> str | None:
         """The ARN of a job of a kind, as `training-job`, that runs."""
-        found = (arn for arn, status in self.jobs().items() if status == "InProgress")
-        return next((arn for arn in found if f":{kind}/" in arn), None)
+        job = kind.partition("-")[0]
+        # Those that run and no others: a short job may have ended while all were listed.
+        jobs = getattr(self.life.client("sagemaker"), f"list_{job}_jobs")(StatusEquals="InProgress")
+        found = jobs[f"{job.title()}JobSummaries"]
+        return str(found[0][f"{job.title()}JobArn"]) if found else None
 
     def start(self, workflow: str = "training", **parameters: str) -> str:
         """Start a workflow with parameters; the execution's ARN."""
@@ -308,7 +311,7 @@ def until(what: str, probe: Callable[[], T | None], seconds: float = 120) -> T:
     while (found := probe()) is None:
         if time.monotonic() > end:
             raise AssertionError(f"{what}: nothing after {seconds:.0f} s")
-        time.sleep(0.1)
+        time.sleep(0.05)
     return found
 
 
