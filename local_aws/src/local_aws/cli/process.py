@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -176,20 +177,22 @@ class LocalAws:
             chosen = port or _free_port()
             if not _is_free(chosen):
                 raise _port_taken(chosen)
-            child, log_offset = self._spawn(lock, chosen, region, isolation, endpoints)
-            try:
-                return self._wait_for_answer(chosen, child)
-            except ProcessError as error:
-                if child.poll() is None or _is_free(chosen):
-                    raise ProcessError(f"{error}\n{self._log_tail(log_offset)}") from None
-                if port:
-                    raise _port_taken(port) from None
-                # Another process was quicker to take the port that was free: look for another.
-            finally:
-                # No process stays that nobody was told of, after Ctrl-C neither.
-                if sys.exc_info()[0] is not None and child.poll() is None:
-                    os.killpg(child.pid, signal.SIGKILL)
-                    child.wait()
+            with _interrupt_held_back() as let_go:
+                child, log_offset = self._spawn(lock, chosen, region, isolation, endpoints)
+                try:
+                    let_go()
+                    return self._wait_for_answer(chosen, child)
+                except ProcessError as error:
+                    if child.poll() is None or _is_free(chosen):
+                        raise ProcessError(f"{error}\n{self._log_tail(log_offset)}") from None
+                    if port:
+                        raise _port_taken(port) from None
+                    # Another process was quicker to take the port that was free: look for another.
+                finally:
+                    # No process stays that nobody was told of, after Ctrl-C neither.
+                    if sys.exc_info()[0] is not None and child.poll() is None:
+                        os.killpg(child.pid, signal.SIGKILL)
+                        child.wait()
         raise ProcessError(f"no free port was found in {_PORT_ATTEMPTS} attempts")
 
     def _spawn(
@@ -287,6 +290,31 @@ def _environment(*, alone: bool) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "LANG": "C.UTF-8",
     }
+
+
+@contextlib.contextmanager
+def _interrupt_held_back() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until what is yielded is called, which raises it if it came meanwhile.
+
+    A process is there before `Popen` returns: an interrupt in between would leave it to nobody.
+    """
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # no other is interrupted
+    before = (
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if is_main else None
+    )
+
+    def let_go() -> None:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+        if came:
+            came.clear()
+            raise KeyboardInterrupt
+
+    try:
+        yield let_go
+    finally:
+        let_go()
 
 
 def _answers(port: int) -> bool:
