@@ -33,7 +33,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 # What a project must not speak of when the answer was not given. That every version is registered
-# with AWS's ModelQuality and ModelDataQuality baselines, whether or not they are watched, may stay.
+# with its evaluation as AWS's ModelQuality, whether or not it is watched, may stay.
 TRACES = {
     (
         "problem_type",
@@ -53,7 +53,7 @@ TRACES = {
     (
         "monitors",
         "data_quality",
-    ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|DataQuality(Inputs|Due)",
+    ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|\bDataQuality\b|usecase\.baseline|\bBASELINE|\"Baseline\"",
     (
         "inference_mode",
         "realtime",
@@ -72,8 +72,8 @@ TRACES = {
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
 }
 BASELINES = (
-    *(f"src/usecase/{name}.py" for name in ("baseline", "config", "evaluate")),
-    *(f"tests/test_usecase_{name}.py" for name in ("baseline", "config", "training")),
+    "src/usecase/evaluate.py",
+    *(f"tests/test_usecase_{name}.py" for name in ("config", "training")),
 )
 PROBLEM_TYPES = matrix.offered(matrix.questions()["problem_type"])
 #: Files that may speak of what was not chosen, by question.
