@@ -14,6 +14,9 @@ from jinja2 import Environment
 
 ROOT = Path(__file__).parents[1]
 
+#: Tests of what no owner edits. They run within projects, and no project has them.
+OWN_TESTS = Path("template_tests")
+
 # The life of a generated project must not depend on the shell that the tests were started from.
 FOREIGN = (
     *("ANSWERS", "AWS_", "COPIER_", "GIT_", "LOCAL", "MAKE", "MFLAGS", "PYTEST_", "PYTHON"),
@@ -72,6 +75,18 @@ def snapshot(folder: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / file, copy)
     return folder
+
+
+def with_own_tests(folder: Path) -> Path:
+    """Let the projects that are made from a snapshot have the template's own tests, too."""
+    shutil.copytree(folder / OWN_TESTS, folder / "template" / "tests", dirs_exist_ok=True)
+    return folder
+
+
+def own_tests(project: Path) -> list[Path]:
+    """The template's own tests among those of a project that was made with them."""
+    names = {file.name.removesuffix(".jinja") for file in (ROOT / OWN_TESTS).glob("test_*")}
+    return sorted(file for file in (project / "tests").glob("test_*.py") if file.name in names)
 
 
 def commit(folder: Path, message: str) -> None:
