@@ -1,14 +1,20 @@
-"""The template as a commit would hold it, and projects made from it."""
+"""The template as a commit would hold it, and projects made from it.
+
+`python -m tests.template FOLDER key=value …` makes one with the template's own tests in it.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import copier
 import pytest
+import yaml
 from copier._main import Worker
 from jinja2 import Environment
 
@@ -147,3 +153,16 @@ def contents(project: Path) -> dict[str, tuple[int, bytes]]:
         for name, file in named.items()
         if not name.startswith(".git/")
     }
+
+
+def main() -> None:
+    """Make a project whose tests are those of the template, too: a folder, then answers."""
+    folder, *given = sys.argv[1:]
+    answers = dict(answer.split("=", 1) for answer in given)
+    with tempfile.TemporaryDirectory() as source:
+        template = with_own_tests(snapshot(Path(source)))
+        render(template, Path(folder), {key: yaml.safe_load(one) for key, one in answers.items()})
+
+
+if __name__ == "__main__":
+    main()
