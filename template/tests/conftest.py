@@ -15,7 +15,7 @@ from math import ceil
 from pathlib import Path
 
 import pytest
-from support.image import ROOT, Server, place, process_environment, succeed
+from support.image import ROOT, Server, place, process_environment, run, succeed
 from support.mart import tables
 
 from usecase import config
@@ -50,7 +50,8 @@ def prepared(mart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` made: folders train, validation and test."""
     base = tmp_path_factory.mktemp("prepare")
     place(mart, base / "processing" / "input")
-    succeed("prepare", base)
+    result = run("prepare", base)
+    assert result.returncode == 0, f"{result.stderr}Does tests/mart.toml list what features.py reads?"
     return base / "processing" / "output"
 
 
