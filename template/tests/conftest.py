@@ -51,7 +51,8 @@ def prepared(mart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("prepare")
     place(mart, base / "processing" / "input")
     result = run("prepare", base)
-    assert result.returncode == 0, f"{result.stderr}Does tests/mart.toml list what features.py reads?"
+    hint = "Does tests/mart.toml list the columns that features.py reads?"
+    assert result.returncode == 0, f"{result.stderr}{hint}"
     return base / "processing" / "output"
 
 
