@@ -175,6 +175,22 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
             "[monitors.data_quality.features.shop]\nmin = 2\nmax = 1\n[target]",
             "monitors.data_quality.features.shop.min: is 2.0, more than max, 1.0",
         ),
+        ("[target]", "[mart.sale]\n[target]", "mart: sale: not among data.tables; take it out"),
+        (
+            "[target]",
+            "[mart.sales]\nmax_age_days = 7\n[target]",
+            "mart.sales.dated_by, max_age_days: one is useless without the other",
+        ),
+        (
+            "[target]",
+            "[mart.sales]\ndated_by = 'at'\nmax_age_days = 7\n[target]",
+            "mart.sales.dated_by: at is not among the columns of `time`; add it there",
+        ),
+        (
+            "[target]",
+            "[mart.sales]\ntime = ['at']\ndated_by = 'at'\nmax_age_days = 0\n[target]",
+            "mart.sales.max_age_days: must be above 0",
+        ),
         ("[data]", "[data", "Expected ']'"),
     ],
 )

@@ -69,6 +69,44 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What a table of the data mart must hold; further columns do not matter.
+
+    Attributes:
+        unique: The columns that together identify a row; none of them is empty.
+        integer: Columns with whole numbers.
+        number: Columns with any numbers.
+        text: Columns with text.
+        boolean: Columns with true or false.
+        time: Columns with dates or datetimes; those without a time zone are UTC.
+        dated_by: The column by which the newest row is found.
+        max_age_days: How old the newest row may be, in days.
+    """
+
+    unique: tuple[str, ...] = ()
+    integer: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    boolean: tuple[str, ...] = ()
+    time: tuple[str, ...] = ()
+    dated_by: str | None = None
+    max_age_days: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            (self.dated_by is None) == (self.max_age_days is None),
+            "dated_by, max_age_days: one is useless without the other; add it, or take both out",
+        )
+        _require(
+            self.dated_by is None or self.dated_by in self.time,
+            f"dated_by: {self.dated_by} is not among the columns of `time`; add it there",
+        )
+        _require(
+            self.max_age_days is None or self.max_age_days > 0, "max_age_days: must be above 0"
+        )
+
+
+@dataclass(frozen=True)
 class Features:
     """The model's inputs.
 
@@ -220,6 +258,7 @@ class UseCase:
     target: Target
     features: Features
     approval: Approval
+    mart: Mapping[str, Table] = field(default_factory=lambda: MappingProxyType({}))
     split: Split = Split()
     training: Training = Training()
     monitors: Monitors = field(default_factory=Monitors)
@@ -238,6 +277,8 @@ class UseCase:
                 column not in self.features.names,
                 f"features: {column} is {key}, so it cannot be a feature; take it out",
             )
+        unknown = ", ".join(name for name in self.mart if name not in self.data.tables)
+        _require(not unknown, f"mart: {unknown}: not among data.tables; take it out")
         taken = ", ".join(sorted(RESERVED & set(self.features.names)))
         _require(not taken, f"features: {taken}: reserved for predictions; rename it")
         _require(
