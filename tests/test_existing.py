@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import copier
 import pytest
@@ -28,7 +29,12 @@ print(np.round(m.predict_proba(X)[:, 1], 2))
 def proof_of_concept(folder: Path) -> Path:
     """A repository with a README, a pyproject, a notebook, a script and data."""
     source = f"%matplotlib inline\n{SCRIPT}df.head()"
-    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "source": source}
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "source": source,
+    }
     notebook = {
         "cells": [cell | {"outputs": []}],
         "metadata": {"language_info": {"name": "python"}},
