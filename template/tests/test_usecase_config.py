@@ -115,6 +115,30 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ("[target]", "[rollback]\nerror_rate = 5\n[target]", "rollback.error_rate: is 5.0, must"),
         ("[target]", "[rollback]\nlatency_ms = 0\n[target]", "rollback.latency_ms: is 0, must be"),
         ("[target]", "[rollback]\nlatency_ms = 60001\n[target]", "must be 1 to 60000"),
+        ("[target]", "[inference]\nmax_instances = 0\n[target]", "inference.max_instances: is 0,"),
+        ("[target]", "[inference]\nshift_percent = 51\n[target]", "is 51, must be 1 to 50"),
+        ("[target]", "[inference]\nshift_wait_seconds = 3601\n[target]", "must be 0 to 3600"),
+        ("[target]", "[inference]\nrequests_per_instance = 0\n[target]", "is 0, must be 1 to"),
+        (
+            "[target]",
+            '[inference]\ntraffic_shifting = "blue"\n[target]',
+            "inference.traffic_shifting: is 'blue', must be one of canary, linear, all_at_once",
+        ),
+        (
+            "[target]",
+            '[inference]\ntraffic_shifting = "linear"\nshift_percent = 9\n[target]',
+            "inference.shift_percent: is 9, must be 10 to 50",
+        ),
+        (
+            "[target]",
+            '[inference]\ntraffic_shifting = "linear"\nshift_wait_seconds = 3600\n[target]',
+            "inference.shift_wait_seconds: 9 steps wait 32400 seconds, a deployment may wait 25200",
+        ),
+        (
+            "[target]",
+            "[instances]\ninference_count = 3\n[inference]\nmax_instances = 2\n[target]",
+            "inference.max_instances: is 2, must be at least instances.inference_count, 3",
+        ),
         (
             "[target]",
             "[training.hyperparameters]\nseed = [1]\n[target]",

@@ -3,6 +3,7 @@
 Reads with the standard library alone: the workflows, the infrastructure and `ops` import it too.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ WORDS: dict[Any, str] = {
     Scalar: "text, a number or true/false",
 }
 
+#: Seconds: SageMaker gives a deployment 8 hours, instances need some minutes to start.
+LONGEST_SHIFT = 7 * 3600
 #: Columns that predictions have besides the features.
 RESERVED = frozenset({"inference_id", "time", "row", "prediction"})
 
@@ -187,6 +190,47 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Inference:
+    """How many instances answer requests, and how a new version takes over from the one before.
+
+    Attributes:
+        max_instances: Requests decide how many there are, from `instances.inference_count` up to so
+            many. Unless given, the number is fixed.
+        requests_per_instance: What an instance is to get in a minute: with more, there will be
+            more instances.
+        traffic_shifting: How requests move to two or more instances of a new version: to some of
+            them first, `canary`, in equal steps, `linear`, or `all_at_once`, as with one.
+        shift_percent: How many of the instances are the canary, or a step.
+        shift_wait_seconds: How long the alarms watch the canary, or a step.
+    """
+
+    max_instances: int | None = None
+    requests_per_instance: int = 10_000
+    traffic_shifting: Literal["canary", "linear", "all_at_once"] = "canary"
+    shift_percent: int = 10
+    shift_wait_seconds: int = 300
+
+    def __post_init__(self) -> None:
+        # The limits are SageMaker's (TrafficRoutingConfig, BlueGreenUpdatePolicy).
+        least = 10 if self.traffic_shifting == "linear" else 1
+        limits = {
+            "requests_per_instance": (1, 100_000_000),
+            "shift_percent": (least, 50),
+            "shift_wait_seconds": (0, 3600),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            _require(low <= value <= high, f"{name}: is {value}, must be {low} to {high}")
+        steps = math.ceil(100 / self.shift_percent) - 1
+        waits = self.shift_wait_seconds * (steps if self.traffic_shifting == "linear" else 1)
+        _require(
+            waits <= LONGEST_SHIFT,
+            f"shift_wait_seconds: {steps} steps wait {waits} seconds, a deployment may wait "
+            f"{LONGEST_SHIFT}; wait less, or take larger steps",
+        )
+
+
+@dataclass(frozen=True)
 class Instances:
     """What everything runs on.
 
@@ -225,6 +269,7 @@ class UseCase:
     monitors: Monitors = field(default_factory=Monitors)
     retraining: Retraining = Retraining()
     rollback: Rollback = Rollback()
+    inference: Inference = Inference()
     instances: Instances = Instances()
 
     def __post_init__(self) -> None:
@@ -243,6 +288,12 @@ class UseCase:
         _require(
             len(set(special.values())) == len(special),
             f"{', '.join(special)}: must be three different columns",
+        )
+        least, most = self.instances.inference_count, self.inference.max_instances
+        _require(
+            most is None or most >= least,
+            f"inference.max_instances: is {most}, must be at least instances.inference_count, "
+            f"{least}; leave it out for a fixed number",
         )
         self._check_constraints()
 
