@@ -260,6 +260,8 @@ def ask(contender: Contender, address: str, folder: Path, connections: int, seco
     command: list[str | Path] = [
         "wrk",
         "-t1",
+        "--timeout",
+        "60s",
         f"-c{connections}",
         f"-d{seconds}s",
         "-s",
