@@ -4,7 +4,7 @@ Models, endpoint configurations and the endpoint itself belong to the function `
 part of a stack, `cdk deploy` would roll the model back.
 """
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_events import EventPattern
@@ -244,7 +244,7 @@ def scale_instances(arns: Arns) -> list[Allow]:
         ),
         Allow(
             ["iam:CreateServiceLinkedRole"],
-            [arns.of_account("iam", f"role/aws-service-role/{service}/{role}")],
+            [f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/aws-service-role/{service}/{role}"],
             conditions={"StringLike": {"iam:AWSServiceName": service}},
         ),
     ]

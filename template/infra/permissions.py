@@ -165,11 +165,6 @@ class Arns:
         """A resource of SageMaker, or several by a pattern."""
         return self.of("sagemaker", resource)
 
-    def of_account(self, service: str, resource: str) -> str:
-        """A resource of a service that knows no regions."""
-        stack = self._stack
-        return f"arn:{stack.partition}:{service}::{stack.account}:{resource}"
-
     def of(self, service: str, resource: str) -> str:
         """A resource of a service, or several by a pattern."""
         stack = self._stack

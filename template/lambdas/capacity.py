@@ -9,12 +9,15 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
 import math
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import boto3
 
 if TYPE_CHECKING:
     from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_application_autoscaling.type_defs import (
+        DeregisterScalableTargetRequestTypeDef as Target,
+    )
     from types_boto3_sagemaker.type_defs import (
         DescribeEndpointOutputTypeDef,
         TrafficRoutingConfigTypeDef,
@@ -23,21 +26,13 @@ if TYPE_CHECKING:
 POLICY = "requests-per-instance"
 
 
-class Target(TypedDict):
-    """What is scaled."""
-
-    ServiceNamespace: Literal["sagemaker"]
-    ResourceId: str
-    ScalableDimension: Literal["sagemaker:variant:DesiredInstanceCount"]
-
-
 @cache
 def autoscaling() -> "ApplicationAutoScalingClient":
     """The client of Application Auto Scaling."""
     return boto3.client("application-autoscaling")
 
 
-def target() -> Target:
+def target() -> "Target":
     """The instances of the endpoint."""
     return {
         "ServiceNamespace": "sagemaker",

@@ -118,7 +118,7 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         ("[target]", "[inference]\nmax_instances = 0\n[target]", "inference.max_instances: is 0,"),
         ("[target]", "[inference]\nshift_percent = 51\n[target]", "is 51, must be 1 to 50"),
         ("[target]", "[inference]\nshift_wait_seconds = 3601\n[target]", "must be 0 to 3600"),
-        ("[target]", "[inference]\nrequests_per_instance = 0\n[target]", "is 0, must be 1 to"),
+        ("[target]", "[inference]\nrequests_per_instance = 0\n[target]", "is 0, must be at least"),
         (
             "[target]",
             '[inference]\ntraffic_shifting = "blue"\n[target]',

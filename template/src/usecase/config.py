@@ -213,8 +213,11 @@ class Inference:
     def __post_init__(self) -> None:
         # The limits are SageMaker's (TrafficRoutingConfig, BlueGreenUpdatePolicy).
         least = 10 if self.traffic_shifting == "linear" else 1
+        _require(
+            self.requests_per_instance >= 1,
+            f"requests_per_instance: is {self.requests_per_instance}, must be at least 1",
+        )
         limits = {
-            "requests_per_instance": (1, 100_000_000),
             "shift_percent": (least, 50),
             "shift_wait_seconds": (0, 3600),
         }
