@@ -24,7 +24,7 @@ from benchmarks import (
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, report, scored, served
+from benchmarks.report import Results, alone, beside, figures, made, report, scored, served
 from benchmarks.serving import Serving
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
@@ -40,7 +40,7 @@ def measure(folder: Path) -> Results:
     """Measure in an empty folder."""
     repository = committed(folder)
     print("generation", flush=True)
-    made = generation.measure(repository, folder)
+    size = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
     orchestrated = []
     for name in matrix.choices()["orchestrator"]:
@@ -57,7 +57,7 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, many, servers, itself, beside)
+    return Results(LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside)
 
 
 def beside_others(repository: Path) -> Serving:
@@ -120,6 +120,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
     "serving": lambda folder: served(beside_others(committed(folder))),
+    "generation": lambda folder: made(generation.measure(committed(folder), folder)),
 }
 
 
