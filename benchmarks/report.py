@@ -154,7 +154,8 @@ def served(serving: Serving) -> str:
         cells += [f"{size / 1e6:.0f}" for size in (found.memory, found.own)]
         for load in found.loads.values():
             cells += [f"{load.p50 * 1000:.2f}", f"{load.p99 * 1000:.1f}", f"{load.rate:,.0f}"]
-        cells.append(f"{first.loads[16].rate / found.loads[16].rate:.2f}")
+        cells.append(f"{found.loads[16].cpu * 1e6:,.0f}")
+        cells.append(f"{found.loads[16].cpu / first.loads[16].cpu:.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return f"""## A prediction, beside other servers
 
@@ -162,12 +163,12 @@ The container's server, with one process and with one for each CPU, and others o
 check nothing: the same model and row, in turn, medians of {ROUNDS} rounds of {SECONDS} seconds of
 wrk's requests on {", ".join(map(str, CONNECTIONS))} connections. LitServe, BentoML and MLflow take
 JSON, the others CSV. Memory is in MB, resident, and with what processes share counted once.
-`Model.predict` takes {serving.predict * 1e6:.0f} µs of it. Factor: how many times the rate of each,
-at 16 connections, one process has. Other work on the machine slows all of them down: the factors
-tell more than the times.
+`Model.predict` takes {serving.predict * 1e6:.0f} µs of it. Other work on the machine delays
+answers; the CPU time of a request, at 16 connections, is the server's own: the last two columns,
+in microseconds and relative to one process.
 
-| server | start, s | memory | once | {heads} | factor |
-|---|{"---:|" * (4 + 3 * len(CONNECTIONS))}
+| server | start, s | memory | once | {heads} | CPU, µs | relative |
+|---|{"---:|" * (5 + 3 * len(CONNECTIONS))}
 {chr(10).join(lines)}
 """
 

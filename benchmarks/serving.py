@@ -35,6 +35,19 @@ BODIES: dict[str, tuple[str, str]] = {
     "inputs": ("application/json", json.dumps({"inputs": [ROW]})),
 }
 
+#: What wrk is to send, and to tell.
+SCRIPT = """
+wrk.method = "POST"
+wrk.body = %s
+wrk.headers["Content-Type"] = "%s"
+done = function(summary, latency)
+  local e = summary.errors
+  io.write(string.format("RESULT %%f %%f %%f %%d %%d\\n", latency:percentile(50),
+    latency:percentile(99), summary.requests / summary.duration * 1e6, summary.requests,
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
 IN_PROCESS = """
 import time
 from usecase import config, container
@@ -87,11 +100,14 @@ class Load:
         p50: Median seconds of a request.
         p99: Of the slowest hundredth, the least.
         rate: Requests a second.
+        cpu: Seconds of CPU that the server's processes take for a request, whatever else the
+            machine is busy with.
     """
 
     p50: float
     p99: float
     rate: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,21 @@ class Served:
     memory: float
     own: float
     loads: Mapping[int, Load]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        port: Where it listens.
+        pid: Its process.
+        start: Seconds until it answered.
+    """
+
+    port: int
+    pid: int
+    start: float
 
 
 @dataclass(frozen=True)
@@ -171,19 +202,21 @@ def in_project(project: Path, base: Path) -> dict[str, str]:
 
 def one_round(contender: Contender, interpreter: Path, project: Path, base: Path) -> Served:
     """Start a server, ask it, and end it."""
-    with running(contender, interpreter, project, base) as (port, pid, start):
-        address = f"http://127.0.0.1:{port}/invocations"
-        ask(contender, address, base, 4, 1)  # which does not count
-        loads = {many: ask(contender, address, base, many, SECONDS) for many in CONNECTIONS}
-        memory = [sum(sizes) for sizes in zip(*map(memory_of, family(pid)), strict=True)]
-    return Served(contender.name, start, memory[0], memory[1], loads)
+    with running(contender, interpreter, project, base) as server:
+        script = base / "ask.lua"
+        content_type, body = BODIES[contender.body]
+        script.write_text(SCRIPT % (json.dumps(body), content_type))
+        ask(server, script, 4, 1)  # which does not count
+        loads = {many: ask(server, script, many, SECONDS) for many in CONNECTIONS}
+        memory = [sum(sizes) for sizes in zip(*map(memory_of, family(server.pid)), strict=True)]
+    return Served(contender.name, server.start, memory[0], memory[1], loads)
 
 
 @contextmanager
 def running(
     contender: Contender, interpreter: Path, project: Path, base: Path
-) -> Iterator[tuple[int, int, float]]:
-    """A server that answers: its port, its process, and the seconds until it did."""
+) -> Iterator[Running]:
+    """Start a server, and end it after the context."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = int(unused.getsockname()[1])
     if contender.workers:
@@ -207,7 +240,7 @@ def running(
         )
     try:
         wait_until_it_predicts(process, port, contender)
-        yield port, process.pid, time.perf_counter() - begin
+        yield Running(port, process.pid, time.perf_counter() - begin)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -241,22 +274,12 @@ def wait_until_it_predicts(
     raise RuntimeError(f"{contender.name} does not answer on port {port}")
 
 
-def ask(contender: Contender, address: str, folder: Path, connections: int, seconds: int) -> Load:
+def ask(server: Running, script: Path, connections: int, seconds: int) -> Load:
     """Let wrk ask for some time.
 
     Raises:
         RuntimeError: When an answer is an error.
     """
-    content_type, body = BODIES[contender.body]
-    script = folder / "ask.lua"
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.body = {json.dumps(body)}\n'
-        f'wrk.headers["Content-Type"] = "{content_type}"\n'
-        'done = function(summary, latency)\n  local e = summary.errors\n  io.write(string.format("'
-        'RESULT %f %f %f %d\\n", latency:percentile(50), latency:percentile(99), '
-        "summary.requests / summary.duration * 1e6, "
-        "e.connect + e.read + e.write + e.status + e.timeout))\nend\n"
-    )
     command: list[str | Path] = [
         "wrk",
         "-t1",
@@ -266,15 +289,24 @@ def ask(contender: Contender, address: str, folder: Path, connections: int, seco
         f"-d{seconds}s",
         "-s",
         script,
-        address,
+        f"http://127.0.0.1:{server.port}/invocations",
     ]
-    result = re.search(r"^RESULT (.*)$", template.run(command, folder), re.MULTILINE)
+    before = cpu(server.pid)
+    result = re.search(r"^RESULT (.*)$", template.run(command, script.parent), re.MULTILINE)
+    taken = cpu(server.pid) - before
     if result is None:
         raise RuntimeError("wrk has not told what it measured")
-    p50, p99, rate, errors = map(float, result[1].split())
+    p50, p99, rate, requests, errors = map(float, result[1].split())
     if errors:
-        raise RuntimeError(f"{contender.name}: {errors:.0f} of the answers are errors")
-    return Load(p50 / 1e6, p99 / 1e6, rate)
+        raise RuntimeError(f"{errors:.0f} of the answers are errors")
+    return Load(p50 / 1e6, p99 / 1e6, rate, taken / requests)
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process and all that it has started have taken."""
+    stats = [Path(f"/proc/{found}/stat").read_text() for found in family(pid)]
+    ticks = [stat.rpartition(")")[2].split()[11:13] for stat in stats]  # utime and stime of proc(5)
+    return sum(int(user) + int(system) for user, system in ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
@@ -299,6 +331,7 @@ def middle(rounds: Sequence[Served]) -> Served:
             median(found.loads[many].p50 for found in rounds),
             median(found.loads[many].p99 for found in rounds),
             median(found.loads[many].rate for found in rounds),
+            median(found.loads[many].cpu for found in rounds),
         )
         for many in CONNECTIONS
     }
