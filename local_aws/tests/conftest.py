@@ -23,6 +23,7 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from local_aws.images.containers import detect_isolation
@@ -62,6 +63,9 @@ def free_port() -> int:
 # Hypothesis writes to its folder from the moment it is used; this one goes with the process.
 _HYPOTHESIS_HOME = tempfile.TemporaryDirectory()
 set_hypothesis_home_dir(_HYPOTHESIS_HOME.name)
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SESSION: Any = boto3.session.Session()  # one, for it keeps the service models that it has read
 
