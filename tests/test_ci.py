@@ -62,8 +62,11 @@ def test_files_fit_their_schemas(rendered: Render, ci: str) -> None:
         template.run([*check, name], project)
 
 
-def test_workflow_passes_actionlint(project: Path) -> None:
-    template.run(["uv", "run", "npx", "--yes", ACTIONLINT, ".github/workflows/*.yml"], project)
+def test_workflows_pass_actionlint(project: Path) -> None:
+    """Those of this repository, too."""
+    for folder in (project, template.ROOT):
+        workflows = str(folder / ".github/workflows/*.yml")
+        template.run(["uv", "run", "npx", "--yes", ACTIONLINT, workflows], project)
 
 
 @pytest.mark.parametrize("ci", FILES)
