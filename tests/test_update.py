@@ -213,7 +213,7 @@ def test_command_line_updates_without_trust(repository: Path, tmp_path: Path) ->
         [copier, "update", *given, "-d", "triggers=[schedule]", "-r", ":current:", "."], project
     )
     assert versions.answers_of(project)["triggers"] == ["schedule"]
-    assert not (project / "infra" / "triggers" / "drift.py").exists()
+    assert "drift" not in (project / "infra" / "retraining.py").read_text()
 
 
 def test_ci_comes_when_it_is_asked_for_and_replaces_none(history: Versions, tmp_path: Path) -> None:
