@@ -47,6 +47,18 @@ def test_a_tool_comes_from_the_templates_folder(tmp_path: Path) -> None:
     assert tools.source("adopt", str(tmp_path), "") == str(tmp_path / "adopt")
 
 
+def test_a_tool_that_was_handed_over_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wheel = tmp_path / "vendor" / "adopt-0.1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.touch()
+    assert tools.origin("adopt") == str(wheel)
+    with pytest.raises(OpsError, match="run this in the project's root folder"):
+        tools.origin("local_aws")
+
+
 def test_a_tool_is_asked_for_in_the_projects_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
