@@ -111,6 +111,36 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
             "[monitors.model_quality]\nmetrics = ['luck']\n[target]",
             "monitors.model_quality.metrics: unknown 'luck'",
         ),
+        (
+            "[target]",
+            "[facets.shops]\n[target]",
+            "facets.shops: there is no such feature; there are s",
+        ),
+        (
+            "[target]",
+            "[facets.shop]\nvalues = ['a', 'a']\n[target]",
+            "facets.shop.values: are a, a;",
+        ),
+        (
+            "[target]",
+            "[facets.shop]\nthresholds = [2, 1]\n[target]",
+            "facets.shop.thresholds: are 2, 1; give finite numbers in ascending order",
+        ),
+        (
+            "[target]",
+            "[facets.shop]\nthresholds = [1]\n[target]",
+            "facets.shop.thresholds: is for numeric features; take it out",
+        ),
+        (
+            'categorical = ["shop"]',
+            'numeric = ["price"]\n[facets.price]',
+            "facets.price.thresholds: is missing, as the feature is numeric; add [number, …]",
+        ),
+        (
+            'categorical = ["shop"]',
+            'numeric = ["price"]\n[facets.price]\nthresholds = [1]\nvalues = ["a"]',
+            "facets.price.values: is for categorical features; take it out",
+        ),
         ("[target]", "[rollback]\nerror_rate = 0\n[target]", "rollback.error_rate: is 0.0, must"),
         ("[target]", "[rollback]\nerror_rate = 5\n[target]", "rollback.error_rate: is 5.0, must"),
         ("[target]", "[rollback]\nlatency_ms = 0\n[target]", "rollback.latency_ms: is 0, must be"),

@@ -182,6 +182,8 @@ def evaluate(settings: Settings) -> Body:
         "evaluate",
         inputs=[folder("model", model(TRAIN)), folder("test", output(PREPARE, "test"))],
         outputs={EVALUATION: settings.of_training(EVALUATION)},
+        # The report tells them: of which training it is, as no version has a number yet.
+        environment={"COMMIT": settings.commit, "EXECUTION": EXECUTION},
     )
 
 
@@ -227,6 +229,7 @@ def register(settings: Settings) -> Body:
             "Monitors": " ".join(monitor.name for monitor in MONITORS),
             "TestData": output(PREPARE, "test"),
             "Schema": f"{output(EVALUATE, EVALUATION)}/schema.json",
+            "Report": f"{output(EVALUATE, EVALUATION)}/report.html",
             "Trigger": parameter("Trigger"),
         },
     }

@@ -13,6 +13,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from usecase.errors import UseCaseError
+from usecase.facets import Facet
 from usecase.monitors.settings import (
     OF_CATEGORIES,
     OF_NUMBERS,
@@ -220,6 +221,7 @@ class UseCase:
     target: Target
     features: Features
     approval: Approval
+    facets: Mapping[str, Facet] = field(default_factory=lambda: MappingProxyType({}))
     split: Split = Split()
     training: Training = Training()
     monitors: Monitors = field(default_factory=Monitors)
@@ -245,6 +247,16 @@ class UseCase:
             f"{', '.join(special)}: must be three different columns",
         )
         self._check_constraints()
+        for name, facet in self.facets.items():
+            _require(
+                name in self.features.names,
+                f"facets.{name}: there is no such feature; there are "
+                f"{', '.join(self.features.names)}",
+            )
+            try:
+                facet.check(numeric=name in self.features.numeric)
+            except ValueError as error:
+                raise ValueError(f"facets.{name}.{error}") from None
 
     def _check_constraints(self) -> None:
         """Check that people want of features what these can have.
