@@ -161,8 +161,8 @@ def importances(
 ) -> list[dict[str, Any]]:
     """How much worse the gate's metric gets when the values of a feature are shuffled.
 
-    Permutation importance (Breiman 2001, Random Forests, section 10), as scikit-learn's
-    `permutation_importance` has it. Of features that tell the same, each may look useless.
+    Permutation importance (Breiman 2001, Random Forests, section 10). Of features that tell the
+    same, each may look useless.
 
     Returns:
         Each feature with the mean of its importance and the standard deviation over the shuffles,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usecase.metrics import curves
-from usecase.metrics.curves import auc, counts_by_threshold, thin
+from usecase.metrics.curves import counts_by_threshold, roc_area, thin
 from usecase.problem.binary_classification import Target
 
 SECTION = "binary_classification"
@@ -46,7 +46,7 @@ def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[
         "true_negative_rate": _ratio(tn, tn + fp),
         "false_positive_rate": _ratio(fp, tn + fp),
         "false_negative_rate": _ratio(fn, tp + fn),
-        "auc": auc(positive, predictions),
+        "auc": roc_area(positive, predictions),
         **{name: _f_beta(beta, tp, fp, fn) for name, beta in BETAS.items()},
         **{
             f"{name}_best_constant_classifier": _f_beta(beta, *constant)
