@@ -114,7 +114,7 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
         (
             "[target]",
             "[facets.shops]\n[target]",
-            "facets.shops: there is no such feature; there are s",
+            "facets.shops: there is no such feature; take it out",
         ),
         (
             "[target]",

@@ -250,7 +250,7 @@ class UseCase:
         for name, facet in self.facets.items():
             _require(
                 name in self.features.names,
-                f"facets.{name}: there is no such feature; there are "
+                f"facets.{name}: there is no such feature; take it out, or name one of "
                 f"{', '.join(self.features.names)}",
             )
             try:

@@ -272,7 +272,8 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
     """The least and the greatest value, a little apart where they are the same."""
     found = [*values] or [0.0]
     low, high = min(found), max(found)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    apart = max(0.5, abs(low) / 100)
+    return (low, high) if low < high else (low - apart, high + apart)
 
 
 def scaled(ends: tuple[float, float], start: float, stop: float) -> Callable[[float], float]:

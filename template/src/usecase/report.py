@@ -17,8 +17,8 @@ from usecase.problem import Target
 
 Values = npt.NDArray[Any]
 
-#: Of the bootstrap. With more rows, samples of so many are drawn.
-RESAMPLES, RESAMPLED_ROWS = 400, 5_000
+#: Of the bootstrap: with more rows, samples of so many are drawn; a thousand, fewer of many rows.
+RESAMPLED_ROWS, RESAMPLED_VALUES = 20_000, 4_000_000
 #: With fewer rows a group is not judged; of the groups of a facet, so many are told apart.
 LEAST_ROWS, MOST_GROUPS = 30, 30
 #: How often each feature is shuffled, of so many rows; of fewer where there are many features.
@@ -108,7 +108,7 @@ def intervals(labels: Values, predictions: Values, target: Target) -> dict[str, 
     drawn = min(rows, RESAMPLED_ROWS)
     generator = np.random.default_rng(0)
     samples: list[dict[str, float]] = []
-    for _ in range(RESAMPLES):
+    for _ in range(min(1000, RESAMPLED_VALUES // drawn)):
         chosen = generator.integers(rows, size=drawn)
         samples.append(metrics.summary(labels[chosen], predictions[chosen], target))
     found: dict[str, dict[str, Any]] = {}
