@@ -15,6 +15,9 @@ ANSWERS ?=
 # Options of `poe local`, for example LOCAL=--keep.
 LOCAL ?=
 
+# local_aws's tests mostly wait: a process for each core takes the next file of them.
+AT_ONCE := uv run --quiet pytest --numprocesses auto --dist loadfile
+
 # Last on PATH: what the user has comes first, and what these targets start finds uv too.
 export PATH := $(PATH):$(TOOLS)/bin
 # A shell's active environment is not the one of the projects here.
@@ -44,11 +47,11 @@ test-fast: $(UV) ## The inner loop: tests that take no project's life, under 30 
 
 test: check ## What has to pass before a change lands (under 25 minutes on two cores)
 	uv run --quiet pytest -m "not exhaustive"
-	cd local_aws && uv run --quiet pytest -m "not exhaustive"
+	cd local_aws && $(AT_ONCE) -m "not exhaustive"
 
 test-all: check ## Everything: every combination of answers, life killed at every stage
 	uv run --quiet pytest
-	cd local_aws && uv run --quiet pytest
+	cd local_aws && $(AT_ONCE)
 
 check: $(UV) ## Format, lint and types of this repository and of local_aws
 	uv run --quiet ruff format --check
