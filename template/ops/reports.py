@@ -103,7 +103,7 @@ def draft(version: Version, found: Mapping[str, Any]) -> str:
     """
     gate, unknown = found["gate"], "not on record"
     side = "at least" if gate["higher_is_better"] else "at most"
-    names = [gate["metric"], *(name for name in found["metrics"] if name != gate["metric"])]
+    metric = gate["metric"]
     libraries = [f"{name} {number}" for name, number in found["libraries"].items()]
     details = {
         "Version": f"{version.number}, registered {times.show(version.created)}",
@@ -121,23 +121,20 @@ def draft(version: Version, found: Mapping[str, Any]) -> str:
         name: [page.number(entry["value"]), page.interval(entry)]
         for name, entry in found["metrics"].items()
     }
-    groups = {
-        f"By {name}": table(["group", "rows", *names], by_group(entries, names))
-        for name, entries in {"month": found["months"], **found["facets"]}.items()
-    }
+    groups = [
+        f"### By {plain(name)}\n\n{table(['group', 'rows', metric], by_group(entries, metric))}"
+        for name, entries in [("month", found["months"]), *found["facets"].items()]
+    ]
     sections = {
         "Model details": "\n".join(f"- {key}: {plain(text)}" for key, text in details.items()),
         "Intended use": OWNERS,
         "Factors": f"Groups are told apart by: {plain(', '.join(found['facets']) or 'nothing')}.",
-        "Metrics": f"The gate: {plain(gate['metric'])} is {side} {page.number(gate['threshold'])}. "
+        "Metrics": f"The gate: {plain(metric)} is {side} {page.number(gate['threshold'])}. "
         "Intervals are those of 95 % by the percentile bootstrap, as if rows were independent.",
         "Evaluation data": table(head, {"test": data.pop("test")}),
         "Training data": table(head, data),
         "Quantitative analyses": "\n\n".join(
-            [
-                table(["metric", "value", "95 % interval"], values),
-                *(f"### {plain(name)}\n\n{text}" for name, text in groups.items()),
-            ]
+            [table(["metric", "value", "95 % interval"], values), *groups]
         ),
         "Ethical considerations": OWNERS,
         "Caveats and recommendations": f"Groups of few rows are not judged.\n\n{OWNERS}",
@@ -146,13 +143,15 @@ def draft(version: Version, found: Mapping[str, Any]) -> str:
     return "\n".join([f"# Model card: {version.arn.split('/')[-2]}\n", *texts])
 
 
-def by_group(groups: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Sequence[str]]:
-    """The rows and the metrics of each group."""
+def by_group(groups: Iterable[Mapping[str, Any]], metric: str) -> dict[str, Sequence[str]]:
+    """The rows of each group, and what a metric is among them; the report has all metrics."""
     rows: dict[str, Sequence[str]] = {}
     for entry in groups:
-        found = [entry["metrics"][name] for name in names] if "metrics" in entry else []
-        values = [f"{page.number(each['value'])} ({page.interval(each)})" for each in found]
-        rows[page.group(entry)] = [page.number(entry["rows"]), *(values or [page.unjudged(entry)])]
+        value = page.unjudged(entry)
+        if "metrics" in entry:
+            found = entry["metrics"][metric]
+            value = f"{page.number(found['value'])} ({page.interval(found)})"
+        rows[page.group(entry)] = [page.number(entry["rows"]), value]
     return rows
 
 

@@ -67,21 +67,23 @@ def page(document: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
             classes.
     """
     title = f"Evaluation: {document['target']['column']}"
-    sections = {
-        "Metrics on the test data": metrics_table(document),
-        "How it predicts": tag("div", *map(chart, document["charts"]), class_="charts"),
-    }
+    drawn = tag("div", *map(chart, document["charts"]), class_="charts")
+    sections = [
+        ("Metrics on the test data", metrics_table(document)),
+        ("How it predicts", drawn),
+    ]
     section = next(values for key, values in statistics.items() if key.endswith("_metrics"))
     if "confusion_matrix" in section:
-        sections["Confusion matrix"] = confusion(section["confusion_matrix"])
+        sections.append(("Confusion matrix", confusion(section["confusion_matrix"])))
     whole, metric = document["metrics"], document["gate"]["metric"]
-    sections["By month"] = groups(document["months"], whole, metric)
+    sections.append(("By month", groups(document["months"], whole, metric)))
     for name, found in document["facets"].items():
-        sections[f"By {name}"] = groups(found, whole, metric)
+        sections.append((f"By {name}", groups(found, whole, metric)))
     if not document["facets"]:
-        sections["By group"] = note("[facets] in usecase.toml names no feature to tell groups by.")
-    sections["Importance of the features"] = importances(document)
-    sections["Data and model"] = sources(document)
+        none = note("[facets] in usecase.toml names no feature to tell groups by.")
+        sections.append(("By group", none))
+    sections.append(("Importance of the features", importances(document)))
+    sections.append(("Data and model", sources(document)))
     head = joined(
         [
             Html('<meta charset="utf-8">'),
@@ -90,7 +92,7 @@ def page(document: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
             tag("style", Html(STYLE)),
         ]
     )
-    parts = [joined([tag("h2", heading), content]) for heading, content in sections.items()]
+    parts = [joined([tag("h2", heading), content]) for heading, content in sections]
     body = tag("body", tag("h1", title), gate(document), *parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
 
