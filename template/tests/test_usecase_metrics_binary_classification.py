@@ -152,6 +152,16 @@ def test_charts_are_scikit_learns() -> None:
     assert found == pytest.approx(np.column_stack([predicted, true]), rel=1e-5)
 
 
+def test_curves_of_a_rare_class_keep_what_happens_first() -> None:
+    labels = np.zeros(10_000, int)
+    labels[[0, 2, 4]] = 1
+    _, retrieved, _ = metrics.charts(labels, np.linspace(1, 0, 10_000), Target("y"))
+    points = retrieved["lines"][0]["points"]
+    assert len(points) <= 101
+    for point in ([0, 1], [0.333333, 1], [0.666667, 0.666667], [1, 0.6], [1, 0.0003]):
+        assert point in points
+
+
 def test_long_curves_are_thinned_and_keep_their_ends() -> None:
     found = metrics.statistics(*rows(1000, 0.5, 6), Target("y"))[SECTION]
     roc = found["receiver_operating_characteristic_curve"]

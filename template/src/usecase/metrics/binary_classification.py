@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from usecase.metrics import curves
-from usecase.metrics.curves import counts_by_threshold, roc_area, thin
+from usecase.metrics.curves import counts_by_threshold, roc_area
 from usecase.problem.binary_classification import Target
 
 SECTION = "binary_classification"
@@ -16,6 +16,7 @@ Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.floating[Any]]
 
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
+CURVE_POINTS = 101  # what is kept of a curve, which has as many points as there are predictions
 
 
 def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, float]:
@@ -64,12 +65,12 @@ def details(labels: Labels, predictions: Probabilities, target: Target) -> dict[
         # Outside the label, inside the predicted one.
         "confusion_matrix": {"0": {"0": tn, "1": fp}, "1": {"0": fn, "1": tp}},
         "receiver_operating_characteristic_curve": {
-            "false_positive_rates": thin(false_positives / max(1, false_positives[-1])),
-            "true_positive_rates": thin(true_positives / max(1, true_positives[-1])),
+            "false_positive_rates": _thin(false_positives / max(1, false_positives[-1])),
+            "true_positive_rates": _thin(true_positives / max(1, true_positives[-1])),
         },
         "precision_recall_curve": {
-            "precisions": thin(curves.precisions(true_positives, false_positives)),
-            "recalls": thin(true_positives / max(1, true_positives[-1])),
+            "precisions": _thin(curves.precisions(true_positives, false_positives)),
+            "recalls": _thin(true_positives / max(1, true_positives[-1])),
         },
     }
 
@@ -97,3 +98,9 @@ def _f_beta(beta: float, tp: int, fp: int, fn: int) -> float:
     """The weighted harmonic mean of precision and recall (van Rijsbergen 1979)."""
     whole = (1 + beta**2) * tp + beta**2 * fn + fp
     return (1 + beta**2) * tp / whole if whole else 0.0
+
+
+def _thin(curve: Probabilities) -> list[float]:
+    """At most CURVE_POINTS points of a curve, evenly spread, with both ends."""
+    points = np.linspace(0, len(curve) - 1, min(CURVE_POINTS, len(curve))).round().astype(int)
+    return [float(value) for value in curve[points]]
