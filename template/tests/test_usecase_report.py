@@ -177,7 +177,7 @@ def test_a_thousand_hostile_groups(judged: Judged, evaluation: Path) -> None:
     assert f"By {HOSTILE}" in shown.text
     others = groups.n_unique() - report.MOST_GROUPS
     assert [
-        f"{others} smaller groups",
+        f"smaller groups: {others}",
         page.number(found[-1]["rows"]),
         "not told apart",
     ] in shown.rows

@@ -188,7 +188,7 @@ def groups(
 def group(entry: Mapping[str, Any]) -> str:
     """What a group is called."""
     if "others" in entry:
-        return f"{entry['others']} smaller groups"
+        return f"smaller groups: {entry['others']}"
     return "no value" if entry["group"] is None else str(entry["group"])
 
 
