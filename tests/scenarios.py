@@ -107,8 +107,8 @@ def combinations() -> Iterator[Combination]:
     frameworks = cycle(asked["framework"])
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
         yield Combination(*answers, next(frameworks))
-    for answers in zip(reversed(orchestrators), modes, strict=True):
-        yield Combination(*answers, "multiclass_classification", next(frameworks))
+    for orchestrator, mode in zip(reversed(orchestrators), modes, strict=True):
+        yield Combination(orchestrator, mode, "multiclass_classification", next(frameworks))
 
 
 class Scene:
