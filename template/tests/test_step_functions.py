@@ -92,16 +92,20 @@ def test_training_runs_its_states_in_order(services: Services) -> None:
 
 
 def test_version_says_where_it_comes_from_and_what_to_compare_with(services: Services) -> None:
-    version = train(services, Trigger="something").requests["Register"]
+    requests = train(services, Trigger="something").requests
+    version = requests["Register"]
     folder = f"s3://{BUCKET}/training/execution-1"
     assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert version["CustomerMetadataProperties"] == {
         "Execution": "execution-1",
         "Monitors": " ".join(names.MONITORS),
+        "Report": f"{folder}/evaluation/report.html",
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "something",
     }
+    told = requests["Evaluate"]["Environment"]
+    assert told == {"COMMIT": SETTINGS.commit, "EXECUTION": "execution-1"}
     (container,) = version["InferenceSpecification"]["Containers"]
     assert re.fullmatch(f"{folder}/model/.+/output/model.tar.gz", container["ModelDataUrl"])
     evaluation = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
