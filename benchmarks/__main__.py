@@ -23,7 +23,7 @@ from benchmarks import (
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, report, scored
+from benchmarks.report import Results, alone, beside, figures, made, report, scored
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -38,7 +38,7 @@ def measure(folder: Path) -> Results:
     """Measure in an empty folder."""
     repository = committed(folder)
     print("generation", flush=True)
-    made = generation.measure(repository, folder)
+    size = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
     orchestrated = []
     for name in matrix.choices()["orchestrator"]:
@@ -53,7 +53,7 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside)
+    return Results(LIVES, size, stages, steps, asked, orchestrated, many, itself, beside)
 
 
 def many_rows(repository: Path) -> Batch:
@@ -106,6 +106,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
+    "generation": lambda folder: made(generation.measure(committed(folder), folder)),
 }
 
 
