@@ -138,6 +138,7 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     mart = use_case.mart["my_data"]
     assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
     assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
+    assert list(use_case.facets) == ["a_quoted_name"]
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()

@@ -238,10 +238,13 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
     assert version["CustomerMetadataProperties"] == {
         "Execution": "abcdefgh1234",
         "Monitors": " ".join(names.MONITORS),
+        "Report": f"{folder}/evaluation/report.html",
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "manual",
     }
+    told = step_of(NAMES.training, "Evaluate")["Arguments"]["Environment"]
+    assert told == {"COMMIT": SETTINGS.commit, "EXECUTION": "abcdefgh1234"}
     assert version["MetadataProperties"]["CommitId"] == SETTINGS.commit
     evaluation = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
     assert evaluation == f"{folder}/evaluation/statistics.json"

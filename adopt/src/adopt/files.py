@@ -76,7 +76,7 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         measures: The numbers that follow from it.
     """
     # What people wanted of features, metrics and tables that are gone is gone too.
-    own = re.compile(r"monitors\.\w+\.|mart\.")
+    own = re.compile(r"monitors\.\w+\.|mart\.|facets\b")
     sections = {}
     for name, text in split(before).items():
         if not own.match(name):
@@ -88,6 +88,7 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         f"mart.{found.table}": mart_section(found),
         "target": target_section(found, measures),
         "features": features_section(found),
+        **facets_sections(found),
         "approval": approval_section(measures),
     }
     texts = ({**sections, **fresh}).values()
@@ -163,8 +164,9 @@ def features_section(found: Findings) -> str:
     comments = [
         "The columns of features.build() that the model sees. A CSV request has them in this order."
     ]
+    numbers = [f.name for f in found.features if f.numeric and f.name in found.facets]
     for what, names in (
-        ("Facets, to compare groups by", found.facets),
+        ("Facets once you name the thresholds between their groups", numbers),
         ("Left out", found.left_out),
     ):
         if names:
@@ -174,6 +176,13 @@ def features_section(found: Findings) -> str:
     return section(
         "features", comments, {"numeric": (numeric, ""), "categorical": (categorical, "")}
     )
+
+
+def facets_sections(found: Findings) -> dict[str, str]:
+    """[facets.<name>]: the groups to compare. Where numbers part, only people can say."""
+    names = [f.name for f in found.features if not f.numeric and f.name in found.facets]
+    headers = [f"facets.{name if name.isascii() else toml(name, 0)}" for name in names]
+    return {header: section(header, [], {}) for header in headers}
 
 
 def approval_section(measures: Measures) -> str:
