@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from adopt import __main__ as command_line
 from adopt import columns, dataset, files, table, trial
 from local import sample_data, tools
 from ops import OpsError
-from usecase import config, prepare
+from usecase import config, prepare, tables
 from usecase.config import UseCase
 
 PROJECT = Path.cwd()
@@ -119,7 +120,9 @@ def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
     parts = sample_data.parts(use_case.data.tables)
     names = [*parts.history, *parts.traffic]
     files = [project / "data" / name / f"{part}.parquet" for part in names]
-    return use_case, prepare.clean(build({name: pl.concat(map(pl.read_parquet, files))}), use_case)
+    mart = {name: pl.concat(map(pl.read_parquet, files))}
+    tables.check(mart, use_case.mart)
+    return use_case, prepare.clean(build(mart), use_case)
 
 
 def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
@@ -132,6 +135,9 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
         *("ordered_at_weekday", "ordered_at_hour", "価格_円", "time_2", "born_age_in_days"),
     )
     assert use_case.features.categorical == ("a_quoted_name",)
+    mart = use_case.mart["my_data"]
+    assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
+    assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()
@@ -218,7 +224,12 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     after = file.read_text()
     assert after.splitlines()[0] == before.splitlines()[0]
     assert after.endswith(f"{before[before.index('[instances]') :]}# the end\n")
-    assert files.split(after).keys() == files.split(before).keys()
+    assert sections(after) == sections(before)
+
+
+def sections(text: str) -> list[str]:
+    """The sections of usecase.toml, whatever the tables of the data mart are called."""
+    return [*dict.fromkeys(re.sub(r"^mart\..*", "mart", name) for name in files.split(text))]
 
 
 def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, project: Path) -> None:
@@ -226,7 +237,7 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     before = file.read_text()
     file.write_text(f"{before}\n[monitors.{names.MONITORS[0]}.features.distance]\nmax = 5000\n")
     run(data(), "--time", "ordered at")
-    assert files.split(file.read_text()).keys() == files.split(before).keys()
+    assert sections(file.read_text()) == sections(before)
 
 
 @pytest.mark.parametrize("edited", command_line.OWNED, ids=str)

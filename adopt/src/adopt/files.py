@@ -29,6 +29,7 @@ class Findings:
         facets: Plain names of the groups to compare.
         left_out: Columns that are no feature, by plain name.
         history_months: Training takes the newest so many months.
+        mart: What the table must hold: its columns by a key of [mart.<table>].
     """
 
     source: str
@@ -43,6 +44,7 @@ class Findings:
     facets: Sequence[str]
     left_out: Sequence[str]
     history_months: int
+    mart: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,17 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         found: The data set.
         measures: The numbers that follow from it.
     """
-    # What people wanted of features and metrics that are gone is gone too.
-    own = re.compile(r"monitors\.\w+\.")
-    sections = {name: text for name, text in split(before).items() if not own.match(name)}
+    # What people wanted of features, metrics and tables that are gone is gone too.
+    own = re.compile(r"monitors\.\w+\.|mart\.")
+    sections = {}
+    for name, text in split(before).items():
+        if not own.match(name):
+            sections[name] = text
+        if name == "data":
+            sections[f"mart.{found.table}"] = ""  # has its place behind it
     fresh = {
         "data": data_section(found),
+        f"mart.{found.table}": mart_section(found),
         "target": target_section(found, measures),
         "features": features_section(found),
         "approval": approval_section(measures),
@@ -135,6 +143,13 @@ def data_section(found: Findings) -> str:
             "history_months": (found.history_months, months),
         },
     )
+
+
+def mart_section(found: Findings) -> str:
+    """[mart.<table>]: what the table must hold."""
+    comments = ["What the table must hold; prepare and `ops load` check it."]
+    entries = {key: (names, "") for key, names in found.mart.items()}
+    return section(f"mart.{found.table}", comments, entries)
 
 
 def target_section(found: Findings, measures: Measures) -> str:
