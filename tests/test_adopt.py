@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, life, matrix, template
+from tests import conftest, life, matrix, template, test_existing
 from tests.conftest import Render
 
 pytestmark = pytest.mark.slow
@@ -57,8 +57,17 @@ def wide() -> Iterator[Row]:
         yield {**columns, "column 17": "7", "target": f"{target:.2f}"}
 
 
-def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
-    """The life of a project on a data set; ends the local AWS."""
+def lived(
+    folder: Path,
+    rows: Iterator[Row],
+    arguments: list[str],
+    tests: str = "tests",
+    then: Callable[[Path], None] = lambda _: None,
+) -> life.Life:
+    """The life of a project on a data set, with what an owner does then; ends the local AWS.
+
+    Its tests, or those of `tests`, pass before.
+    """
     file = folder.parent / "brought.csv"
     with file.open("w", newline="", encoding="utf-8") as lines:
         found = list(rows)
@@ -66,18 +75,33 @@ def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
         writer.writeheader()
         writer.writerows(found)
     template.run(["uv", "run", "poe", "adopt", file, *arguments], folder)
+    assert not (folder / "tests" / "test_sample.py").exists()
+    then(folder)
     template.run(["uv", "run", "poe", "check"], folder)
+    # The data is not needed for that: in continuous integration it is not there.
+    (folder / "data").rename(folder / "elsewhere")
+    assert "skipped" not in template.run(["uv", "run", "poe", "test", tests], folder)
+    (folder / "elsewhere").rename(folder / "data")
     try:
         return life.live(folder)
     finally:
         life.end(folder)
 
 
-def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Path) -> None:
-    answers = {"framework": "scikit_learn"}
-    project = conftest.make_project(repository, tmp_path / "project", answers)
+def test_proof_of_concept_lives_in_a_folder_of_its_repository(
+    repository: Path, tmp_path: Path
+) -> None:
+    """On its features in pandas and its pipeline; drift in the data starts the retraining."""
+    folder = test_existing.proof_of_concept(tmp_path / "poc")
+    (lines,) = test_existing.commands("A folder of its own")
+    answered = lines.replace("copier copy", "copier copy --data framework=scikit_learn")
+    assert test_existing.follow(answered, repository, folder).returncode == 0
+    project = folder / "ml"
+    template.install(project)
     arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
-    result = lived(project, returns(), arguments).result
+    result = lived(
+        project, returns(), arguments, "tests/test_contract.py", test_existing.migrate
+    ).result
     first, second = result["model_versions"]
     assert 0.6 < first["metrics"]["auc"] < 0.9  # the refund, which gives it away, is not there
     assert second["trigger"] == result["retraining"]["started_by"] == "drift"

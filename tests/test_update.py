@@ -170,9 +170,12 @@ def test_conflict_with_another_answer_is_where_both_changed_a_line(
 ) -> None:
     project = history.committed(tmp_path / "project", "HEAD", {})
     edit(project)
+    sample = project / "tests" / "test_sample.py"
+    sample.unlink()  # as `poe adopt` does
     template.commit(project, "Our work")
     before = (project / "usecase.toml").read_text()
     versions.update(project, {"problem_type": "regression"})
+    assert not sample.exists()
     found = merged(project)
     assert {line.partition(":")[0] for line in found.stdout.splitlines()[1:]} == {"usecase.toml"}
     text = (project / "usecase.toml").read_text()
@@ -214,3 +217,22 @@ def test_command_line_updates_without_trust(repository: Path, tmp_path: Path) ->
     )
     assert versions.answers_of(project)["triggers"] == ["schedule"]
     assert "drift" not in (project / "infra" / "retraining.py").read_text()
+
+
+def test_ci_comes_when_it_is_asked_for_and_replaces_none(history: Versions, tmp_path: Path) -> None:
+    project = history.committed(tmp_path / "project", FIRST, {})
+    workflow = project / ".github" / "workflows" / "ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("name: Ours\n")
+    template.commit(project, "A CI of our own")
+    versions.update(project)
+    assert versions.answers_of(project)["ci"] == "none"
+    assert workflow.read_text() == "name: Ours\n"
+    assert [*workflow.parent.parent.rglob("*")] == [workflow.parent, workflow]
+    template.commit(project, "Update from Kakehashi")
+    versions.update(project, {"ci": "github"})
+    yours, _, theirs = workflow.read_text().partition("=======\n")
+    assert "name: Ours\n" in yours
+    assert "uv run poe check" in theirs
+    assert workflow.relative_to(project).as_posix() in merged(project).stdout
+    assert (project / "infra" / "ci.py").exists()

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from adopt import __main__ as command_line
 from adopt import columns, dataset, files, table, trial
 from local import sample_data, tools
 from ops import OpsError
-from usecase import config, prepare
+from usecase import config, prepare, tables
 from usecase.config import UseCase
 
 PROJECT = Path.cwd()
@@ -37,8 +38,8 @@ Adopt = Callable[..., str]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which only the files are there that adopting replaces."""
-    (tmp_path / "src" / "usecase").mkdir(parents=True)
-    for name in (tools.ANSWERS, command_line.USE_CASE, command_line.FEATURES):
+    for name in (tools.ANSWERS, *command_line.OWNED):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -119,7 +120,9 @@ def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
     parts = sample_data.parts(use_case.data.tables)
     names = [*parts.history, *parts.traffic]
     files = [project / "data" / name / f"{part}.parquet" for part in names]
-    return use_case, prepare.clean(build({name: pl.concat(map(pl.read_parquet, files))}), use_case)
+    mart = {name: pl.concat(map(pl.read_parquet, files))}
+    tables.check(mart, use_case.mart)
+    return use_case, prepare.clean(build(mart), use_case)
 
 
 def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
@@ -133,6 +136,9 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     )
     assert use_case.features.categorical == ("a_quoted_name",)
     assert list(use_case.facets) == ["a_quoted_name"]
+    mart = use_case.mart["my_data"]
+    assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
+    assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()
@@ -144,6 +150,30 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
         assert words in shown
     # Only what belongs there is left.
     assert sorted(p.name for p in (project / "data").iterdir()) == ["my_data", "parts.json"]
+
+
+def test_what_features_py_reads_is_listed_for_the_tests(run: Adopt, project: Path) -> None:
+    """Made-up rows of it become records of each label, without a row of the data."""
+    run(data(), "--time", "ordered at", "--id", "order no")
+    use_case, records = load(project)
+    listed = tomllib.loads((project / command_line.MART).read_text())["my_data"]
+    raw = pl.read_parquet(project / "data" / "my_data" / "history.parquet")
+    labels = listed.pop("the target?")
+    assert listed == {
+        "order no": "id",
+        "ordered at": "time",
+        "価格 (円)": "number",
+        "time": "number",
+        'a "quoted", name': "text",
+        "born": "date",
+    }
+    mart = importlib.import_module("support.mart")
+    made = mart.made_up({**listed, "the target?": labels}, use_case)
+    assert dict(made.schema) == {name: raw.schema[name] for name in made.columns}
+    built = runpy.run_path(str(project / command_line.FEATURES))["build"]({"my_data": made})
+    clean = prepare.clean(built, use_case)
+    assert clean.schema == records.schema
+    use_case.target.check(clean[use_case.target.column], "made-up rows")
 
 
 def test_the_traffic_is_newer_than_the_history_and_begins_with_a_day(
@@ -195,7 +225,12 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     after = file.read_text()
     assert after.splitlines()[0] == before.splitlines()[0]
     assert after.endswith(f"{before[before.index('[instances]') :]}# the end\n")
-    assert files.split(after).keys() == files.split(before).keys()
+    assert sections(after) == sections(before)
+
+
+def sections(text: str) -> list[str]:
+    """The sections of usecase.toml, whatever the tables of the data mart are called."""
+    return [*dict.fromkeys(re.sub(r"^mart\..*", "mart", name) for name in files.split(text))]
 
 
 def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, project: Path) -> None:
@@ -203,10 +238,10 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     before = file.read_text()
     file.write_text(f"{before}\n[monitors.{names.MONITORS[0]}.features.distance]\nmax = 5000\n")
     run(data(), "--time", "ordered at")
-    assert files.split(file.read_text()).keys() == files.split(before).keys()
+    assert sections(file.read_text()) == sections(before)
 
 
-@pytest.mark.parametrize("edited", [command_line.USE_CASE, command_line.FEATURES])
+@pytest.mark.parametrize("edited", command_line.OWNED, ids=str)
 def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"
     data().write_csv(file)
@@ -217,7 +252,9 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
     for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
-    edited.write_text(f"{edited.read_text()}\n# mine\n")
+    assert not command_line.SAMPLE.exists()
+    before = edited.read_text() if edited.exists() else ""
+    edited.write_text(f"{before}\n# mine\n")
     commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     error = CliRunner().invoke(app, arguments).exception

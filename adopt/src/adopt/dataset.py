@@ -12,6 +12,7 @@ from adopt.columns import Column, Feature, Kind, Problem, Target
 from adopt.files import Findings
 from ops import OpsError
 from ops.tables import INFERENCE_ID
+from usecase import tables
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
 
     history = trial.cuts(order.times)
     features, more = chosen(found, plain, target.values.head(history[0]), problem)
+    table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
+    used = [identifier, when, asked.target, *(feature.column for feature in features)]
     findings = Findings(
         source=file.name,
         table=re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "records",
@@ -125,9 +128,16 @@ def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
         facets=[plain[name] for name in asked.facets],
         left_out=[plain[name] for name, column in found.items() if column.kind == "left out"],
         history_months=trial.months(order.times.head(history[0])),
+        mart={"unique": [identifier], **held(table_.select([*dict.fromkeys(used)]).schema)},
     )
-    table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
     return DataSet([*found.values()], table_, identifier, history, findings, [*made, *notes, *more])
+
+
+def held(schema: pl.Schema) -> dict[str, list[str]]:
+    """The columns by what they hold, as [mart.<table>] names them: whole numbers are numbers."""
+    kinds = {kind: fits for kind, fits in tables.KINDS.items() if kind != "integer"}
+    found = {kind: [name for name in schema if fits(schema[name])] for kind, fits in kinds.items()}
+    return {kind: names for kind, names in found.items() if names}
 
 
 def settle(file: Path, asked: Asked) -> dict[str, Column]:

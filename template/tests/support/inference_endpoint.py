@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,6 @@ from support.image import write_lines
 from support.templates import alarm_event
 
 from lambdas import deploy
-from ops import aws
-from usecase import predictions
-from usecase.config import UseCase
-from usecase.predictions import Reading, Window
-from usecase.predictions.collect import CAPTURE, collect
 from workflows import names
 
 NAMES = names.Names()
@@ -31,8 +26,13 @@ ENVIRONMENT = {
     "ENDPOINT": NAMES.endpoint,
     "INSTANCE_COUNT": "1",
     "INSTANCE_TYPE": "ml.m5.large",
+    "MAX_INSTANCES": "1",
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
     "PROJECT": names.PROJECT,
+    "REQUESTS_PER_INSTANCE": "600",
+    "SHIFT_PERCENT": "10",
+    "SHIFT_WAIT_SECONDS": "300",
+    "TRAFFIC_SHIFTING": "CANARY",
     "VARIANT": names.VARIANT,
 }
 
@@ -68,34 +68,36 @@ AFTER = ["2026/02/01/03/a.jsonl"]
 #: In the folder of the window's last time, but from after it.
 JUST_AFTER = "2026/02/01/01/late.jsonl"
 
-#: What a text in place of a number breaks: the endpoint refuses it, others may not.
-NO_NUMBER = {"data_type_check", "completeness_check"}
-
 
 class SageMaker(FakeSageMaker):
-    """With endpoints.
+    """With endpoints, and what Application Auto Scaling knows of them.
 
     Attributes:
         configs: Endpoint configurations by name.
         endpoints: Endpoints by name, as DescribeEndpoint shows them.
+        scaled: Scalable targets by their ResourceId, with the policy that was put last.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.configs: dict[str, Request] = {}
         self.endpoints: dict[str, Request] = {}
+        self.scaled: dict[str, Request] = {}
         self.operations |= {
             "CreateEndpoint": self._create_endpoint,
             "CreateEndpointConfig": self._create_endpoint_config,
             "DeleteEndpoint": self._delete_endpoint,
-            "DeleteEndpointConfig": lambda r: self.configs.pop(r["EndpointConfigName"]) and {},
+            "DeleteEndpointConfig": self._delete_endpoint_config,
             "DescribeEndpoint": self._describe_endpoint,
+            "DeregisterScalableTarget": self._deregister,
             "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
             "ListEndpointConfigs": lambda r: {
                 "EndpointConfigs": [
                     config for name, config in self.configs.items() if r["NameContains"] in name
                 ]
             },
+            "PutScalingPolicy": lambda r: self.scaled[r["ResourceId"]].update(r) or {},
+            "RegisterScalableTarget": lambda r: self.scaled.update({r["ResourceId"]: r}) or {},
             "UpdateEndpoint": self._update_endpoint,
         }
 
@@ -124,6 +126,11 @@ class SageMaker(FakeSageMaker):
         name, body = request["EndpointConfigName"], {**request, "CreationTime": datetime.now(UTC)}
         return self.create("endpoint configuration", self.configs, name, body)
 
+    def _delete_endpoint_config(self, request: Request) -> Request:
+        find(self.configs, request["EndpointConfigName"])
+        del self.configs[request["EndpointConfigName"]]
+        return {}
+
     def _create_endpoint(self, request: Request) -> Request:
         find(self.configs, request["EndpointConfigName"])
         now = datetime.now(UTC)
@@ -140,6 +147,12 @@ class SageMaker(FakeSageMaker):
             raise RefusalError(f'Cannot update in-progress endpoint "{request["EndpointName"]}".')
         endpoint |= {"EndpointStatus": "Updating", "LastModifiedTime": datetime.now(UTC)}
         endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
+        return {}
+
+    def _deregister(self, request: Request) -> Request:
+        if request["ResourceId"] not in self.scaled:
+            raise RefusalError("No scalable target registered", "ObjectNotFoundException")
+        del self.scaled[request["ResourceId"]]
         return {}
 
     def _delete_endpoint(self, request: Request) -> Request:
@@ -199,12 +212,6 @@ def keep(
     write_lines(path, events)
 
 
-def kept(folder: Path, use_case: UseCase) -> Reading:
-    """What is read of what `keep` has written."""
-    collect(folder / CAPTURE, folder, use_case, "1")
-    return predictions.read([folder], use_case, Window("1"))
-
-
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
     """Capture a prediction of a version for each key of an hour; the keys below PREFIX."""
     folder = f"version={version}/" if version else ""
@@ -215,45 +222,6 @@ def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
         body = json.dumps(event("1", "2", key, time=time.isoformat())).encode()
         session.client("s3").put_object(Bucket=BUCKET, Key=f"{PREFIX}{where}{key}", Body=body)
     return [f"{where}{key}" for key in keys]
-
-
-def upload(folder: Path) -> None:
-    """Bring predictions that `keep` has written to the data bucket."""
-    where = f"{PREFIX}version=1/{NAMES.endpoint}/{names.VARIANT}"
-    (path,) = folder.rglob("*.jsonl")
-    event = json.loads(path.read_text().splitlines()[0])
-    time = datetime.fromisoformat(event["eventMetadata"]["inferenceTime"])
-    key = f"{where}/{time:%Y/%m/%d/%H}/{folder.name}.jsonl"
-    aws.s3().upload_file(str(path), aws.bucket(), key)
-
-
-def spoil(folder: Path, every: int, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change every so many of the events that `keep` has written."""
-    (path,) = folder.rglob("*.jsonl")
-    events = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in events[::every]:
-        change(line)
-    write_lines(path, events)
-
-
-def unreadable(line: dict[str, Any]) -> None:
-    line["captureData"]["endpointInput"].update(data="\ufffd\ufffd", encoding="BASE64")
-
-
-def without_answer(line: dict[str, Any]) -> None:
-    del line["captureData"]["endpointOutput"]
-
-
-def a_month_ahead(line: dict[str, Any]) -> None:
-    line["eventMetadata"]["inferenceTime"] = "2026-02-15T12:30:00Z"
-
-
-#: What can go wrong with what is kept; by which reason it is seen, and in what fraction.
-FAULTS: list[tuple[Callable[[Path], None], str, float]] = [
-    (lambda folder: spoil(folder, 3, unreadable), "unreadable", 1 / 3),
-    (lambda folder: spoil(folder, 2, without_answer), "incomplete", 1 / 2),
-    (lambda folder: spoil(folder, 1, a_month_ahead), "mistimed", 1.0),
-]
 
 
 def event(

@@ -1,8 +1,8 @@
 """prepare, train and evaluate, as the processes that the jobs run."""
 
 import math
-import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,6 @@ TARGET = config.load().target.column
 def records(mart: Path, use_case: UseCase) -> pl.DataFrame:
     """What features.build makes of the data mart."""
     return features.build({name: tables.read(mart / name) for name in use_case.data.tables})
-
-
-def test_the_parts_follow_each_other_in_time(prepared: Path, use_case: UseCase) -> None:
-    parts = [tables.read(prepared / name) for name in ("train", "validation", "test")]
-    rows = [part.height for part in parts]
-    times = [part[use_case.data.time] for part in parts]
-    assert times[0].max() <= times[1].min() <= times[1].max() <= times[2].min()  # type: ignore[operator]  # all are datetimes
-    assert rows[2] / sum(rows) == pytest.approx(use_case.split.test, abs=0.001)
-    assert parts[0].columns == [
-        use_case.data.id,
-        use_case.data.time,
-        *use_case.features.names,
-        use_case.target.column,
-    ]
-    assert pl.concat(parts)[use_case.data.id].is_unique().all()
 
 
 def test_training_takes_the_newest_months(records: pl.DataFrame, use_case: UseCase) -> None:
@@ -72,22 +57,61 @@ def test_an_empty_data_mart(use_case: UseCase, tmp_path: Path) -> None:
 
 def test_files_that_are_no_tables(mart: Path, tmp_path: Path) -> None:
     place(mart, tmp_path)
-    broken = tmp_path / "flights" / "2013-02.parquet"
+    broken = tmp_path / "flights" / "part-1.parquet"
     broken.write_bytes(b"not Parquet")
-    with pytest.raises(UseCaseError, match=r"flights: 2013-02.parquet is not a Parquet file"):
+    with pytest.raises(UseCaseError, match=r"flights: part-1.parquet is not a Parquet file"):
         tables.read(tmp_path / "flights")
     pl.DataFrame({"year": ["2013"]}).write_parquet(broken)
-    with pytest.raises(
-        UseCaseError, match=r"2013-02.parquet are not those of 2013-01.*year is Str"
-    ):
+    with pytest.raises(UseCaseError, match=r"part-1.parquet are not those of part-0.*year is Str"):
         tables.read(tmp_path / "flights")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"integer": ("n",), "number": ("n", "x"), "text": ("t",), "time": ("at", "day")}, None),
+        ({"integer": ("gone",)}, "t: integer: there is no column gone; there are n, x, t"),
+        ({"integer": ("x",)}, "t: integer: x is Float64, first 0.5, 1.5, 2.5$"),
+        ({"number": ("t",)}, "t: number: t is String, first 'b', 'n/a'$"),
+        ({"boolean": ("n",), "text": ("at",)}, r"text: at is Datetime.*; t: boolean: n is Int64"),
+        ({"text": ("none",), "unique": ("n",)}, "t: unique: n: 1 values are in .*, first 2$"),
+        ({"unique": ("t", "none")}, "t: unique: t, none is empty in 4 of 4 rows"),
+        ({"unique": ("n", "x")}, None),
+        ({"time": ("at",), "dated_by": "at", "max_age_days": 2}, None),
+        (
+            {"time": ("at",), "dated_by": "at", "max_age_days": 1.2},
+            "max_age_days: the newest at, 2026-01-02T12:00:00Z, is 1.5 days old, more than 1.2",
+        ),
+        ({"time": ("none",), "dated_by": "none", "max_age_days": 1}, "none is empty in all rows"),
+    ],
+)
+def test_a_table_holds_what_usecase_toml_says(wanted: dict[str, Any], message: str | None) -> None:
+    columns = {"n": [1, 2, 2, 3], "x": [0.5, 1.5, 2.5, 3.5], "t": ["1", "b", "n/a", None]}
+    noon = datetime(2026, 1, 2, 12)  # noqa: DTZ001 - without a zone it is UTC
+    table = pl.DataFrame(columns).with_columns(none=None, at=noon, day=noon.date())
+    contract = {"t": config.Table(**wanted), "not_loaded": config.Table(text=("x",))}
+    now = datetime(2026, 1, 4, tzinfo=UTC)
+    if message is None:
+        tables.check({"t": table}, contract, now)
+        return
+    with pytest.raises(UseCaseError, match=message):
+        tables.check({"t": table}, contract, now)
+
+
+def test_prepare_refuses_another_mart(mart: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    for path in (tmp_path / "processing" / "input" / "weather").iterdir():
+        pl.read_parquet(path).with_columns(origin=1).write_parquet(path)
+    assert "weather: text: origin is Int32, first 1, 1, 1; weather: unique" in fail(
+        "prepare", tmp_path
+    )
 
 
 def test_a_column_that_the_mart_has_not(mart: Path, tmp_path: Path) -> None:
     place(mart, tmp_path / "processing" / "input")
     for path in (tmp_path / "processing" / "input" / "weather").iterdir():
         pl.read_parquet(path).drop("visib").write_parquet(path)
-    assert "features.build: ColumnNotFoundError" in fail("prepare", tmp_path)
+    assert "weather: number: there is no column visib; there are" in fail("prepare", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +168,6 @@ def test_records_without_a_true_value_do_not_train(
     assert capsys.readouterr().out == (
         f"left out {left_out} of {records.height} records: {TARGET} is not known\n"
     )
-
-
-def test_training_reports_its_metrics(trained: Path) -> None:
-    """By the expression of the training job's MetricDefinitions."""
-    log = (trained / "log.txt").read_text()
-    for name in METRICS:
-        (value,) = re.findall(rf"validation:{name}=([0-9.eE+-]+);", log)
-        assert math.isfinite(float(value))
 
 
 def test_a_training_that_fails_leaves_its_reason_and_the_model_before(
