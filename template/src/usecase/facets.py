@@ -82,9 +82,7 @@ class Facet:
         return values
 
 
-def check(
-    facets: Mapping[str, Facet], numeric: Sequence[str], categorical: Sequence[str]
-) -> None:
+def check(facets: Mapping[str, Facet], numeric: Sequence[str], categorical: Sequence[str]) -> None:
     """Check that facets fit the features.
 
     Raises:
