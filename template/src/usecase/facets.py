@@ -86,7 +86,7 @@ def check(facets: Mapping[str, Facet], numeric: Sequence[str], categorical: Sequ
     """Check that facets fit the features.
 
     Raises:
-        ValueError: When one is no feature, or one of the other kind.
+        ValueError: When one names no feature, or one of the other kind.
     """
     for name, facet in facets.items():
         if name not in (*numeric, *categorical):
