@@ -135,10 +135,10 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
         *("ordered_at_weekday", "ordered_at_hour", "価格_円", "time_2", "born_age_in_days"),
     )
     assert use_case.features.categorical == ("a_quoted_name",)
-    assert list(use_case.facets) == ["a_quoted_name"]
     mart = use_case.mart["my_data"]
     assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
     assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
+    assert list(use_case.facets) == ["a_quoted_name"]
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()

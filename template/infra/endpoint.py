@@ -22,7 +22,7 @@ from infra.permissions import (
     write_objects,
 )
 from infra.predictions import Tables
-from usecase.config import Rollback
+from usecase.hosting import Rollback
 from workflows import keys
 from workflows.names import VARIANT, Names
 

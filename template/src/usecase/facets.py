@@ -11,8 +11,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import polars as pl
 
 OTHERS = "all others"
@@ -80,21 +78,3 @@ class Facet:
             kept = [None, *self.values]
             return values.replace_strict(kept, kept, default=OTHERS)
         return values
-
-
-def check(facets: Mapping[str, Facet], numeric: Sequence[str], categorical: Sequence[str]) -> None:
-    """Check that facets fit the features.
-
-    Raises:
-        ValueError: When one names no feature, or one of the other kind.
-    """
-    for name, facet in facets.items():
-        if name not in (*numeric, *categorical):
-            raise ValueError(
-                f"facets.{name}: there is no such feature; take it out, or name one of "
-                f"{', '.join((*numeric, *categorical))}"
-            )
-        try:
-            facet.check(numeric=name in numeric)
-        except ValueError as error:
-            raise ValueError(f"facets.{name}.{error}") from None
