@@ -68,7 +68,7 @@ def prepared(mart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that stood for /opt/ml of a training job; the model is in model/."""
     base = tmp_path_factory.mktemp("train")
-    for channel in ("train", "validation"):
+    for channel in ("train", "validation", "lookups"):
         place(prepared / channel, base / "input" / "data" / channel)
     (base / "log.txt").write_text(succeed("train", base))
     return base

@@ -111,6 +111,22 @@ def test_it_cannot_be_changed(use_case: UseCase) -> None:
             "[monitors.model_quality]\nmetrics = ['luck']\n[target]",
             "monitors.model_quality.metrics: unknown 'luck'",
         ),
+        ("[target]", "[request]\n[target]", "request.required, optional: both are empty; name a"),
+        (
+            "[target]",
+            "[request.required]\nshop = 'string'\n[target]",
+            "request.required.shop: is 'string', must be one of number, text, datetime",
+        ),
+        (
+            "[target]",
+            "[request.required]\nshop = 'text'\n[request.optional]\nshop = 'text'\n[target]",
+            "request.shop: both required and optional; take one out",
+        ),
+        (
+            "[target]",
+            "[request.optional]\nreturned = 'number'\n[target]",
+            "request: returned is target.column, which no caller knows; take it out",
+        ),
         ("[target]", "[rollback]\nerror_rate = 0\n[target]", "rollback.error_rate: is 0.0, must"),
         ("[target]", "[rollback]\nerror_rate = 5\n[target]", "rollback.error_rate: is 5.0, must"),
         ("[target]", "[rollback]\nlatency_ms = 0\n[target]", "rollback.latency_ms: is 0, must be"),

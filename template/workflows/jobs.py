@@ -130,14 +130,19 @@ def prepare(settings: Settings) -> Body:
         "prepare",
         # The slash at the end keeps `flights` from taking in `flights_archive` as well.
         inputs=[folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables],
-        outputs={name: settings.of_training(name) for name in ("train", "validation", "test")},
+        outputs={name: settings.of_training(name) for name in (*channels(settings), "test")},
     )
+
+
+def channels(settings: Settings) -> list[str]:
+    """What the training job gets of what `prepare` makes."""
+    return ["train", "validation", *(["lookups"] if settings.use_case.request else [])]
 
 
 def train(settings: Settings) -> Body:
     """Train a model."""
     use_case = settings.use_case
-    channels: list[ChannelTypeDef] = [
+    inputs: list[ChannelTypeDef] = [
         {
             "ChannelName": name,
             "DataSource": {
@@ -148,7 +153,7 @@ def train(settings: Settings) -> Body:
                 }
             },
         }
-        for name in ("train", "validation")
+        for name in channels(settings)
     ]
     return {
         "RoleArn": settings.role,
@@ -163,7 +168,7 @@ def train(settings: Settings) -> Body:
             ],
         },
         "HyperParameters": {k: str(v) for k, v in use_case.training.hyperparameters.items()},
-        "InputDataConfig": channels,
+        "InputDataConfig": inputs,
         "OutputDataConfig": {"S3OutputPath": settings.of_training("model")},
         "ResourceConfig": {
             "InstanceCount": 1,
@@ -227,6 +232,8 @@ def register(settings: Settings) -> Body:
             "Monitors": " ".join(monitor.name for monitor in MONITORS),
             "TestData": output(PREPARE, "test"),
             "Schema": f"{output(EVALUATE, EVALUATION)}/schema.json",
+            # What was asked of such a version has to be looked up once more, to be monitored.
+            **({"Request": "true"} if settings.use_case.request else {}),
             "Trigger": parameter("Trigger"),
         },
     }
@@ -252,6 +259,28 @@ def compare(settings: Settings, inputs: Mapping[str, str], tables: Sequence[str]
             *(folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables),
         ],
         outputs={"evaluation": to},
+    )
+
+
+def skew(settings: Settings, manifest: str, tables: Sequence[str], version: int, to: str) -> Body:
+    """Compare the features of predictions with the data mart, in the image of their version.
+
+    Args:
+        settings: With the image of the version.
+        manifest: S3 URI of the manifest of the predictions' files.
+        tables: The tables of the data mart that the version's features are built of.
+        version: Its number.
+        to: S3 URI of the folder to write skew.json to.
+    """
+    return processing(
+        settings,
+        "skew",
+        inputs=[
+            _input("files", manifest, "ManifestFile"),
+            *(folder(table, settings.uri(f"{keys.MART}{table}/")) for table in tables),
+        ],
+        outputs={"skew": to},
+        environment={"MODEL_VERSION": str(version)},
     )
 
 

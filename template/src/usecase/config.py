@@ -26,6 +26,7 @@ from usecase.problem import METRICS, Target
 __all__ = ["DataQuality", "FeatureConstraints", "ModelQuality", "Monitors", "UseCase", "load"]
 
 Scalar = str | int | float | bool
+FieldType = Literal["number", "text", "datetime"]
 #: What a value must be, in words.
 WORDS: dict[Any, str] = {
     str: "text in quotes",
@@ -89,6 +90,33 @@ class Features:
     def names(self) -> list[str]:
         """All features, in the order in which a CSV request has them."""
         return [*self.numeric, *self.categorical]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a caller sends where that is not the features; `features.of_requests` makes these of it.
+
+    Attributes:
+        required: The type of each field that must have a value, by its name.
+        optional: The same of fields that can be missing.
+    """
+
+    required: Mapping[str, FieldType] = field(default_factory=lambda: MappingProxyType({}))
+    optional: Mapping[str, FieldType] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.fields),
+            "required, optional: both are empty; name a field, or take the section out, and "
+            "callers send the features",
+        )
+        twice = ", ".join(sorted(self.required.keys() & self.optional.keys()))
+        _require(not twice, f"{twice}: both required and optional; take one out")
+
+    @property
+    def fields(self) -> dict[str, FieldType]:
+        """All fields, in the order in which a CSV request has them."""
+        return {**self.required, **self.optional}
 
 
 @dataclass(frozen=True)
@@ -220,6 +248,7 @@ class UseCase:
     target: Target
     features: Features
     approval: Approval
+    request: Request | None = None
     split: Split = Split()
     training: Training = Training()
     monitors: Monitors = field(default_factory=Monitors)
@@ -243,6 +272,10 @@ class UseCase:
         _require(
             len(set(special.values())) == len(special),
             f"{', '.join(special)}: must be three different columns",
+        )
+        _require(
+            self.request is None or self.target.column not in self.request.fields,
+            f"request: {self.target.column} is target.column, which no caller knows; take it out",
         )
         self._check_constraints()
 
@@ -315,10 +348,10 @@ def _bind(cls: type[Any], table: Mapping[str, object], where: str) -> Any:  # no
 
 def _value(hint: Any, value: object, where: str) -> object:  # noqa: ANN401  any type hint
     """Check a TOML value against the type of its field."""
-    if is_dataclass(hint):
-        return _bind(hint, _checked(dict, value, where, "a [section]"), f"{where}.")  # type: ignore[arg-type]  # the hint of a section is its class
     if get_origin(hint) is UnionType and hint != Scalar:  # with None, which TOML does not have
         hint = get_args(hint)[0]
+    if is_dataclass(hint):
+        return _bind(hint, _checked(dict, value, where, "a [section]"), f"{where}.")  # type: ignore[arg-type]  # the hint of a section is its class
     origin = get_origin(hint)
     if origin is Literal:
         if value not in get_args(hint):
