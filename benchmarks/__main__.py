@@ -19,11 +19,13 @@ from benchmarks import (
     lifecycle,
     local_aws,
     orchestrators,
+    requests,
 )
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, report, scored
+from benchmarks.report import Results, alone, asked, beside, figures, report, scored
+from benchmarks.requests import Requests
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -53,7 +55,17 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside)
+    print("requests", flush=True)
+    both = both_ways(repository)
+    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside, both)
+
+
+def both_ways(repository: Path) -> Requests:
+    """Ask with features and with requests, in a new project beside the template's repository."""
+    project = conftest.make_project(repository, repository.with_name("requests"))
+    base = repository.with_name("requests-ml")
+    base.mkdir()
+    return requests.measure(project, base)
 
 
 def many_rows(repository: Path) -> Batch:
@@ -106,6 +118,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
+    "requests": lambda folder: asked(both_ways(committed(folder))),
 }
 
 
