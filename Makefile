@@ -12,15 +12,20 @@ DEMO := build/demo
 WHO := GIT_AUTHOR_NAME=demo GIT_AUTHOR_EMAIL=demo@example.com GIT_COMMITTER_NAME=demo GIT_COMMITTER_EMAIL=demo@example.com
 # Answers other than the defaults, for example ANSWERS="-d triggers=[new_data] -d project_slug=churn".
 ANSWERS ?=
+# The version that `make release` makes.
+VERSION ?=
 # Options of `poe local`, for example LOCAL=--keep.
 LOCAL ?=
+
+# local_aws's tests mostly wait: a process for each core takes the next file of them.
+AT_ONCE := uv run --quiet pytest --numprocesses auto --dist loadfile
 
 # Last on PATH: what the user has comes first, and what these targets start finds uv too.
 export PATH := $(PATH):$(TOOLS)/bin
 # A shell's active environment is not the one of the projects here.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test-fast test test-all check docs bench pins questions operations clean
+.PHONY: help demo test-fast test test-all check docs bench pins questions operations release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,11 +49,11 @@ test-fast: $(UV) ## The inner loop: tests that take no project's life, under 30 
 
 test: check ## What has to pass before a change lands (under 25 minutes on two cores)
 	uv run --quiet pytest -m "not exhaustive"
-	cd local_aws && uv run --quiet pytest -m "not exhaustive"
+	cd local_aws && $(AT_ONCE) -m "not exhaustive"
 
 test-all: check ## Everything: every combination of answers, life killed at every stage
 	uv run --quiet pytest
-	cd local_aws && uv run --quiet pytest
+	cd local_aws && $(AT_ONCE)
 
 check: $(UV) ## Format, lint and types of this repository and of local_aws
 	uv run --quiet ruff format --check
@@ -71,6 +76,9 @@ operations: $(UV) ## Write what local_aws's README and docs say of its code: ope
 
 pins: $(UV) ## Move all pins, and what projects start with, to the newest versions
 	uv run --quiet python -m tools.pins
+
+release: $(UV) ## Write, commit and tag a version (VERSION=0.2.0); CONTRIBUTING.md tells the rest
+	uv run --quiet python -m tools.release make "$(VERSION)"
 
 clean: ## Remove all that these targets have made
 	rm -rf build .venv uv.lock local_aws/.venv local_aws/uv.lock

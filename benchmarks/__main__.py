@@ -24,7 +24,7 @@ from benchmarks import (
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, asked, beside, figures, report, scored
+from benchmarks.report import Results, alone, asked, beside, figures, made, report, scored
 from benchmarks.requests import Requests
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
@@ -40,7 +40,7 @@ def measure(folder: Path) -> Results:
     """Measure in an empty folder."""
     repository = committed(folder)
     print("generation", flush=True)
-    made = generation.measure(repository, folder)
+    size = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
     orchestrated = []
     for name in matrix.choices()["orchestrator"]:
@@ -57,7 +57,7 @@ def measure(folder: Path) -> Results:
     beside = filled.measure(pair)
     print("requests", flush=True)
     both = both_ways(repository)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside, both)
+    return Results(LIVES, size, stages, steps, asked, orchestrated, many, itself, beside, both)
 
 
 def both_ways(repository: Path) -> Requests:
@@ -118,6 +118,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
+    "generation": lambda folder: made(generation.measure(committed(folder), folder)),
     "requests": lambda folder: asked(both_ways(committed(folder))),
 }
 

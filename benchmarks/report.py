@@ -41,7 +41,6 @@ def machine() -> str:
 
 def report(results: Results) -> str:
     """The results as Markdown."""
-    copy, version = results.generation.copy, results.generation.version
     local, plain = with_counterpart(results)
     managed, jobs = sum(s.local for s in results.steps), sum(s.bare for s in results.steps)
     ways = results.invoke
@@ -95,19 +94,7 @@ alone is at work.
 {trainings}
 
 {scored(results.batch)}
-## Making a project
-
-| | s |
-|---|---:|
-| `copier copy --defaults` ({results.generation.files} files) | {copy:.2f} |
-| `copier --version` | {version:.2f} |
-
-Ratio: **{copy / version:.2f}**. What it has:
-
-| folder | files | lines |
-|---|---:|---:|
-{rooms(results.generation)}
-
+{made(results.generation)}
 ## One prediction
 
 | | ms |
@@ -236,6 +223,26 @@ def with_counterpart(results: Results) -> tuple[float, float]:
     """Seconds of the stages that have a bare counterpart, and of that."""
     alone = [stage for stage in results.stages if stage.bare is not None]
     return sum(s.local for s in alone), sum(s.bare or 0 for s in alone)
+
+
+def made(generation: Generation) -> str:
+    """The section on making a project, and on its size."""
+    copy, version = generation.copy, generation.version
+    each = 1000 * (copy - version) / generation.files
+    return f"""\
+## Making a project
+
+| | s |
+|---|---:|
+| `copier copy --defaults` ({generation.files} files) | {copy:.2f} |
+| `copier --version` | {version:.2f} |
+
+Ratio: **{copy / version:.2f}**; {each:.1f} ms a file. What it has:
+
+| folder | files | lines |
+|---|---:|---:|
+{rooms(generation)}
+"""
 
 
 def rooms(generation: Generation) -> str:

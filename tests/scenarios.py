@@ -98,16 +98,17 @@ class Combination:
 
 
 def combinations() -> Iterator[Combination]:
-    """Every orchestrator in every mode for two problem types; for the third, one of them.
+    """Every orchestrator in every mode for two problem types; for the third, each once.
 
-    The frameworks take turns.
+    The frameworks take turns, so that each meets every problem type.
     """
     asked = matrix.choices()
     orchestrators, modes = asked["orchestrator"], asked["inference_mode"]
     frameworks = cycle(asked["framework"])
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
         yield Combination(*answers, next(frameworks))
-    yield Combination(orchestrators[-1], modes[0], "multiclass_classification", next(frameworks))
+    for orchestrator, mode in zip(reversed(orchestrators), modes, strict=True):
+        yield Combination(orchestrator, mode, "multiclass_classification", next(frameworks))
 
 
 class Scene:

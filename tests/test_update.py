@@ -213,4 +213,4 @@ def test_command_line_updates_without_trust(repository: Path, tmp_path: Path) ->
         [copier, "update", *given, "-d", "triggers=[schedule]", "-r", ":current:", "."], project
     )
     assert versions.answers_of(project)["triggers"] == ["schedule"]
-    assert not (project / "infra" / "triggers" / "drift.py").exists()
+    assert "drift" not in (project / "infra" / "retraining.py").read_text()

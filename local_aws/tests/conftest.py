@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import signal
 import socket
@@ -21,6 +23,7 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from local_aws.images.containers import detect_isolation
@@ -39,16 +42,30 @@ IMAGE = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy:1"
 ROLE = "arn:aws:iam::000000000000:role/toy"
 
 
+# Below the ports that a system hands out by itself (32,768 and up), so that a server finds its port
+# free when it starts again; of a hundred by this process's own number, for several run at once.
+_PORTS = itertools.cycle(range(20_000 + os.getpid() % 120 * 100, 20_100 + os.getpid() % 120 * 100))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that no other call here gives until long after.
+
+    Raises:
+        OSError: if all of this process's ports are taken.
+    """
+    for port in itertools.islice(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free for this test")
 
 
 # Hypothesis writes to its folder from the moment it is used; this one goes with the process.
 _HYPOTHESIS_HOME = tempfile.TemporaryDirectory()
 set_hypothesis_home_dir(_HYPOTHESIS_HOME.name)
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SESSION: Any = boto3.session.Session()  # one, for it keeps the service models that it has read
 

@@ -88,14 +88,11 @@ def test_an_unchanged_context_is_done_at_once(docker: Docker, project: Path) -> 
     first = docker.image("a")
     layers = docker.layers()
 
-    started = time.monotonic()
     done = docker.run("build", "-t", "b", ".", cwd=project)
-    seconds = time.monotonic() - started
 
     assert docker.image("b") == first
     assert docker.layers() == layers
     assert "RUN" not in done.stdout
-    assert seconds < 2  # 0.2 s by itself; a build takes longer than this machine's other work adds
 
 
 def test_changed_source_is_copied_and_nothing_else(docker: Docker, project: Path) -> None:

@@ -270,4 +270,4 @@ def test_a_model_that_answers_no_number_is_not_evaluated(
 def test_unknown_commands(tmp_path: Path) -> None:
     result = run("deploy", tmp_path)
     assert result.returncode == 2
-    assert "prepare|train|evaluate|compare|baseline|serve" in result.stderr
+    assert "prepare|train|evaluate|compare|" in result.stderr
