@@ -53,7 +53,7 @@ TRACES = {
     (
         "monitors",
         "data_quality",
-    ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|\bDataQuality\b|usecase\.baseline|\bBASELINE|\"Baseline\"",
+    ): r"[\"'`/.]data[-_]quality|[Dd]ata quality|\bDataQuality\b|usecase\.baseline|\bBASELINE",
     (
         "inference_mode",
         "realtime",
