@@ -57,8 +57,10 @@ def wide() -> Iterator[Row]:
         yield {**columns, "column 17": "7", "target": f"{target:.2f}"}
 
 
-def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
-    """The life of a project on a data set; ends the local AWS."""
+def lived(
+    folder: Path, rows: Iterator[Row], arguments: list[str], tests: str = "tests"
+) -> life.Life:
+    """The life of a project on a data set, once its tests have passed; ends the local AWS."""
     file = folder.parent / "brought.csv"
     with file.open("w", newline="", encoding="utf-8") as lines:
         found = list(rows)
@@ -66,7 +68,12 @@ def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
         writer.writeheader()
         writer.writerows(found)
     template.run(["uv", "run", "poe", "adopt", file, *arguments], folder)
+    assert not (folder / "tests" / "test_sample.py").exists()
     template.run(["uv", "run", "poe", "check"], folder)
+    # The data is not needed for that: in continuous integration it is not there.
+    (folder / "data").rename(folder / "elsewhere")
+    assert "skipped" not in template.run(["uv", "run", "poe", "test", tests], folder)
+    (folder / "elsewhere").rename(folder / "data")
     try:
         return life.live(folder)
     finally:
@@ -77,7 +84,7 @@ def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Pat
     answers = {"framework": "scikit_learn"}
     project = conftest.make_project(repository, tmp_path / "project", answers)
     arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
-    result = lived(project, returns(), arguments).result
+    result = lived(project, returns(), arguments, "tests/test_contract.py").result
     first, second = result["model_versions"]
     assert 0.6 < first["metrics"]["auc"] < 0.9  # the refund, which gives it away, is not there
     assert second["trigger"] == result["retraining"]["started_by"] == "drift"

@@ -37,8 +37,8 @@ Adopt = Callable[..., str]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which only the files are there that adopting replaces."""
-    (tmp_path / "src" / "usecase").mkdir(parents=True)
-    for name in (tools.ANSWERS, command_line.USE_CASE, command_line.FEATURES):
+    for name in (tools.ANSWERS, *command_line.OWNED):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -145,6 +145,30 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     assert sorted(p.name for p in (project / "data").iterdir()) == ["my_data", "parts.json"]
 
 
+def test_what_features_py_reads_is_listed_for_the_tests(run: Adopt, project: Path) -> None:
+    """Made-up rows of it become records of each label, without a row of the data."""
+    run(data(), "--time", "ordered at", "--id", "order no")
+    use_case, records = load(project)
+    listed = tomllib.loads((project / command_line.MART).read_text())["my_data"]
+    raw = pl.read_parquet(project / "data" / "my_data" / "history.parquet")
+    labels = listed.pop("the target?")
+    assert listed == {
+        "order no": "id",
+        "ordered at": "time",
+        "価格 (円)": "number",
+        "time": "number",
+        'a "quoted", name': "text",
+        "born": "date",
+    }
+    mart = importlib.import_module("support.mart")
+    made = mart.made_up({**listed, "the target?": labels}, use_case)
+    assert dict(made.schema) == {name: raw.schema[name] for name in made.columns}
+    built = runpy.run_path(str(project / command_line.FEATURES))["build"]({"my_data": made})
+    clean = prepare.clean(built, use_case)
+    assert clean.schema == records.schema
+    use_case.target.check(clean[use_case.target.column], "made-up rows")
+
+
 def test_the_traffic_is_newer_than_the_history_and_begins_with_a_day(
     run: Adopt, project: Path
 ) -> None:
@@ -205,7 +229,7 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     assert files.split(file.read_text()).keys() == files.split(before).keys()
 
 
-@pytest.mark.parametrize("edited", [command_line.USE_CASE, command_line.FEATURES])
+@pytest.mark.parametrize("edited", command_line.OWNED, ids=str)
 def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"
     data().write_csv(file)
@@ -216,7 +240,9 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
     for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
-    edited.write_text(f"{edited.read_text()}\n# mine\n")
+    assert not command_line.SAMPLE.exists()
+    before = edited.read_text() if edited.exists() else ""
+    edited.write_text(f"{before}\n# mine\n")
     commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     error = CliRunner().invoke(app, arguments).exception

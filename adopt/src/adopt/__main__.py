@@ -28,6 +28,9 @@ from usecase import config
 from usecase.errors import UseCaseError
 
 USE_CASE, FEATURES = Path("usecase.toml"), Path("src/usecase/features.py")
+MART = Path("tests/mart.toml")
+SAMPLE = (Path("tests/test_sample.py"), Path("tests/test_usecase_requests.py"))
+OWNED = (FEATURES, MART, *SAMPLE, USE_CASE)
 HISTORY, TRAFFIC = ("history",), ("traffic-1", "traffic-2")
 
 console = Console()
@@ -50,7 +53,8 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
 ) -> None:
     """Take over FILE (Parquet, or CSV with header): write usecase.toml, features.py and data/.
 
-    All of it is written, or nothing. Then `uv run poe local` lives the model's life on that data.
+    tests/mart.toml is written for the tests, those of the sample go. All of it is done, or nothing.
+    Then `uv run poe local` lives the model's life on that data.
     """
     if not force and (lost := edited()):
         raise OpsError(
@@ -90,6 +94,9 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     ends = (0, *data.history, data.records.height)
     for name, start, end in zip((*HISTORY, *TRAFFIC), ends, ends[1:], strict=False):
         data.records[start:end].write_parquet(folder / f"{name}.parquet")
+    listed = MART.read_text(encoding="utf-8") if MART.exists() else ""
+    mart = files.mart(listed, data.findings, data.records)
+    (staged / MART.name).write_text(mart, encoding="utf-8")
     features = staged / FEATURES.name
     features.write_text(files.features(data.findings), encoding="utf-8")
     # A name of the data set that is too long for a line, or looks like another, gets its `noqa`.
@@ -111,21 +118,25 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     config.load(use_case)
     parts = {"tables": [data.findings.table], "history": HISTORY, "traffic": TRAFFIC, "id": data.id}
-    written = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES)}
+    written = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES, MART)}
     (staged / sample_data.PARTS.name).write_text(json.dumps({**parts, "written": written}))
     return measures, notes
 
 
 def commit(staged: Path, table: str) -> None:
-    """Put what is staged in its place: all of it, or, when something fails, nothing."""
+    """Put what is staged in its place, all of it, or, when something fails, nothing.
+
+    The sample's tests have nothing in their place.
+    """
     with ExitStack() as undo:
-        for place in (sample_data.FOLDER / table, FEATURES, USE_CASE, sample_data.PARTS):
+        for place in (sample_data.FOLDER / table, *OWNED, sample_data.PARTS):
             new, old = staged / place.name, staged / f"old-{place.name}"
             if place.exists():
                 place.rename(old)
                 undo.callback(old.rename, place)
-            new.rename(place)
-            undo.callback(place.rename, new)
+            if place not in SAMPLE:
+                new.rename(place)
+                undo.callback(place.rename, new)
         undo.pop_all()
 
 
@@ -140,7 +151,7 @@ def edited() -> list[Path]:
         written = json.loads(sample_data.PARTS.read_text())["written"]
     return [
         place
-        for place in (USE_CASE, FEATURES)
+        for place in OWNED
         if place.exists()
         and place.read_bytes() != first_committed(place)
         and digest(place) != written.get(str(place))

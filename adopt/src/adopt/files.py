@@ -1,11 +1,13 @@
-"""Write usecase.toml and features.py for a data set."""
+"""Write usecase.toml, features.py and tests/mart.toml for a data set."""
 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adopt.columns import Feature, Target, literal
+import polars as pl
+
+from adopt.columns import CLASSES, Feature, Target, literal
 
 WIDTH = 100
 
@@ -216,8 +218,7 @@ def wrapped(text: str) -> list[str]:
 
 def features(found: Findings) -> str:
     """The text of src/usecase/features.py, to be formatted."""
-    used = {found.id, found.time, found.target_column}
-    used |= {found.columns[feature.column] for feature in found.features}
+    used = used_columns(found)
     renamed = {name: plain for name, plain in found.columns.items() if name != plain in used}
     target = found.target.code.replace("COLUMN", f"pl.col({literal(found.target_column)})")
     made = [
@@ -238,6 +239,47 @@ def features(found: Findings) -> str:
     return FEATURES.format(
         constants="\n".join(constants), records=records, columns="\n        ".join(columns)
     )
+
+
+def used_columns(found: Findings) -> set[str]:
+    """Plain names of the columns that features.py reads."""
+    used = {found.id, found.time, found.target_column}
+    return used | {found.columns[feature.column] for feature in found.features}
+
+
+def mart(before: str, found: Findings, records: pl.DataFrame) -> str:
+    """The text of tests/mart.toml: what the columns hold that features.py reads.
+
+    Args:
+        before: The text of the one that is there: what it says above its tables stays.
+        found: The data set.
+        records: Its table.
+    """
+    kinds: dict[str, object] = {}
+    used = used_columns(found)
+    for name in records.columns:
+        plain = found.columns.get(name, name)
+        if plain in used:
+            kinds[name] = {found.id: "id", found.time: "time"}.get(plain) or kind(records[name])
+            if plain == found.target_column and (labels := values(records[name], found.target)):
+                kinds[name] = labels
+    texts = (f"{toml(name, 0)} = {toml(held, len(name) + 5)}\n" for name, held in kinds.items())
+    return split(before)[""] + f"[{found.table}]\n" + "".join(texts)
+
+
+def kind(values: pl.Series) -> object:
+    """What a column holds, as tests/mart.toml says it."""
+    if values.dtype == pl.Boolean:
+        return [False, True]
+    if values.dtype.is_temporal():
+        return "date" if values.dtype == pl.Date else "time"
+    return "number" if values.dtype.is_numeric() else "text"
+
+
+def values(column: pl.Series, target: Target) -> list[object]:
+    """The values of the target's column in the order of the labels; none where it has many."""
+    pairs = pl.DataFrame({"value": column, "label": target.values}).drop_nulls().unique()
+    return pairs.sort("label", "value")["value"].to_list() if pairs.height <= CLASSES else []
 
 
 FEATURES = '''"""The features, as `poe adopt` found them in the data. This file is yours: change it.
