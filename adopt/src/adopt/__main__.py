@@ -28,8 +28,9 @@ from usecase import config
 from usecase.errors import UseCaseError
 
 USE_CASE, FEATURES = Path("usecase.toml"), Path("src/usecase/features.py")
-MART, SAMPLE = Path("tests/mart.toml"), Path("tests/test_sample.py")
-OWNED = (FEATURES, MART, SAMPLE, USE_CASE)
+MART = Path("tests/mart.toml")
+SAMPLE = (Path("tests/test_sample.py"), Path("tests/test_usecase_requests.py"))
+OWNED = (FEATURES, MART, *SAMPLE, USE_CASE)
 HISTORY, TRAFFIC = ("history",), ("traffic-1", "traffic-2")
 
 console = Console()
@@ -133,7 +134,7 @@ def commit(staged: Path, table: str) -> None:
             if place.exists():
                 place.rename(old)
                 undo.callback(old.rename, place)
-            if place != SAMPLE:
+            if place not in SAMPLE:
                 new.rename(place)
                 undo.callback(place.rename, new)
         undo.pop_all()
