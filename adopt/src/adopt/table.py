@@ -16,7 +16,7 @@ MISSING = (
 )
 #: Among numbers these are missing values too.
 NO_NUMBER = (*("-", "--", ".", "*", "unknown", "missing", "not available", "nil", "不明"),)
-#: So large a share of a column's values may be no number, or no date, in a column of them.
+#: So large a fraction of a column's values may be no number, or no date, in a column of them.
 ODD_SHARE = 0.01
 
 DATES = (

@@ -20,7 +20,7 @@ from usecase.model import Model
 from usecase.monitors import constraints, profile
 from usecase.problem import Target
 
-#: So large a share of the rows is history; two later parts are the traffic of `poe local`.
+#: So large a fraction of the rows is history; two later parts are the traffic of `poe local`.
 HISTORY, TRAFFIC = 0.7, 0.15
 #: With fewer rows the parts are too small to train and to judge anything.
 LEAST_ROWS = 100
@@ -340,7 +340,7 @@ def deviations(measured: Measured, target: Target, rows: int) -> dict[str, float
 
 
 def known_values(parts: dict[str, pl.DataFrame], use_case: UseCase) -> float:
-    """The least share of known values in a category that the newest rows of the history keep to."""
+    """The least fraction of known values that the newest rows of the history keep to."""
     shares = [0.99]
     for name in use_case.features.categorical:
         new = parts["test"][name].drop_nulls()

@@ -230,8 +230,8 @@ def confusion(matrix: Mapping[str, Mapping[str, int]]) -> Html:
         total = sum(counts.values())
         row: list[object] = [f"true {true}"]
         for count in counts.values():
-            share = count / total if total else 0
-            style = f"background: rgba(var(--heat), {share * 0.6:.2f})"
+            fraction = count / total if total else 0
+            style = f"background: rgba(var(--heat), {fraction * 0.6:.2f})"
             row.append(tag("td", number(count), class_="heat", style=style))
         rows.append([*row, number(counts[true] / total) if total else "no rows"])
     predicted = {name: sum(counts[name] for counts in matrix.values()) for name in matrix}

@@ -34,15 +34,15 @@ def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[
     """
     positive, threshold = labels.astype(bool), target.decision_threshold
     tp, fp, tn, fn = _confusion(positive, predictions >= threshold)
-    share = (tp + fn) / len(positive)
+    fraction = (tp + fn) / len(positive)
     constant = (tp + fn, fp + tn, 0)  # true positives, false positives, false negatives
     return {
         "recall": _ratio(tp, tp + fn),
         "precision": _ratio(tp, tp + fp, 0.0),
         "accuracy": (tp + tn) / len(positive),
         "recall_best_constant_classifier": _ratio(tp + fn, tp + fn),
-        "precision_best_constant_classifier": share,
-        "accuracy_best_constant_classifier": share,
+        "precision_best_constant_classifier": fraction,
+        "accuracy_best_constant_classifier": fraction,
         "true_positive_rate": _ratio(tp, tp + fn),
         "true_negative_rate": _ratio(tn, tn + fp),
         "false_positive_rate": _ratio(fp, tn + fp),

@@ -85,7 +85,7 @@ def _confusion(labels: Labels, predictions: Labels, classes: Sequence[str]) -> C
 
 
 def _weighted(confusion: Confusion) -> dict[str, float]:
-    """Accuracy, and the metrics of the classes in the mean that their true shares weight.
+    """Accuracy, and the means of the classes' metrics, weighted by how often each class is true.
 
     A class that is never predicted has the precision 0.
     """
@@ -94,8 +94,8 @@ def _weighted(confusion: Confusion) -> dict[str, float]:
     rows = int(true.sum())
 
     def mean(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> float:
-        shares = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
-        return float(shares @ true) / rows
+        fractions = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+        return float(fractions @ true) / rows
 
     return {
         "accuracy": int(hits.sum()) / rows,

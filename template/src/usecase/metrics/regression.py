@@ -40,8 +40,8 @@ def charts(labels: Numbers, output: Numbers, target: Target) -> list[curves.Char
     parts = [place == number for number in np.unique(place)]
     middles = [predictions[part].mean() for part in parts]
     quantiles = {
-        f"{share * 100:.0f} % are below": [np.quantile(residuals[part], share) for part in parts]
-        for share in (0.5, 0.05, 0.25, 0.75, 0.95)
+        f"{level * 100:.0f} % are below": [np.quantile(residuals[part], level) for part in parts]
+        for level in (0.5, 0.05, 0.25, 0.75, 0.95)
     }
     low, high = np.quantile(residuals, [0.01, 0.99])
     rows, edges = np.histogram(residuals, bins=40, range=(low, high))

@@ -206,7 +206,7 @@ def _of_length(
 
 
 def least_completeness(common: Mapping[str, int]) -> float:
-    """The share of values that must be present.
+    """The fraction of values that must be present.
 
     1 when all are. Otherwise the lower end of the 95 % confidence interval (Wald), rounded down to
     two digits, as Deequ's RetainCompletenessRule suggests it: what was missing by chance may be
@@ -216,8 +216,8 @@ def least_completeness(common: Mapping[str, int]) -> float:
         common: `num_present` and `num_missing`.
     """
     rows = common["num_present"] + common["num_missing"]
-    share = common["num_present"] / rows
-    bound = share - 1.96 * math.sqrt(share * (1 - share) / rows)
+    fraction = common["num_present"] / rows
+    bound = fraction - 1.96 * math.sqrt(fraction * (1 - fraction) / rows)
     return max(0.0, math.floor(bound * 100) / 100)
 
 
@@ -233,7 +233,7 @@ def check(
         constraints: What `applied` made of the baseline's.
         baseline: The baseline's statistics.
         current: The current statistics.
-        type_match: The share of a feature's present values that have the constraint's type.
+        type_match: The fraction of a feature's present values that have the constraint's type.
 
     Returns:
         The violations, feature by feature.
@@ -299,16 +299,16 @@ def _check_feature(
         )
     domain = constraint.get("string_constraints", {}).get("domains")
     if domain and common["num_present"]:
-        known = set(domain)
+        kinds = set(domain)
         buckets = _buckets(now)
-        unknown = [value for value in buckets if value not in known]
-        share = 1 - sum(buckets[value] for value in unknown) / common["num_present"]
-        if share < settings["domain_content_threshold"]:
+        unknown = [value for value in buckets if value not in kinds]
+        known = 1 - sum(buckets[value] for value in unknown) / common["num_present"]
+        if known < settings["domain_content_threshold"]:
             yield Violation(
                 name,
                 "categorical_values_check",
                 f"Value domain requirement is not met. Expected: at least "
-                f"{settings['domain_content_threshold']:.1%} known values. Observed: {share:.1%}; "
+                f"{settings['domain_content_threshold']:.1%} known values. Observed: {known:.1%}; "
                 f"unknown are {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}.",
             )
     distance, threshold = drift(settings["distribution_constraints"], before, now)
@@ -370,7 +370,7 @@ def numeric_distance(first: "np.typing.ArrayLike", second: "np.typing.ArrayLike"
 def categorical_distance(
     first: Mapping[str, int], second: Mapping[str, int], sizes: list[int]
 ) -> float:
-    """The L-infinity distance: the largest difference in a value's share.
+    """The L-infinity distance: the largest difference in a value's fraction.
 
     As Deequ has it (analyzers/Distance.scala, categoricalLInfinityDistance).
     """
