@@ -36,6 +36,8 @@ OTHER = {
     "numeric": '["size", "a long name"]',
     "categorical": '["kind"]',
 }
+#: The sections of usecase.toml that are about the sample alone.
+SAMPLES = re.compile(r"^\[(mart|request|facets)\..*?(?=^\[)", re.MULTILINE | re.DOTALL)
 Checked = Callable[[matrix.Answers, dict[str, str]], None]
 
 
@@ -46,7 +48,7 @@ def checked(rendered: Render, environment: Callable[[Path], Path], tmp_path: Pat
     def run(answers: matrix.Answers, keys: dict[str, str]) -> None:
         project = Path(shutil.copytree(rendered(answers), tmp_path / "project"))
         file = project / "usecase.toml"
-        text = file.read_text()
+        text = SAMPLES.sub("", file.read_text())
         for key, value in (OTHER | keys).items():
             text, number = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
             assert number == 1, key
