@@ -15,9 +15,11 @@ class Findings:
     """What was found out about a data set.
 
     Attributes:
-        source: The file's name.
-        table: The folder of the data mart.
-        columns: The file's columns, and the plain name of each.
+        sources: The files' names.
+        again: The command that brings the data again.
+        tables: The folders of the data mart, that of the records first.
+        joins: Calls that join the others to the records.
+        columns: The files' columns, and the plain name of each.
         id: Plain name of the column that identifies a record.
         time: Plain name of the column with its time.
         made: What `id` and `time` were made of, in words, where the file has none.
@@ -29,8 +31,10 @@ class Findings:
         history_months: Training takes the newest so many months.
     """
 
-    source: str
-    table: str
+    sources: Sequence[str]
+    again: str
+    tables: Sequence[str]
+    joins: Sequence[str]
     columns: Mapping[str, str]
     id: str
     time: str
@@ -89,6 +93,29 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
     return text
 
 
+def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
+    """The text of usecase.toml with other values, all comments and all other lines as they were.
+
+    Args:
+        text: The text.
+        values: The values of keys, by section; a key that is not there is added.
+        reached: What takes the place of what such a comment says in [approval].
+    """
+    sections = split(text)
+    for name, entries in values.items():
+        for key, value in entries.items():
+            before = sections.get(name, "")
+            line = re.compile(rf"(?m)^({key} *= *)([^#\n]+?)( *(?:#.*)?)$")
+            sections[name] = line.sub(beside(value), before)
+            if not line.search(before):
+                header, below = re.split(rf"(?m)(?<=^\[{re.escape(name)}\])", before, maxsplit=1)
+                sections[name] = f"{header}\n{key} = {toml(value, 0)}{below}"
+    said = re.compile(r"(?m)^# (?:A first fit|src/usecase/model\.py) [^\n]*\n(?:#[^\n]*\n)*")
+    comment = "".join(f"# {line}\n" for line in wrapped(reached))
+    sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
+    return "".join(sections.values())
+
+
 def beside(value: object) -> Callable[[re.Match[str]], str]:
     """Puts a value in the place of another, with its comment where it was."""
     return lambda found: (
@@ -122,10 +149,14 @@ def data_section(found: Findings) -> str:
     months = "training takes the newest so many months"
     return section(
         "data",
-        [f"From {found.source}.", *found.made],
+        [
+            f"From {', '.join(found.sources)}. A clone gets its data/ again with",
+            found.again,
+            *found.made,
+        ],
         {
             "tables": (
-                [found.table],
+                found.tables,
                 "folders of the data mart: s3://<bucket>/mart/<table>/*.parquet",
             ),
             "id": (found.id, "identifies a record; predictions and labels meet by it"),
@@ -221,7 +252,9 @@ def features(found: Findings) -> str:
     renamed = {name: plain for name, plain in found.columns.items() if name != plain in used}
     target = found.target.code.replace("COLUMN", f"pl.col({literal(found.target_column)})")
     made = [
-        f"{feature.code}.alias({literal(feature.name)}),"
+        f"{feature.code},"
+        if feature.name == found.columns[feature.column]
+        else f"{feature.code}.alias({literal(feature.name)}),"
         for feature in found.features
         if feature.code
     ]
@@ -233,7 +266,8 @@ def features(found: Findings) -> str:
             "#: Columns whose names do not go everywhere: in requests, SQL and the model.",
             f"RENAMED = {{{names},}}",
         ]
-    records = f"tables[{literal(found.table)}]" + ".rename(RENAMED)" * bool(renamed)
+    joins = "".join(found.joins)
+    records = f"tables[{literal(found.tables[0])}]{joins}" + ".rename(RENAMED)" * bool(renamed)
     columns = ["TARGET,", f"pl.col({literal(found.id)}).cast(pl.String),", *made]
     return FEATURES.format(
         constants="\n".join(constants), records=records, columns="\n        ".join(columns)
