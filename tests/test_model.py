@@ -30,6 +30,8 @@ def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (project / "pyproject.toml").open("a") as file:
         file.write(f"\n{types}")
     (project / "tests/test_usecase_model.py").unlink()
+    retuned = template.run(["uv", "run", "poe", "retune", "--yes"], project)
+    assert "usecase.toml has them now" in retuned
     return project
 
 
