@@ -29,6 +29,18 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Render:
     """Gives the project of a combination of answers; each is made once."""
+    return renderer(tmp_path_factory, source)
+
+
+@pytest.fixture(scope="session")
+def rendered_whole(tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """As `rendered`; among the tests of the project are those of template_tests/ as well."""
+    source = template.snapshot(tmp_path_factory.mktemp("template"))
+    return renderer(tmp_path_factory, template.with_own_tests(source))
+
+
+def renderer(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Render:
+    """Makes projects of a template, one of each combination of answers."""
     projects: dict[str, Path] = {}
 
     def project(answers: matrix.Answers) -> Path:

@@ -1,18 +1,27 @@
-"""The template as a commit would hold it, and projects made from it."""
+"""The template as a commit would hold it, and projects made from it.
+
+`python -m tests.template FOLDER key=value …` makes one with the template's own tests in it.
+"""
 
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import copier
 import pytest
+import yaml
 from copier._main import Worker
 from jinja2 import Environment
 
 ROOT = Path(__file__).parents[1]
+
+#: Tests of what no owner edits. They run within projects, and no project has them.
+OWN_TESTS = Path("template_tests")
 
 # The life of a generated project must not depend on the shell that the tests were started from.
 FOREIGN = (
@@ -74,6 +83,18 @@ def snapshot(folder: Path) -> Path:
     return folder
 
 
+def with_own_tests(folder: Path) -> Path:
+    """Let the projects that are made from a snapshot have the template's own tests, too."""
+    shutil.copytree(folder / OWN_TESTS, folder / "template" / "tests", dirs_exist_ok=True)
+    return folder
+
+
+def own_tests(project: Path) -> list[Path]:
+    """The template's own tests among those of a project that was made with them."""
+    names = {file.name.removesuffix(".jinja") for file in (ROOT / OWN_TESTS).glob("test_*")}
+    return sorted(file for file in (project / "tests").glob("test_*.py") if file.name in names)
+
+
 def commit(folder: Path, message: str) -> None:
     """Commit everything in a folder, which becomes a repository if it is none yet."""
     run(["git", "init", "--quiet", "--initial-branch=main"], folder)
@@ -132,3 +153,16 @@ def contents(project: Path) -> dict[str, tuple[int, bytes]]:
         for name, file in named.items()
         if not name.startswith(".git/")
     }
+
+
+def main() -> None:
+    """Make a project whose tests are those of the template, too: a folder, then answers."""
+    folder, *given = sys.argv[1:]
+    answers = dict(answer.split("=", 1) for answer in given)
+    with tempfile.TemporaryDirectory() as source:
+        template = with_own_tests(snapshot(Path(source)))
+        render(template, Path(folder), {key: yaml.safe_load(one) for key, one in answers.items()})
+
+
+if __name__ == "__main__":
+    main()

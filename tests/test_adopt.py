@@ -57,8 +57,10 @@ def wide() -> Iterator[Row]:
         yield {**columns, "column 17": "7", "target": f"{target:.2f}"}
 
 
-def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
-    """The life of a project on a data set; ends the local AWS."""
+def lived(
+    folder: Path, rows: Iterator[Row], arguments: list[str], tests: str = "tests"
+) -> life.Life:
+    """The life of a project on a data set, once its tests have passed; ends the local AWS."""
     file = folder.parent / "brought.csv"
     with file.open("w", newline="", encoding="utf-8") as lines:
         found = list(rows)
@@ -70,7 +72,12 @@ def lived(folder: Path, rows: Iterator[Row], arguments: list[str]) -> life.Life:
     model.write_text("raise ImportError('the owner is still writing it')\n")
     template.run(["uv", "run", "poe", "adopt", file, *arguments], folder)
     model.write_text(of_the_template)
+    assert not (folder / "tests" / "test_sample.py").exists()
     template.run(["uv", "run", "poe", "check"], folder)
+    # The data is not needed for that: in continuous integration it is not there.
+    (folder / "data").rename(folder / "elsewhere")
+    assert "skipped" not in template.run(["uv", "run", "poe", "test", tests], folder)
+    (folder / "elsewhere").rename(folder / "data")
     try:
         return life.live(folder)
     finally:
@@ -83,7 +90,8 @@ def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Pat
     channels = tmp_path / "channels.csv"
     channels.write_text('name,fee\nweb,1.5\n店舗,0.5\n"app, old",2.25\n', encoding="utf-8")
     arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
-    result = lived(project, returns(), [*arguments, "--join", f"{channels}:channel=name"]).result
+    arguments += ["--join", f"{channels}:channel=name"]
+    result = lived(project, returns(), arguments, "tests/test_contract.py").result
     assert "fee" in (project / "usecase.toml").read_text()
     first, second = result["model_versions"]
     assert 0.6 < first["metrics"]["auc"] < 0.9  # the refund, which gives it away, is not there

@@ -90,7 +90,10 @@ def test_no_module_is_idle(rendered: Render, answers: matrix.Answers) -> None:
     for file in known.values():
         for source, name in imports(tree(file)):
             used |= {source, f"{source}.{name}"}
-    # By name: commands of the image, handlers of functions, tasks of poe, plugins of the tests.
+    # By name: monitors of the table, commands of the image, handlers of functions, tasks of poe,
+    # plugins of the tests.
+    table = known["usecase.monitors"].read_text()
+    used |= {f"usecase.monitors.{name}" for name in re.findall(r'Monitor\(\W*"(\w+)"', table)}
     texts = [
         path.read_text() for path in project.rglob("*") if path.suffix in (".py", ".toml", ".json")
     ]

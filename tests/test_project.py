@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -51,12 +52,13 @@ def test_another_framework_begins_with_what_was_tested(
     assert found == set(tested)
 
 
-@pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
+@pytest.mark.parametrize("answers", matrix.OPPOSITES, ids=matrix.name)
 @pytest.mark.parametrize("tool", ["mypy", "pytest"])
-def test_tool_with_other_answers(
-    environment: Callable[[Path], Path], rendered: Render, answers: matrix.Answers, tool: str
+def test_tool_where_the_templates_own_tests_are_too(
+    environment: Callable[[Path], Path], rendered_whole: Render, answers: matrix.Answers, tool: str
 ) -> None:
-    folder = rendered(answers)
+    """With default answers `poe check` and `poe test` have looked at the others."""
+    folder = rendered_whole(answers)
     programs = environment(folder)
     own = {
         # Not the project's: a file of the same name, size and second would be taken for known.
@@ -65,7 +67,17 @@ def test_tool_with_other_answers(
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": f"{folder}/src:{folder}",
     }
-    template.run([programs / tool], folder, own)
+    files = [] if answers else template.own_tests(folder)
+    template.run([programs / tool, *files], folder, own)
+
+
+@pytest.mark.parametrize("answers", matrix.OPPOSITES, ids=matrix.name)
+def test_own_tests_are_formatted_and_lint_free(
+    rendered_whole: Render, answers: matrix.Answers
+) -> None:
+    folder, ruff = rendered_whole(answers), Path(sys.executable).with_name("ruff")
+    template.run([ruff, "check", "--no-cache", "--output-format=concise", "tests"], folder)
+    template.run([ruff, "format", "--check", "--no-cache", "tests"], folder)
 
 
 @pytest.mark.exhaustive

@@ -17,7 +17,7 @@ from tests import matrix, template
 from tests.conftest import Render
 from tests.levels import every_combination
 
-MOST_FILES = 143
+MOST_FILES = 127
 
 # An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
 LEFTOVER = re.compile(
@@ -71,20 +71,13 @@ TRACES = {
     ("triggers", "new_data"): r"[\"'`/.]new_data|[Nn]ew data|_SUCCESS",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
 }
-BASELINES = (
-    *(f"src/usecase/{name}.py" for name in ("baseline", "config", "evaluate")),
-    *(f"tests/test_usecase_{name}.py" for name in ("baseline", "config", "training")),
-)
-PROBLEM_TYPES = matrix.offered(matrix.questions()["problem_type"])
 #: Files that may speak of what was not chosen, by question.
 ELSEWHERE = {
-    "monitors": BASELINES,
-    # The metrics are compared with scikit-learn's, whatever the model is.
-    "framework": tuple(f"tests/test_usecase_metrics_{kind}.py" for kind in PROBLEM_TYPES),
+    "monitors": tuple(f"src/usecase/{name}.py" for name in ("baseline", "config", "evaluate")),
     # scikit-learn's are pipelines of another kind.
-    "orchestrator": ("src/usecase/model.py", "tests/test_usecase_model.py"),
+    "orchestrator": ("src/usecase/model.py",),
     # What an earlier answer has left on AWS is found and deleted.
-    "inference_mode": ("ops/outside.py", "tests/test_ops_destroy.py"),
+    "inference_mode": ("ops/outside.py",),
 }
 
 

@@ -170,9 +170,12 @@ def test_conflict_with_another_answer_is_where_both_changed_a_line(
 ) -> None:
     project = history.committed(tmp_path / "project", "HEAD", {})
     edit(project)
+    sample = project / "tests" / "test_sample.py"
+    sample.unlink()  # as `poe adopt` does
     template.commit(project, "Our work")
     before = (project / "usecase.toml").read_text()
     versions.update(project, {"problem_type": "regression"})
+    assert not sample.exists()
     found = merged(project)
     assert {line.partition(":")[0] for line in found.stdout.splitlines()[1:]} == {"usecase.toml"}
     text = (project / "usecase.toml").read_text()

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from adopt import __main__ as command_line
-from adopt.project import FEATURES, USE_CASE
+from adopt.project import OWNED
 from local import tools
 
 PROJECT = Path.cwd()
@@ -19,8 +19,8 @@ PROJECT = Path.cwd()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of which only the files are there that adopting replaces."""
-    (tmp_path / "src" / "usecase").mkdir(parents=True)
-    for name in (tools.ANSWERS, USE_CASE, FEATURES):
+    for name in (tools.ANSWERS, *OWNED):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path

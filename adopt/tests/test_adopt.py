@@ -1,6 +1,7 @@
 """Taking over data sets that people bring: run in a project, by tests/test_adopt.py of the root."""
 
 import ast
+import importlib
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from workflows import names
 
 from adopt import columns, dataset, files, table, trial
-from adopt.project import FEATURES, USE_CASE, problem
+from adopt.project import FEATURES, MART, OWNED, SAMPLE, build, problem
 from ops import OpsError
 from usecase import prepare
 
@@ -57,6 +58,30 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
         assert words in shown
     # Only what belongs there is left.
     assert sorted(p.name for p in (project / "data").iterdir()) == ["my_data", "parts.json"]
+
+
+def test_what_features_py_reads_is_listed_for_the_tests(run: Adopt, project: Path) -> None:
+    """Made-up rows of it become records of each label, without a row of the data."""
+    run(data(), "--time", "ordered at", "--id", "order no")
+    use_case, records = load(project)
+    listed = tomllib.loads((project / MART).read_text())["my_data"]
+    raw = pl.read_parquet(project / "data" / "my_data" / "history.parquet")
+    labels = listed.pop("the target?")
+    assert listed == {
+        "order no": "id",
+        "ordered at": "time",
+        "価格 (円)": "number",
+        "time": "number",
+        'a "quoted", name': "text",
+        "born": "date",
+    }
+    mart = importlib.import_module("support.mart")
+    made = mart.made_up({**listed, "the target?": labels}, use_case)
+    assert dict(made.schema) == {name: raw.schema[name] for name in made.columns}
+    built = build(project / FEATURES, {"my_data": made})
+    clean = prepare.clean(built, use_case)
+    assert clean.schema == records.schema
+    use_case.target.check(clean[use_case.target.column], "made-up rows")
 
 
 def test_the_traffic_is_newer_than_the_history_and_begins_with_a_day(
@@ -139,7 +164,7 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     assert files.split(file.read_text()).keys() == files.split(before).keys()
 
 
-@pytest.mark.parametrize("edited", [USE_CASE, FEATURES])
+@pytest.mark.parametrize("edited", OWNED, ids=str)
 def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"
     data().write_csv(file)
@@ -150,7 +175,9 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
     for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
-    edited.write_text(f"{edited.read_text()}\n# mine\n")
+    assert not SAMPLE.exists()
+    before = edited.read_text() if edited.exists() else ""
+    edited.write_text(f"{before}\n# mine\n")
     commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     error = CliRunner().invoke(app, arguments).exception

@@ -1,6 +1,7 @@
 """What the tests share: a small data mart, and what the commands make of it.
 
-When you have replaced the use case, let `mart` write a small sample of your own tables.
+`support/mart.py` tells what is in it: list the columns that your `features.build` reads in
+`tests/mart.toml`, where they are others than those that usecase.toml names.
 """
 
 import os
@@ -10,17 +11,12 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from math import ceil
 from pathlib import Path
 
-import polars as pl
 import pytest
-from support.image import (
-    ROOT,
-    Server,
-    place,
-    process_environment,
-    succeed,
-)
+from support.image import ROOT, Server, place, process_environment, run, succeed
+from support.mart import tables
 
 from usecase import config
 from usecase.config import UseCase
@@ -29,8 +25,7 @@ from workflows import names
 # The tests are about the names of the only environment, wherever they run.
 os.environ.pop(names.ENVIRONMENT, None)
 
-MONTHS = range(1, 7)
-EVERY = 12  # so many flights become one, which keeps the tests fast
+FILES = 6  # of each table
 
 
 @pytest.fixture(scope="session")
@@ -40,18 +35,13 @@ def use_case() -> UseCase:
 
 
 @pytest.fixture(scope="session")
-def mart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data mart: a folder for each table, a file for each month."""
-    sample_data = pytest.importorskip("local.sample_data", reason="the sample is gone with local/")
-    if config.load(ROOT / "usecase.toml").data.tables != sample_data.TABLES:
-        pytest.skip("the use case is not the sample's: let `mart` write a sample of your tables")
+def mart(use_case: UseCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data mart: a folder for each table, with several files."""
     folder = tmp_path_factory.mktemp("mart")
-    for name, table in (("flights", sample_data.flights()), ("weather", sample_data.weather())):
+    for name, table in tables(use_case).items():
         (folder / name).mkdir()
-        for month in MONTHS:
-            rows = table.filter(pl.col("month") == month)
-            rows = rows.gather_every(EVERY) if name == "flights" else rows
-            rows.write_parquet(folder / name / f"2013-{month:02}.parquet")
+        for number, rows in enumerate(table.iter_slices(ceil(table.height / FILES))):
+            rows.write_parquet(folder / name / f"part-{number}.parquet")
     return folder
 
 
@@ -60,7 +50,9 @@ def prepared(mart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` made: folders train, validation and test."""
     base = tmp_path_factory.mktemp("prepare")
     place(mart, base / "processing" / "input")
-    succeed("prepare", base)
+    result = run("prepare", base)
+    hint = "Does tests/mart.toml list the columns that features.py reads?"
+    assert result.returncode == 0, f"{result.stderr}{hint}"
     return base / "processing" / "output"
 
 
@@ -136,26 +128,6 @@ def start_server() -> Iterator[Callable[..., Server]]:
     for server in servers:
         server.process.terminate()
         server.process.communicate(timeout=10)
-
-
-@pytest.fixture(scope="session")
-def unsure_server(
-    trained: Path, start_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
-) -> Server:
-    """A server whose model answers NaN where the distance is missing, infinity where it is 0."""
-    folder = tmp_path_factory.mktemp("unsure")
-    (folder / "sitecustomize.py").write_text(
-        "from usecase.model import Model\n"
-        "predict = Model.predict\n"
-        "def unsure(self, rows):\n"
-        "    output = predict(self, rows).copy()\n"
-        "    for row, distance in enumerate(rows['distance']):\n"
-        "        if not distance:\n"
-        "            output[row] = float('nan' if distance is None else 'inf')\n"
-        "    return output\n"
-        "Model.predict = unsure\n"
-    )
-    return start_server(trained, PYTHONPATH=f"{folder}:{ROOT / 'src'}")
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,10 @@
-import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from moto.sns.models import sns_backends
-from support.fake_sagemaker import ACCOUNT, BUCKET, RefusalError
+from support.fake_sagemaker import ACCOUNT, BUCKET
 from support.inference_endpoint import SageMaker
 
 from lambdas import deploy
@@ -140,43 +138,6 @@ def test_alarm_of_another_endpoint_does_not_count(
     assert mails(session) == []
 
 
-@pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
-def test_quota_that_is_too_low_is_told_with_what_to_do(
-    session: boto3.Session, sagemaker: SageMaker, operation: str
-) -> None:
-    if operation == "UpdateEndpoint":
-        handle(approved(sagemaker, 1, NOON))
-        sagemaker.finish()
-    reason = "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances."
-
-    def refuse(_: object) -> dict[str, Any]:
-        raise RefusalError(reason, "ResourceLimitExceeded")
-
-    sagemaker.operations[operation] = refuse
-    package = approved(sagemaker, 2, NOON + timedelta(hours=1))
-    for _ in range(2):
-        assert handle(package) == f"not deployed, {reason}"
-    assert not [name for name in sagemaker.configs if name.startswith(f"{NAMES.endpoint}-2-")]
-    ((subject, text),) = mails(session)
-    assert subject == f"{NAMES.endpoint}: version 2 could not be deployed"
-    for part in (
-        reason,
-        "Quotas[?QuotaName=='ml.m5.large for endpoint usage'].QuotaCode",
-        "aws service-quotas request-service-quota-increase --service-code sagemaker",
-        "uv run ops models approve 2",
-    ):
-        assert part in text
-
-
-def test_log_of_the_endpoint_expires(session: boto3.Session, sagemaker: SageMaker) -> None:
-    for version in (1, 2):
-        handle(approved(sagemaker, version, NOON + timedelta(hours=version)))
-        sagemaker.finish()
-    (group,) = session.client("logs").describe_log_groups()["logGroups"]
-    assert group["logGroupName"] == f"/aws/sagemaker/Endpoints/{NAMES.endpoint}"
-    assert group["retentionInDays"] == 90
-
-
 def test_change_of_something_else_than_the_approval_deploys_nothing(
     sagemaker: SageMaker,
 ) -> None:
@@ -194,18 +155,6 @@ def test_change_of_something_else_than_the_approval_deploys_nothing(
     assert deploy.handler(event, Context())["outcome"] == "updated the endpoint"
 
 
-@pytest.mark.parametrize(("seconds", "deployed"), [(2, True), (3600, False)])
-def test_approval_is_known_by_its_time_when_the_event_does_not_name_the_status(
-    sagemaker: SageMaker, seconds: int, deployed: bool
-) -> None:
-    """AWS does not say what an event has when an approved version is approved again."""
-    package = approved(sagemaker, 1, NOON)
-    event = approval(package, NOON + timedelta(seconds=seconds))
-    event["detail"]["UpdatedModelPackageFields"] = ["CustomerMetadataProperties"]
-    deploy.handler(event, Context())
-    assert bool(sagemaker.endpoints) == deployed
-
-
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("finished", [True, False])
 def test_same_approval_again_changes_nothing(
@@ -219,30 +168,6 @@ def test_same_approval_again_changes_nothing(
     assert handle(package, NOON + timedelta(seconds=3)).startswith("ignored")
     assert len(sagemaker.called("CreateEndpoint")) == 1
     assert not sagemaker.called("UpdateEndpoint")
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_three_events_at_once_deploy_once(sagemaker: SageMaker, version: int) -> None:
-    if version == 2:
-        handle(approved(sagemaker, 1, NOON - timedelta(hours=1)))
-        sagemaker.finish()
-    package = approved(sagemaker, version, NOON)
-    start, outcomes = threading.Barrier(3), []
-
-    def run() -> None:
-        start.wait()
-        outcomes.append(deploy.handler(approval(package), Context(10**6, 10**6))["outcome"])
-
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    done = "created the endpoint" if version == 1 else "updated the endpoint"
-    assert sorted(outcomes) == sorted([done, *["ignored, this approval is deployed"] * 2])
-    sagemaker.finish()
-    assert sagemaker.serving() == package
-    assert len(sagemaker.models) == len(sagemaker.configs) == version
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -287,47 +212,9 @@ def test_other_deployment_that_does_not_end_in_time_is_left_to_a_retry(
     assert handle(second) == "updated the endpoint"
 
 
-def test_failed_endpoint_is_replaced_by_the_next_version_only(sagemaker: SageMaker) -> None:
-    first = approved(sagemaker, 1, NOON)
-    handle(first)
-    sagemaker.finish("Failed")
-    assert handle(first).startswith("ignored")
-    second = approved(sagemaker, 2, NOON + timedelta(hours=1))
-    answer = deploy.handler(approval(second), Context(10**6, 10**6))
-    assert answer["outcome"] == "created the endpoint"
-    sagemaker.finish()
-    assert sagemaker.serving() == second
-
-
 def test_version_that_was_rejected_meanwhile_is_not_deployed(sagemaker: SageMaker) -> None:
     assert handle(sagemaker.add_package(1, "Rejected")) == "ignored, it is not approved any more"
     assert not sagemaker.endpoints
-
-
-def test_crash_between_the_steps_is_made_good_by_the_retry(
-    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = approved(sagemaker, 1, NOON)
-    with monkeypatch.context() as crash:
-        crash.setitem(sagemaker.operations, "CreateEndpoint", lambda _: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            handle(package)
-    assert sagemaker.models
-    assert sagemaker.configs
-    assert handle(package) == "created the endpoint"
-
-
-def test_refusal_for_another_reason_is_an_error(
-    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = approved(sagemaker, 1, NOON)
-    monkeypatch.setitem(
-        sagemaker.operations,
-        "CreateModel",
-        lambda _: sagemaker._delete_endpoint({"EndpointName": "no-such-role"}),
-    )
-    with pytest.raises(ClientError, match="Could not find"):
-        handle(package)
 
 
 def test_event_that_comes_again_does_not_deploy_what_was_rolled_back(
@@ -344,31 +231,3 @@ def test_event_that_comes_again_does_not_deploy_what_was_rolled_back(
     # Whoever approves it again means it.
     approved(sagemaker, 2, NOON + timedelta(hours=2))
     assert handle(second) == "updated the endpoint"
-
-
-def test_version_that_another_one_was_faster_than_is_deployed_after_it(
-    sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both find the endpoint free, the older one updates it first."""
-    handle(approved(sagemaker, 1, NOON))
-    sagemaker.finish()
-    older = approved(sagemaker, 2, NOON + timedelta(hours=1))
-    newer = approved(sagemaker, 3, NOON + timedelta(hours=2))
-    update = sagemaker.operations["UpdateEndpoint"]
-
-    def be_slower(request: dict[str, Any]) -> dict[str, Any]:
-        sagemaker.operations["UpdateEndpoint"] = update
-        update({**request, "EndpointConfigName": faster})
-        return update(request)
-
-    with monkeypatch.context() as config_only:
-        config_only.setitem(sagemaker.operations, "UpdateEndpoint", lambda _: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            handle(older)
-    faster = f"{NAMES.endpoint}-2-20260131130000000"
-    sagemaker.operations["UpdateEndpoint"] = be_slower
-    monkeypatch.setattr("lambdas.deploy.time.sleep", lambda _: sagemaker.finish())
-    answer = deploy.handler(approval(newer), Context(10**6, 10**6))
-    assert answer["outcome"] == "updated the endpoint"
-    sagemaker.finish()
-    assert sagemaker.serving() == newer

@@ -20,7 +20,7 @@ from adopt import files, joins, project, trial
 from adopt.columns import Column, Problem
 from adopt.dataset import Asked, DataSet, look
 from adopt.files import Measures
-from adopt.project import FEATURES, USE_CASE
+from adopt.project import FEATURES, MART, OWNED, SAMPLE, USE_CASE
 from local import sample_data, tools
 from ops import OpsError
 from ops.tables import Encoding
@@ -56,8 +56,9 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
 ) -> None:
     """Take over FILE: write usecase.toml, features.py and data/.
 
-    FILE is Parquet, a folder of Parquet files, or CSV with header. All of it is written, or
-    nothing. Then `uv run poe local` lives the model's life on that data.
+    FILE is Parquet, a folder of Parquet files, or CSV with header. tests/mart.toml is written for
+    the tests, those of the sample go. All of it is done, or nothing. Then `uv run poe local` lives
+    the model's life on that data.
     """
     if not force and not data_only and (lost := edited()):
         raise OpsError(
@@ -80,7 +81,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
             else:
                 status.update("fitting a first model")
                 measures, notes = write(data, staged, problem)
-                commit(staged, [*places(data), FEATURES, USE_CASE])
+                commit(staged, [*places(data), *OWNED])
                 told = [*data.notes, measures.reached, *notes]
     if not data_only:
         console.print(overview(data.columns))
@@ -153,6 +154,9 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
         OpsError: When no model can be trained on it.
     """
     write_data(data, staged)
+    listed = MART.read_text(encoding="utf-8") if MART.exists() else ""
+    mart = files.mart(listed, data.findings, data.tables)
+    (staged / MART.name).write_text(mart, encoding="utf-8")
     features = staged / FEATURES.name
     features.write_text(files.features(data.findings), encoding="utf-8")
     # A name of the data set that is too long for a line, or looks like another, gets its `noqa`.
@@ -174,21 +178,25 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     config.load(use_case)
     parts = staged / sample_data.PARTS.name
-    digests = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES)}
+    digests = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES, MART)}
     parts.write_text(json.dumps(json.loads(parts.read_text()) | {"written": digests}))
     return measures, notes
 
 
 def commit(staged: Path, wanted: Iterable[Path]) -> None:
-    """Put what is staged in its place: all of it, or, when something fails, nothing."""
+    """Put what is staged in its place, all of it, or, when something fails, nothing.
+
+    The sample's tests have nothing in their place.
+    """
     with ExitStack() as undo:
         for place in wanted:
             new, old = staged / place.name, staged / f"old-{place.name}"
             if place.exists():
                 place.rename(old)
                 undo.callback(old.rename, place)
-            new.rename(place)
-            undo.callback(place.rename, new)
+            if place != SAMPLE:
+                new.rename(place)
+                undo.callback(place.rename, new)
         undo.pop_all()
 
 
@@ -201,7 +209,7 @@ def edited() -> list[Path]:
     known = written()
     return [
         place
-        for place in (USE_CASE, FEATURES)
+        for place in OWNED
         if place.exists()
         and place.read_bytes() != first_committed(place)
         and digest(place) != known.get(str(place))

@@ -147,7 +147,7 @@ def look(
         sources=[file.resolve().name, *(one.source for one in joined)],
         again=asked.command(file.resolve()),
         tables=[table.name(file), *(one.table for one in joined)],
-        joins=[one.code for one in joined],
+        joins=joined,
         columns=plain,
         id=plain.get(identifier, identifier),
         time=plain.get(when, when),

@@ -1,11 +1,14 @@
-"""Write usecase.toml and features.py for a data set."""
+"""Write usecase.toml, features.py and tests/mart.toml for a data set."""
 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adopt.columns import Feature, Target, literal
+import polars as pl
+
+from adopt.columns import CLASSES, Feature, Target, literal
+from adopt.joins import Joined
 
 WIDTH = 100
 
@@ -18,7 +21,7 @@ class Findings:
         sources: The files' names.
         again: The command that brings the data again.
         tables: The folders of the data mart, that of the records first.
-        joins: Calls that join the others to the records.
+        joins: The others, which are joined to the records.
         columns: The files' columns, and the plain name of each.
         id: Plain name of the column that identifies a record.
         time: Plain name of the column with its time.
@@ -34,7 +37,7 @@ class Findings:
     sources: Sequence[str]
     again: str
     tables: Sequence[str]
-    joins: Sequence[str]
+    joins: Sequence[Joined]
     columns: Mapping[str, str]
     id: str
     time: str
@@ -247,8 +250,7 @@ def wrapped(text: str) -> list[str]:
 
 def features(found: Findings) -> str:
     """The text of src/usecase/features.py, to be formatted."""
-    used = {found.id, found.time, found.target_column}
-    used |= {found.columns[feature.column] for feature in found.features}
+    used = used_columns(found)
     renamed = {name: plain for name, plain in found.columns.items() if name != plain in used}
     target = found.target.code.replace("COLUMN", f"pl.col({literal(found.target_column)})")
     made = [
@@ -266,12 +268,82 @@ def features(found: Findings) -> str:
             "#: Columns whose names do not go everywhere: in requests, SQL and the model.",
             f"RENAMED = {{{names},}}",
         ]
-    joins = "".join(found.joins)
+    joins = "".join(one.code for one in found.joins)
     records = f"tables[{literal(found.tables[0])}]{joins}" + ".rename(RENAMED)" * bool(renamed)
     columns = ["TARGET,", f"pl.col({literal(found.id)}).cast(pl.String),", *made]
     return FEATURES.format(
         constants="\n".join(constants), records=records, columns="\n        ".join(columns)
     )
+
+
+def used_columns(found: Findings) -> set[str]:
+    """Plain names of the columns that features.py reads."""
+    used = {found.id, found.time, found.target_column}
+    return used | {found.columns[feature.column] for feature in found.features}
+
+
+def mart(before: str, found: Findings, tables: Mapping[str, pl.DataFrame]) -> str:
+    """The text of tests/mart.toml: what the columns hold that features.py reads.
+
+    Args:
+        before: The text of the one that is there: what it says above its tables stays.
+        found: The data set.
+        tables: Its tables, by name.
+    """
+    used = used_columns(found)
+    special = {found.id: "id", found.time: "time"}
+    looked_up = {mine: theirs for one in found.joins for mine, theirs in one.keys.items()}
+    unique = {one.table: [*one.keys.values()] for one in found.joins}
+    texts = [split(before)[""]]
+    for table, rows in tables.items():
+        kinds: dict[str, object] = {}
+        for name in rows.columns:
+            plain = found.columns.get(name, name)
+            if name in unique.get(table, ()):
+                kinds[name] = unique_kind(rows[name])
+            elif plain in special:
+                kinds[name] = special[plain]
+            elif name in looked_up:
+                kinds[name] = some_of(rows[name], looked_up[name])
+            elif plain == found.target_column:
+                kinds[name] = values(rows[name], found.target) or kind(rows[name])
+            elif plain in used:
+                kinds[name] = kind(rows[name])
+        lines = (f"{toml(name, 0)} = {toml(held, len(name) + 5)}\n" for name, held in kinds.items())
+        texts.append(f"[{table}]\n" + "".join(lines))
+    return texts[0] + "\n".join(texts[1:])
+
+
+def unique_kind(key: pl.Series) -> str:
+    """What the key of a table holds that is looked up by it: each row something else."""
+    if key.dtype.is_temporal():
+        return "day" if key.dtype == pl.Date else "time"
+    return "row" if key.dtype.is_numeric() else "id"
+
+
+def some_of(key: pl.Series, name: str) -> object:
+    """What a column holds that is looked up by: the first of the keys, which are called `name`."""
+    if key.dtype.is_temporal():
+        return kind(key)
+    return [*range(7)] if key.dtype.is_numeric() else [f"{name} {row}" for row in range(7)]
+
+
+def kind(values: pl.Series) -> object:
+    """What a column holds, as tests/mart.toml says it."""
+    if values.dtype == pl.Boolean:
+        return [False, True]
+    if values.dtype.is_temporal():
+        return "date" if values.dtype == pl.Date else "time"
+    return "number" if values.dtype.is_numeric() else "text"
+
+
+def values(column: pl.Series, target: Target) -> list[object]:
+    """The values of the target's column in the order of the labels; none where it has many."""
+    if len(column) != len(target.values):  # that of a joined table
+        held = column.drop_nulls().unique().sort().to_list()
+        return held if len(held) <= CLASSES else []
+    pairs = pl.DataFrame({"value": column, "label": target.values}).drop_nulls().unique()
+    return pairs.sort("label", "value")["value"].to_list() if pairs.height <= CLASSES else []
 
 
 FEATURES = '''"""The features, as `poe adopt` found them in the data. This file is yours: change it.

@@ -1,7 +1,7 @@
 """What the shared tests need to know of batch inference: how a version comes to predict."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,7 @@ from support.fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, Request
 from support.templates import alarm_event
 
 from lambdas import batch
-from ops import aws
-from usecase import config, predictions
-from usecase.config import UseCase
-from usecase.predictions import Reading, Window
+from usecase import config
 from workflows import names
 
 NAMES = names.Names()
@@ -44,9 +41,6 @@ WITHIN = ["day=2026-01-31/predictions.parquet", "day=2026-02-01/predictions.parq
 AFTER = ["day=2026-02-02/predictions.parquet"]
 #: In the folder of the window's last time, but from after it.
 JUST_AFTER = AFTER[0]
-
-#: What a text in place of a number breaks: it is rejected, and no prediction is made of it.
-NO_NUMBER = {"completeness_check"}
 
 
 class SageMaker(FakeSageMaker):
@@ -106,11 +100,6 @@ def keep(
     table.write_parquet(path)
 
 
-def kept(folder: Path, use_case: UseCase) -> Reading:
-    """What is read of what `keep` has written."""
-    return predictions.read([folder], use_case, Window("1"))
-
-
 def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
     """Let a version have scored the days of keys below PREFIX; the keys."""
     s3 = session.client("s3")
@@ -120,34 +109,3 @@ def put(session: boto3.Session, version: int | None, *keys: str) -> list[str]:
         if version:
             s3.put_object(Bucket=BUCKET, Key=f"scored/{day}.json", Body=record.encode())
     return list(keys)
-
-
-def spoil(folder: Path, **change: pl.Expr) -> None:
-    """Change the predictions that `keep` has written."""
-    (path,) = folder.rglob("*.parquet")
-    pl.read_parquet(path).with_columns(**change).write_parquet(path)
-
-
-def without_answer(folder: Path) -> None:
-    """Take the answers from half of the records."""
-    answer = next(iter(config.load().target.answer))
-    spoil(folder, **{answer: pl.when(pl.int_range(pl.len()) % 2 == 1).then(answer)})
-
-
-def a_month_ahead(folder: Path) -> None:
-    """File all records under a day that is not theirs."""
-    spoil(folder, time=pl.col("time").dt.offset_by("31d"))
-
-
-#: What can go wrong with what is kept; by which reason it is seen, and in what fraction.
-FAULTS: list[tuple[Callable[[Path], None], str, float]] = [
-    (without_answer, "unanswered", 1 / 2),
-    (a_month_ahead, "mistimed", 1.0),
-]
-
-
-def upload(folder: Path) -> None:
-    """Bring predictions that `keep` has written to the data bucket."""
-    for path in folder.rglob("*.parquet"):
-        key = path.relative_to(folder).as_posix()
-        aws.s3().upload_file(str(path), aws.bucket(), key)

@@ -89,13 +89,6 @@ def compared(base: Path) -> Any:
     return read_json(output / "statistics.json")[names.QUALITY_METRICS]
 
 
-def test_a_version_with_the_same_features_is_measured_as_in_its_evaluation(
-    job: tuple[Path, dict[str, Any]], evaluation: Path
-) -> None:
-    expected = read_json(evaluation / "statistics.json")[names.QUALITY_METRICS]
-    assert compared(job[0]) == expected
-
-
 def test_features_are_built_of_the_data_mart_where_they_differ(
     job: tuple[Path, dict[str, Any]], evaluation: Path, mart: Path, use_case: UseCase
 ) -> None:

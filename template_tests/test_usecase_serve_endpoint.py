@@ -23,6 +23,8 @@ from workflows import names
 
 CSV_TYPE, JSON, JSON_LINES = serve_endpoint.CONTENT_TYPES
 
+pytest_plugins = ["support.unsure"]
+
 
 @pytest.fixture(scope="module")
 def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:

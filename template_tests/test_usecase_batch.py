@@ -11,7 +11,7 @@ import pytest
 from support.fake_sagemaker import errors
 from support.image import Server, fail, place, read_json, succeed
 
-from usecase import batch, config, features, prepare, tables
+from usecase import batch, config, features, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.predictions import Window, parquet
@@ -24,6 +24,7 @@ BUCKET = "bucket"
 USE_CASE = config.load()
 VERSION = {"MODEL_VERSION": "7"}
 JUNE = {"DAYS_START": "2013-06-29", "DAYS_END": "2013-06-30"}
+JUNE_30 = (pl.col("month") == 6) & (pl.col("day") == 30)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,7 @@ def test_each_day_has_its_predictions(
 def test_rejected_records_are_reported_one_by_one(
     score: Callable[..., Path], mart: Path, tmp_path: Path, use_case: UseCase
 ) -> None:
-    flights = pl.read_parquet(mart / "flights" / "2013-06.parquet")
-    june = flights.filter(pl.col("day") == 30)
+    june = tables.read(mart / "flights").filter(JUNE_30)
     nameless = june[5:6].with_columns(pl.lit(None, pl.String).alias("flight_id"))
     split = june[6:7].with_columns(
         pl.lit("one\ntwo").alias("dest"), pl.lit("with a line break").alias("flight_id")
@@ -143,7 +143,7 @@ def test_rejected_records_are_reported_one_by_one(
 def test_days_on_which_nothing_can_be_scored_are_replaced_too(
     score: Callable[..., Path], mart: Path, tmp_path: Path
 ) -> None:
-    june = pl.read_parquet(mart / "flights" / "2013-06.parquet").filter(pl.col("day") == 30)
+    june = tables.read(mart / "flights").filter(JUNE_30)
     place(mart, tmp_path / "mart")
     (tmp_path / "broken" / "flights").mkdir(parents=True)
     june.write_parquet(tmp_path / "broken" / "flights" / "again.parquet")
@@ -238,15 +238,13 @@ def test_lines_are_spread_over_all_instances(
     assert sum(map(len, lines)) == records["records"]
 
 
-def test_what_cannot_be_selected(mart: Path, tmp_path: Path) -> None:
-    place(mart, tmp_path / "processing" / "input")
-    assert "START: 'noon' is not a day" in fail("select", tmp_path, DAYS_START="noon", **VERSION)
-
-
-def test_a_column_that_is_not_built(records: pl.DataFrame, use_case: UseCase) -> None:
+def test_what_cannot_be_selected(
+    mart: Path, tmp_path: Path, records: pl.DataFrame, use_case: UseCase
+) -> None:
     with pytest.raises(UseCaseError, match=r"features\.build returns no column 'hour'"):
         batch.selection(records.drop("hour"), use_case, None, None)
-    prepare.check_columns(records.drop(use_case.target.column), use_case, {})
+    place(mart, tmp_path / "processing" / "input")
+    assert "START: 'noon' is not a day" in fail("select", tmp_path, DAYS_START="noon", **VERSION)
 
 
 def test_answers_that_are_missing_or_of_another_form(

@@ -20,6 +20,8 @@ from workflows import names
 
 CSV, JSON_LINES = serve_batch.CONTENT_TYPES
 
+pytest_plugins = ["support.unsure"]
+
 
 @pytest.fixture(scope="module")
 def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:
