@@ -3,6 +3,7 @@
 import ast
 import importlib
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from itertools import pairwise
@@ -132,6 +133,17 @@ def test_the_owners_model_is_not_fitted(run: Adopt, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("usecase.model.Model.fit", fit)
     shown = run(data(), "--time", "ordered at")
     assert f"(gradient boosting, not src/usecase/model.py) reached {adopting.METRIC} " in shown
+
+
+def test_the_data_quality_monitor_is_not_needed(
+    run: Adopt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project without it has not what judges the data."""
+    monkeypatch.setattr(names, "MONITORS", ("model_quality",))
+    monkeypatch.delattr("usecase.monitors.profile")
+    monkeypatch.setitem(sys.modules, "usecase.monitors.profile", None)
+    importlib.reload(trial)
+    assert "A first fit" in run(data(), "--time", "ordered at")
 
 
 def test_two_columns_that_give_the_target_away_are_left_out(run: Adopt, project: Path) -> None:

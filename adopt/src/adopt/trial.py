@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from workflows import names
 
 from adopt import first_fit
 from adopt.columns import Column, Problem
@@ -18,7 +19,7 @@ from ops import OpsError
 from ops.tables import spread
 from usecase import config, metrics, prepare
 from usecase.config import UseCase
-from usecase.monitors import constraints, profile
+from usecase.monitors.settings import ModelQuality
 from usecase.problem import Target
 
 #: So large a share of the rows is history; two later parts are the traffic of `poe local`.
@@ -249,11 +250,16 @@ def measure(
             "domain_content_threshold": known,
             "metrics": watched,
             "tolerance": tolerance(first["test"], target, watched, window),
-            "min_labels": min(config.ModelQuality().min_labels, window),
-            "min_predictions": min(config.DataQuality().min_predictions, window),
+            "min_labels": min(ModelQuality().min_labels, window),
         },
     )
-    return measures, [*chosen.notes, *moving(parts, use_case, known)]
+    if "data_quality" not in names.MONITORS:
+        return measures, chosen.notes
+    from adopt import drift  # noqa: PLC0415 - what it imports is only there with that monitor
+
+    least = {"min_predictions": drift.least_predictions(window)}
+    measures = replace(measures, settings={**measures.settings, **least})
+    return measures, [*chosen.notes, *drift.moving(parts, use_case, known)]
 
 
 def fit(parts: dict[str, pl.DataFrame], use_case: UseCase, model: Fit) -> dict[str, Measured]:
@@ -350,7 +356,7 @@ def tolerance(measured: Measured, target: Target, watched: list[str], window: in
         if value[name] and math.isfinite(evaluation[name] + later[name])
     ]
     chance = math.ceil(20 * max(shares, default=0.0)) / 20
-    return min(0.95, max(config.ModelQuality().tolerance, chance))
+    return min(0.95, max(ModelQuality().tolerance, chance))
 
 
 def deviations(measured: Measured, target: Target, rows: int) -> dict[str, float]:
@@ -371,25 +377,3 @@ def known_values(parts: dict[str, pl.DataFrame], use_case: UseCase) -> float:
             known = float(new.is_in(parts["train"][name].unique().implode()).to_numpy().mean())
             shares.append(math.floor(100 * known - 1) / 100)
     return max(0.0, min(shares))
-
-
-def moving(parts: dict[str, pl.DataFrame], use_case: UseCase, known: float) -> list[str]:
-    """Which features differ between the oldest and the newest rows of the history."""
-    settings = config.DataQuality(comparison_method="Robust", domain_content_threshold=known)
-    train, test = (
-        profile.statistics(parts[name].select(use_case.features.names))
-        for name in ("train", "test")
-    )
-    found = constraints.check(
-        constraints.suggest(train, settings),
-        train,
-        test,
-        dict.fromkeys(use_case.features.names, 1.0),
-    )
-    names = list(dict.fromkeys(violation.feature_name for violation in found))
-    if not names:
-        return []
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return [
-        f"These change within the history, and will look like drift: {', '.join(names[:10])}{more}."
-    ]
