@@ -19,11 +19,13 @@ from benchmarks import (
     lifecycle,
     local_aws,
     orchestrators,
+    serving,
 )
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, report, scored
+from benchmarks.report import Results, alone, beside, figures, made, report, scored, served
+from benchmarks.serving import Serving
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
 
@@ -38,13 +40,15 @@ def measure(folder: Path) -> Results:
     """Measure in an empty folder."""
     repository = committed(folder)
     print("generation", flush=True)
-    made = generation.measure(repository, folder)
+    size = generation.measure(repository, folder)
     stages, steps, asked = lives(conftest.make_project(repository, folder / "flight-delays"))
     orchestrated = []
     for name in matrix.choices()["orchestrator"]:
         with staged(repository, Combination(name, "realtime", PROBLEM)) as scene:
             orchestrated.append(orchestrators.measure(scene))
     many = many_rows(repository)
+    print("servers", flush=True)
+    servers = beside_others(repository)
     print("the local AWS by itself", flush=True)
     alone = folder / "alone"
     alone.mkdir()
@@ -53,7 +57,16 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, made, stages, steps, asked, orchestrated, many, itself, beside)
+    return Results(LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside)
+
+
+def beside_others(repository: Path) -> Serving:
+    """Ask the server of a new project, and others, beside the template's repository."""
+    folder = repository.with_name("servers")
+    folder.mkdir()
+    return serving.measure(
+        conftest.make_project(repository, repository.with_name("served")), folder
+    )
 
 
 def many_rows(repository: Path) -> Batch:
@@ -106,6 +119,8 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
+    "serving": lambda folder: served(beside_others(committed(folder))),
+    "generation": lambda folder: made(generation.measure(committed(folder), folder)),
 }
 
 

@@ -156,12 +156,12 @@ def environment(base: Path) -> dict[str, str]:
     return template.environment() | {"SAGEMAKER_BASE_DIR": str(base)}
 
 
-def python(life: Life) -> Path:
+def python(project: Path) -> Path:
     """The interpreter of an environment with what the image has, and no more."""
-    folder = life.project.with_name(f"{life.project.name}-bare")
+    folder = project.with_name(f"{project.name}-bare")
     if not folder.exists():
         own = {"UV_PROJECT_ENVIRONMENT": str(folder)}
-        template.run(["uv", "sync", "--quiet", "--no-dev"], life.project, own)
+        template.run(["uv", "sync", "--quiet", "--no-dev"], project, own)
     return folder / "bin" / "python"
 
 
@@ -175,7 +175,7 @@ def run(life: Life, job: Job) -> float:
             (base / name).mkdir(parents=True, exist_ok=True)
         parameters = base / "input" / "config" / "hyperparameters.json"
         parameters.write_text(json.dumps(job.hyperparameters))
-        command: list[str | Path] = [python(life), "-m", "usecase", job.step]
+        command: list[str | Path] = [python(life.project), "-m", "usecase", job.step]
         return timing.seconds(
             lambda: subprocess.run(
                 command,
@@ -211,7 +211,7 @@ def server(life: Life) -> Iterator[int]:
         base = Path(folder)
         bring_model(life, base)
         process = subprocess.Popen(
-            [python(life), "-m", "usecase", "serve"],
+            [python(life.project), "-m", "usecase", "serve"],
             cwd=life.project,
             env=environment(base) | {"SAGEMAKER_BIND_TO_PORT": str(port)},
             stdin=subprocess.DEVNULL,

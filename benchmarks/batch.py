@@ -137,7 +137,7 @@ def transform(scene: Scene, like: Mapping[str, Any], size: str) -> float:
 def predict_in_one_call(scene: Scene, base: Path) -> tuple[float, ...]:
     """Rows, then the seconds and bytes of `Batch` from `read` on."""
     printed = template.run(
-        [bare.python(scene.life), ONE_CALL, base / "large", base / "answers.csv"],
+        [bare.python(scene.life.project), ONE_CALL, base / "large", base / "answers.csv"],
         scene.life.project,
         {"SAGEMAKER_BASE_DIR": str(base), "OMP_WAIT_POLICY": "PASSIVE"},
     )

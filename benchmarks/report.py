@@ -13,6 +13,7 @@ from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.local_aws import EXECUTIONS, JOBS_AT_ONCE, LocalAws
 from benchmarks.orchestrators import Orchestrator
+from benchmarks.serving import CONNECTIONS, ROUNDS, SECONDS, Serving
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Results:
     invoke: Invoke
     orchestrators: Sequence[Orchestrator]
     batch: Batch
+    serving: Serving
     local_aws: LocalAws
     filled: Filled
 
@@ -39,7 +41,6 @@ def machine() -> str:
 
 def report(results: Results) -> str:
     """The results as Markdown."""
-    copy, version = results.generation.copy, results.generation.version
     local, plain = with_counterpart(results)
     managed, jobs = sum(s.local for s in results.steps), sum(s.bare for s in results.steps)
     ways = results.invoke
@@ -93,19 +94,8 @@ alone is at work.
 {trainings}
 
 {scored(results.batch)}
-## Making a project
-
-| | s |
-|---|---:|
-| `copier copy --defaults` ({results.generation.files} files) | {copy:.2f} |
-| `copier --version` | {version:.2f} |
-
-Ratio: **{copy / version:.2f}**. What it has:
-
-| folder | files | lines |
-|---|---:|---:|
-{rooms(results.generation)}
-
+{served(results.serving)}
+{made(results.generation)}
 ## One prediction
 
 | | ms |
@@ -151,6 +141,35 @@ Encoding the rows for the model, which is a part of the call:
 | | s | rows/s | MiB more |
 |---|---:|---:|---:|
 {encoded}
+"""
+
+
+def served(serving: Serving) -> str:
+    """What the container's server makes of requests, beside others."""
+    heads = " | ".join(f"{many}: p50, ms | p99, ms | requests/s" for many in CONNECTIONS)
+    first = serving.servers[0]
+    lines = []
+    for found in serving.servers:
+        cells = [found.name, f"{found.start:.1f}"]
+        cells += [f"{size / 1e6:.0f}" for size in (found.memory, found.own)]
+        for load in found.loads.values():
+            cells += [f"{load.p50 * 1000:.2f}", f"{load.p99 * 1000:.1f}", f"{load.rate:,.0f}"]
+        cells.append(f"{found.loads[16].cpu * 1e6:,.0f}")
+        cells.append(f"{found.loads[16].cpu / first.loads[16].cpu:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return f"""## A prediction, beside other servers
+
+The container's server, with one process and with one for each CPU, and others of one process that
+check nothing: the same model and row, in turn, medians of {ROUNDS} rounds of {SECONDS} seconds of
+wrk's requests on {", ".join(map(str, CONNECTIONS))} connections. LitServe, BentoML and MLflow take
+JSON, the others CSV. Memory is in MB, resident, and with what processes share counted once.
+`Model.predict` takes {serving.predict * 1e6:.0f} µs of it. Other work on the machine delays
+answers; the CPU time of a request, at 16 connections, is the server's own: the last two columns,
+in microseconds and relative to one process.
+
+| server | start, s | memory | once | {heads} | CPU, µs | relative |
+|---|{"---:|" * (5 + 3 * len(CONNECTIONS))}
+{chr(10).join(lines)}
 """
 
 
@@ -215,6 +234,26 @@ def with_counterpart(results: Results) -> tuple[float, float]:
     """Seconds of the stages that have a bare counterpart, and of that."""
     alone = [stage for stage in results.stages if stage.bare is not None]
     return sum(s.local for s in alone), sum(s.bare or 0 for s in alone)
+
+
+def made(generation: Generation) -> str:
+    """The section on making a project, and on its size."""
+    copy, version = generation.copy, generation.version
+    each = 1000 * (copy - version) / generation.files
+    return f"""\
+## Making a project
+
+| | s |
+|---|---:|
+| `copier copy --defaults` ({generation.files} files) | {copy:.2f} |
+| `copier --version` | {version:.2f} |
+
+Ratio: **{copy / version:.2f}**; {each:.1f} ms a file. What it has:
+
+| folder | files | lines |
+|---|---:|---:|
+{rooms(generation)}
+"""
 
 
 def rooms(generation: Generation) -> str:

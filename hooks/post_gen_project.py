@@ -25,7 +25,7 @@ PROGRESS = re.compile(r"^.* (create|identical|overwrite|skip)\S* .*\n", re.MULTI
 
 def main() -> None:
     """Let Copier write the project, or end with one sentence that says why it did not."""
-    command = [copier(), "copy", "--defaults", "--overwrite"]
+    command = [copier(), "copy", "--defaults"]
     if COOKIECUTTER["_checkout"]:
         command.append(f"--vcs-ref={COOKIECUTTER['_checkout']}")
     command += [f"--data={name}={answer}" for name, answer in answers().items()]

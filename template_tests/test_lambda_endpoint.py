@@ -56,6 +56,18 @@ def test_rollback_is_not_told_as_a_success(sagemaker: SageMaker) -> None:
     assert ended(sagemaker).subject == f"{NAMES.endpoint}: version 1 serves"
 
 
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_endpoint_that_was_scaled_is_no_news(sagemaker: SageMaker, rolled_back: bool) -> None:
+    """It is in service again, later."""
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    if rolled_back:
+        approve(sagemaker.add_package(2), NOON + timedelta(hours=1))
+        sagemaker.roll_back("an alarm is in the state ALARM")
+    told = ended(sagemaker)
+    sagemaker.finish()
+    assert ended(sagemaker).about == told.about
+
+
 def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
     sagemaker: SageMaker,
 ) -> None:

@@ -10,9 +10,11 @@ import pytest
 from scipy import stats
 from support.image import ROOT, fail, place, read_json, succeed
 
-from usecase import tables
-from usecase.config import DataQuality, FeatureConstraints, UseCase
+from usecase import schema, tables
+from usecase.config import UseCase
 from usecase.monitors import chance, constraints, noise, profile
+from usecase.monitors.settings import DataQuality, FeatureConstraints
+from usecase.schema import Schema
 
 
 def feature(statistics: dict[str, Any], name: str) -> dict[str, Any]:
@@ -151,6 +153,7 @@ def test_the_baseline_has_model_monitors_form(
     statistics = read_json(baseline / "statistics.json")
     suggested = read_json(baseline / "constraints.json")
     assert statistics["dataset"]["item_count"] == train.height
+    assert schema.read(baseline) == Schema.of(use_case, train)
     names = use_case.features.names
     assert [entry["name"] for entry in statistics["features"]] == names
     assert [entry["name"] for entry in suggested["features"]] == names

@@ -5,7 +5,8 @@ scikit-learn's values (version 1.9.1) for `rows()` are written down:
     recall_score, precision_score, accuracy_score, fbeta_score of p >= threshold;
     roc_auc_score of p; true_negative_rate is recall_score(pos_label=0);
     *_best_constant_classifier of np.ones_like(y);
-    curves are roc_curve(drop_intermediate=False) and precision_recall_curve turned round.
+    curves are roc_curve(drop_intermediate=False) and precision_recall_curve turned round;
+    calibration is calibration_curve(strategy="quantile", n_bins=10).
 """
 
 import json
@@ -130,6 +131,35 @@ def test_curves_are_scikit_learns() -> None:
     assert curve["recalls"] == pytest.approx(true_positives / 130)
     assert curve["precisions"][:4] == pytest.approx([1, 2 / 3, 0.6271186440677966, 59 / 101])
     assert curve["precisions"][-1] == pytest.approx(0.325)
+
+
+def test_charts_are_scikit_learns() -> None:
+    labels, probabilities = rows(400, 0.4, 1)
+    section = metrics.statistics(labels, probabilities, Target("y"))[SECTION]
+    roc, retrieved, calibration = metrics.charts(labels, probabilities, Target("y"))
+    assert roc["title"] == f"y = 1: ROC curve, area {section['auc']['value']:.3f}"
+    curve = section["receiver_operating_characteristic_curve"]
+    found = np.array(roc["lines"][0]["points"])
+    assert found[:, 0] == pytest.approx(curve["false_positive_rates"], rel=1e-5)
+    assert found[:, 1] == pytest.approx(curve["true_positive_rates"], rel=1e-5)
+    curve = section["precision_recall_curve"]
+    found = np.array(retrieved["lines"][0]["points"])
+    assert found[:, 0] == pytest.approx(curve["recalls"], rel=1e-5)
+    assert found[:, 1] == pytest.approx(curve["precisions"], rel=1e-5)
+    predicted = [0.0672131, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    true = [0.0327869, 0.184211, 0.125, 0.275, 0.325, 0.375, 0.45, 0.523810, 0.605263, 0.666667]
+    found = np.array(calibration["lines"][0]["points"])
+    assert found == pytest.approx(np.column_stack([predicted, true]), rel=1e-5)
+
+
+def test_curves_of_a_rare_class_keep_what_happens_first() -> None:
+    labels = np.zeros(10_000, int)
+    labels[[0, 2, 4]] = 1
+    _, retrieved, _ = metrics.charts(labels, np.linspace(1, 0, 10_000), Target("y"))
+    points = retrieved["lines"][0]["points"]
+    assert len(points) <= 101
+    for point in ([0, 1], [0.333333, 1], [0.666667, 0.666667], [1, 0.6], [1, 0.0003]):
+        assert point in points
 
 
 def test_long_curves_are_thinned_and_keep_their_ends() -> None:

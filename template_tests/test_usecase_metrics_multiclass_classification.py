@@ -2,7 +2,8 @@
 
 scikit-learn's values (version 1.9.1) for `rows()` are written down: confusion_matrix,
 accuracy_score; recall_score, precision_score and fbeta_score with average="weighted" and
-zero_division=0; *_best_constant_classifier of the most frequent class.
+zero_division=0; *_best_constant_classifier of the most frequent class; roc_auc_score and
+calibration_curve(strategy="quantile", n_bins=10) of one class against the others.
 """
 
 import json
@@ -17,7 +18,7 @@ import polars as pl
 import pytest
 from support.examples import OUTPUT, PREDICTIONS, TARGET, WRONG_TARGETS
 
-from usecase import config, metrics, tables
+from usecase import config, metrics, page, tables
 from usecase.config import ConfigError, UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
@@ -99,6 +100,37 @@ def test_values_are_scikit_learns(case: Case) -> None:
     for name, row in zip(CLASSES, matrix, strict=True):
         assert found["confusion_matrix"][name] == dict(zip(CLASSES, row, strict=True))
     assert {name: found[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_charts_are_scikit_learns() -> None:
+    labels, said = rows(500, 0.5, (0.25, 0.25, 0.25, 0.25))
+    places = np.arange(500)
+    noise = (places[:, None] * np.array([3571, 7919, 104729, 6151]) % 997) / 997
+    output = 0.1 + noise + 0.5 * (said[:, None] == np.array(CLASSES))
+    output /= output.sum(axis=1, keepdims=True)
+    charts = {chart["title"]: chart for chart in metrics.charts(labels, output, METRIC_TARGET)}
+    assert [title for title in charts if "ROC" in title] == [
+        *("red: ROC curve, area 0.693", "green: ROC curve, area 0.708"),
+        *("blue: ROC curve, area 0.685", "grey: ROC curve, area 0.735"),
+    ]
+    predicted = [0.0610550, 0.103230, 0.140034, 0.178029, 0.219120]
+    predicted += [0.259796, 0.295904, 0.334648, 0.385293, 0.476226]
+    true = [0.18, 0.14, 0.16, 0.1, 0.1, 0.22, 0.28, 0.38, 0.4, 0.54]
+    found = np.array(charts["blue: calibration"]["lines"][0]["points"])
+    assert found == pytest.approx(np.column_stack([predicted, true]), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 20, 40])
+def test_charts_of_the_most_frequent_classes(count: int) -> None:
+    """One class is never there: of it there is no curve, nor an error."""
+    target = Target("y", tuple(f"class {number}" for number in range(count)))
+    labels = np.array([target.classes[row % (count - 1)] for row in range(1000)])
+    output = np.full((1000, count), 1 / count)
+    titles = [chart["title"] for chart in metrics.charts(labels, output, target)]
+    assert len([title for title in titles if "calibration" in title]) == min(count, 24)
+    assert len([title for title in titles if "ROC" in title]) == min(count - 1, 24) * (count > 2)
+    found = page.confusion(metrics.statistics(labels, labels, target)[SECTION]["confusion_matrix"])
+    assert found.count("<td") == (count + 1) ** 2 - 1
 
 
 def test_the_documented_example() -> None:

@@ -84,6 +84,20 @@ def test_the_documented_example() -> None:
     assert values(labels, predictions) == pytest.approx(documented, rel=1e-12)
 
 
+def test_charts_of_residuals() -> None:
+    """A hundred predictions, 0 to 99; of each ten, five are 2 too low and five are right."""
+    predictions = np.arange(100.0)
+    labels = predictions + np.repeat(np.tile([0.0, 2.0], 10), 5)
+    calibration, residuals, histogram = metrics.charts(labels, predictions, Target("y"))
+    means = np.arange(4.5, 100, 10)
+    found = np.array(calibration["lines"][0]["points"])
+    assert found == pytest.approx(np.column_stack([means, means + 1]))
+    quantiles = {line["name"]: np.array(line["points"]) for line in residuals["lines"]}
+    for name, value in (("5 % are below", 0), ("50 % are below", 1), ("95 % are below", 2)):
+        assert quantiles[name] == pytest.approx(np.column_stack([means, np.full(10, value)]))
+    assert sum(rows for _, rows in histogram["lines"][0]["points"]) == 2 * 100
+
+
 def test_small_floats_are_not_summed_as_such() -> None:
     """The model answers in 32 bits, in which sums of many rows would lose digits."""
     truth = np.full(100_000, 0.1, np.float32)

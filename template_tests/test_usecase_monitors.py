@@ -75,7 +75,7 @@ def test_the_table_holds_what_the_registry_does(
     metrics, baselines = (
         {part: f"{part}.json" for part in MEMBERS[name][registered].members} for name in MEMBERS
     )
-    trial = Monitor("trial", registered, ("Baseline", "baseline"), metrics, baselines)
+    trial = Monitor("trial", registered, ("Trial", "baseline"), metrics, baselines)
     settings = jobs.Settings(config.load(), Names(), "image", "arn:role", "bucket", "0" * 40)
     for table in (MONITORS, (trial,)):
         monkeypatch.setattr(jobs, "MONITORS", table)

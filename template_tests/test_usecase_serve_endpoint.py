@@ -2,8 +2,12 @@
 
 import http.client
 import json
+import os
+import signal
 import socket
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import polars as pl
 import pytest
 from support.examples import CSV, OUTPUT, TARGET
 from support.examples import JSON as ANSWERS
-from support.image import Server
+from support.image import Server, fail
 
 from lambdas import deploy
 from ops import predictions
@@ -305,3 +309,88 @@ def test_bodies_that_are_too_large(server: Server) -> None:
         status = 413  # the server hung up before it had all
     assert status == 413
     client.close()
+
+
+def processes(server: Server) -> set[int]:
+    """The process ids of what a server has forked."""
+    pid = server.process.pid
+    return {int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition.
+
+    Raises:
+        AssertionError: When it does not hold within 30 s.
+    """
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def pair(trained: Path, start_server: Callable[..., Server]) -> Server:
+    """A server of two processes."""
+    server = start_server(trained, WEB_CONCURRENCY="2")
+    until(lambda: len(processes(server)) == 2)
+    return server
+
+
+def test_a_process_that_crashes_is_replaced(
+    pair: Server, rows: pl.DataFrame, expected: Sequence[Sequence[object]]
+) -> None:
+    crashed, _ = before = processes(pair)
+    os.kill(crashed, signal.SIGKILL)
+    until(lambda: len(processes(pair) - {crashed}) == 2)
+    assert len(processes(pair) & before) == 1
+    status, _, answer = pair.invoke(lines(rows))
+    assert (status, len(answer.splitlines())) == (200, len(expected))
+    assert pair.process.poll() is None
+
+
+def test_sigterm_lets_all_processes_answer_what_has_begun(pair: Server, rows: pl.DataFrame) -> None:
+    body = (lines(rows) * 2000).encode()
+    answers: list[int] = []
+    begun = threading.Barrier(5, timeout=30)
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", pair.port, timeout=60)
+        connection.putrequest("POST", "/invocations")
+        connection.putheader("Content-Type", "text/csv")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:1000])
+        begun.wait()  # all are connected
+        begun.wait()  # the server has been told to end
+        connection.send(body[1000:])
+        answers.append(connection.getresponse().status)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    begun.wait()
+    # One that was accepted has its answer; what is still in the backlog would not.
+    assert all(pair.request("GET", "/ping")[0] == 200 for _ in range(8))
+    workers = processes(pair)
+    pair.process.send_signal(signal.SIGTERM)
+    begun.wait()
+    for thread in asking:
+        thread.join()
+    _, log = pair.process.communicate(timeout=30)
+    assert answers == [200] * 4
+    assert pair.process.returncode == 0
+    assert "Traceback" not in log
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_no_process_is_left_of_a_server_that_is_killed(pair: Server) -> None:
+    workers = processes(pair)
+    pair.process.kill()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_a_number_of_processes_that_is_none(trained: Path, server: Server) -> None:
+    reason = fail("serve", trained, WEB_CONCURRENCY="two")
+    assert "WEB_CONCURRENCY: 'two' is not a number of processes, at least 1" in reason
+    reason = fail("serve", trained, SAGEMAKER_BIND_TO_PORT=str(server.port))
+    assert f"cannot listen to 127.0.0.1:{server.port}" in reason

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,52 @@ def test_files_that_are_no_tables(mart: Path, tmp_path: Path) -> None:
         tables.read(tmp_path / "flights")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"integer": ("n",), "number": ("n", "x"), "text": ("t",), "time": ("at", "day")}, None),
+        ({"integer": ("gone",)}, "t: integer: there is no column gone; there are n, x, t"),
+        ({"integer": ("x",)}, "t: integer: x is Float64, first 0.5, 1.5, 2.5$"),
+        ({"number": ("t",)}, "t: number: t is String, first 'b', 'n/a'$"),
+        ({"boolean": ("n",), "text": ("at",)}, r"text: at is Datetime.*; t: boolean: n is Int64"),
+        ({"text": ("none",), "unique": ("n",)}, "t: unique: n: 1 values are in .*, first 2$"),
+        ({"unique": ("t", "none")}, "t: unique: t, none is empty in 4 of 4 rows"),
+        ({"unique": ("n", "x")}, None),
+        ({"time": ("at",), "dated_by": "at", "max_age_days": 2}, None),
+        (
+            {"time": ("at",), "dated_by": "at", "max_age_days": 1.2},
+            "max_age_days: the newest at, 2026-01-02T12:00:00Z, is 1.5 days old, more than 1.2",
+        ),
+        ({"time": ("none",), "dated_by": "none", "max_age_days": 1}, "none is empty in all rows"),
+    ],
+)
+def test_a_table_holds_what_usecase_toml_says(wanted: dict[str, Any], message: str | None) -> None:
+    columns = {"n": [1, 2, 2, 3], "x": [0.5, 1.5, 2.5, 3.5], "t": ["1", "b", "n/a", None]}
+    noon = datetime(2026, 1, 2, 12)  # noqa: DTZ001 - without a zone it is UTC
+    table = pl.DataFrame(columns).with_columns(none=None, at=noon, day=noon.date())
+    contract = {"t": config.Table(**wanted), "not_loaded": config.Table(text=("x",))}
+    now = datetime(2026, 1, 4, tzinfo=UTC)
+    if message is None:
+        tables.check({"t": table}, contract, now)
+        return
+    with pytest.raises(UseCaseError, match=message):
+        tables.check({"t": table}, contract, now)
+
+
+def test_prepare_refuses_another_mart(mart: Path, tmp_path: Path) -> None:
+    place(mart, tmp_path / "processing" / "input")
+    for path in (tmp_path / "processing" / "input" / "weather").iterdir():
+        pl.read_parquet(path).with_columns(origin=1).write_parquet(path)
+    assert "weather: text: origin is Int32, first 1, 1, 1; weather: unique" in fail(
+        "prepare", tmp_path
+    )
+
+
 def test_a_column_that_the_mart_has_not(mart: Path, tmp_path: Path) -> None:
     place(mart, tmp_path / "processing" / "input")
     for path in (tmp_path / "processing" / "input" / "weather").iterdir():
         pl.read_parquet(path).drop("visib").write_parquet(path)
-    assert "features.build: ColumnNotFoundError" in fail("prepare", tmp_path)
+    assert "weather: number: there is no column visib; there are" in fail("prepare", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -244,4 +286,4 @@ def test_a_model_that_answers_no_number_is_not_evaluated(
 def test_unknown_commands(tmp_path: Path) -> None:
     result = run("deploy", tmp_path)
     assert result.returncode == 2
-    assert "prepare|train|evaluate|compare|baseline|serve" in result.stderr
+    assert "prepare|train|evaluate|compare|" in result.stderr

@@ -12,6 +12,7 @@ import yaml
 from jinja2 import StrictUndefined, Template, UndefinedError
 
 from tests.template import ROOT
+from tools.cookiecutter import fresh
 
 Answers = dict[str, Any]
 
@@ -46,6 +47,7 @@ OPPOSITES: list[Answers] = [
         "problem_type": "regression",
         "framework": "scikit_learn",
         "inference_mode": "batch",
+        "ci": "none",
         "monitors": ["model_quality"],
         "triggers": ["new_data"],
     },
@@ -55,6 +57,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
+        "ci": "gitlab",
     },
 ]
 
@@ -69,8 +72,8 @@ PROBLEMS: list[Answers] = [
 # Their answers are recorded and lead to others, but bring no files.
 LEADING = ("decide", "traffic", "max_payload_mb")
 
-# Bring files that no other answer but the kind of problem changes: pairs show all of them.
-APART = ("framework",)
+# Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
+APART = ("framework", "ci")
 
 
 @cache
@@ -97,7 +100,8 @@ def defaults() -> Answers:
     for name, question in document().items():
         if not name.startswith("_"):
             default = question["default"]
-            found[name] = Template(default).render(found) if isinstance(default, str) else default
+            text = isinstance(default, str)
+            found[name] = Template(fresh(default)).render(found) if text else default
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, life, matrix, template
+from tests import conftest, life, matrix, template, test_existing
 from tests.conftest import Render
 
 pytestmark = pytest.mark.slow
@@ -58,9 +58,16 @@ def wide() -> Iterator[Row]:
 
 
 def lived(
-    folder: Path, rows: Iterator[Row], arguments: list[str], tests: str = "tests"
+    folder: Path,
+    rows: Iterator[Row],
+    arguments: list[str],
+    tests: str = "tests",
+    then: Callable[[Path], None] = lambda _: None,
 ) -> life.Life:
-    """The life of a project on a data set, once its tests have passed; ends the local AWS."""
+    """The life of a project on a data set, with what an owner does then; ends the local AWS.
+
+    Its tests, or those of `tests`, pass before.
+    """
     file = folder.parent / "brought.csv"
     with file.open("w", newline="", encoding="utf-8") as lines:
         found = list(rows)
@@ -73,6 +80,7 @@ def lived(
     template.run(["uv", "run", "poe", "adopt", file, *arguments], folder)
     model.write_text(of_the_template)
     assert not (folder / "tests" / "test_sample.py").exists()
+    then(folder)
     template.run(["uv", "run", "poe", "check"], folder)
     # The data is not needed for that: in continuous integration it is not there.
     (folder / "data").rename(folder / "elsewhere")
@@ -84,14 +92,23 @@ def lived(
         life.end(folder)
 
 
-def test_drift_in_the_data_starts_the_retraining(repository: Path, tmp_path: Path) -> None:
-    answers = {"framework": "scikit_learn"}
-    project = conftest.make_project(repository, tmp_path / "project", answers)
+def test_proof_of_concept_lives_in_a_folder_of_its_repository(
+    repository: Path, tmp_path: Path
+) -> None:
+    """On two tables, its features in pandas and its pipeline; drift starts the retraining."""
+    folder = test_existing.proof_of_concept(tmp_path / "poc")
+    (lines,) = test_existing.commands("A folder of its own")
+    answered = lines.replace("copier copy", "copier copy --data framework=scikit_learn")
+    assert test_existing.follow(answered, repository, folder).returncode == 0
+    project = folder / "ml"
+    template.install(project)
     channels = tmp_path / "channels.csv"
     channels.write_text('name,fee\nweb,1.5\n店舗,0.5\n"app, old",2.25\n', encoding="utf-8")
     arguments = ["--target", "returned?", "--time", "ordered at", "--id", "order id"]
     arguments += ["--join", f"{channels}:channel=name"]
-    result = lived(project, returns(), arguments, "tests/test_contract.py").result
+    result = lived(
+        project, returns(), arguments, "tests/test_contract.py", test_existing.migrate
+    ).result
     assert "fee" in (project / "usecase.toml").read_text()
     first, second = result["model_versions"]
     assert 0.6 < first["metrics"]["auc"] < 0.9  # the refund, which gives it away, is not there

@@ -77,9 +77,20 @@ def test_predictions_can_be_counted_as_documented(lived: life.Life) -> None:
     assert lived.counted("2000-01-01", "2099-12-31") == {"1": 2 * 1500}
 
 
-def test_people_are_told(lived: life.Life) -> None:
+def test_people_are_told(lived: life.Life, tmp_path: Path) -> None:
     # Two versions that wait, two deployments, one alarm at least.
     assert lived.result["notifications"] >= 5
+    s3, command = lived.client("s3"), "ops models report 2"
+    buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    (bucket,) = (name for name in buckets if name.startswith(f"{lived.slug}-"))
+    kept = s3.list_objects_v2(Bucket=bucket, Prefix="notifications/")["Contents"]
+    mails = [s3.get_object(Bucket=bucket, Key=mail["Key"])["Body"].read().decode() for mail in kept]
+    assert len([mail for mail in mails if command in mail]) == 1
+    page = tmp_path / "report.html"
+    lived.ops(*command.split()[1:], "--output", str(page))
+    execution = lived.result["retraining"]["execution"].rpartition("/")[2]
+    for words in ("Version 2. Evaluation: late", execution, "By origin"):
+        assert words in page.read_text()
 
 
 def test_summary_is_complete(lived: life.Life) -> None:

@@ -19,7 +19,7 @@ def up_to(level: str) -> list[matrix.Answers]:
 def test_every_valid_combination_is_there_once() -> None:
     sizes = {name: len(options) for name, options in matrix.choices().items()}
     # A batch job starts by one of two, an endpoint by none: 3 of the 4 can be.
-    alone = sizes["problem_type"] * sizes["framework"] * sizes["orchestrator"]
+    alone = sizes["problem_type"] * sizes["framework"] * sizes["orchestrator"] * sizes["ci"]
     expected = alone * 3 * (2**2 - 1) * 2**3
     assert len(matrix.every()) == expected
     everything = up_to("rest")

@@ -1,4 +1,4 @@
-"""A project with default answers, installed: its own checks, tests and synthesis pass."""
+"""A project with default answers, installed: its own checks and tests pass."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.conftest import Render
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("task", ["check", "test", "synth"])
+@pytest.mark.parametrize("task", ["check", "test"])
 def test_task_of_the_project(project: Path, task: str) -> None:
     template.run(["uv", "run", "poe", task], project)
 

@@ -208,8 +208,8 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
     repository: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
-    # Enter everywhere; of the groups, the cursor goes down to the second and space takes it.
-    keys = {"decide": "\x1b[B \r"}
+    # Enter everywhere; of the groups, the cursor goes down to the third and space takes it.
+    keys = {"decide": "\x1b[B\x1b[B \r"}
     shown = at_terminal([COPIER, "copy", repository, project], keys)
     opened = {name for name, group in groups().items() if group == "monitoring"}
     closed = groups().keys() - opened
@@ -226,7 +226,15 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ({}, ["by a real-time endpoint", "started by schedule, new_data, drift\n\n  Another"]),
+        (
+            {},
+            [
+                "by a real-time endpoint",
+                "started by schedule, new_data, drift",
+                "checks and deployment by GitHub Actions\n\n  Another",
+            ],
+        ),
+        ({"ci": "none"}, ["no CI\n\n  Another"]),
         ({"triggers": []}, ["started by people alone", "and not schedule, new_data, drift."]),
         (
             {"inference_mode": "batch", "monitors": ["data_quality"], "triggers": ["drift"]},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import conftest, life, other_features, scenarios
+from tests import conftest, life, other_features, scaling, scenarios
 from tests.other_features import Records
 from tests.scenarios import OUT_OF_REACH, Combination, Scene, until
 
@@ -39,6 +39,7 @@ def in_these(combinations: list[Combination]) -> pytest.MarkDecorator:
 
 
 everywhere = in_these(COMBINATIONS)
+in_realtime = in_these([combination for combination in COMBINATIONS if not combination.batch])
 in_batch = in_these([combination for combination in COMBINATIONS if combination.batch])
 
 
@@ -301,6 +302,42 @@ def check_judged(reports: dict[str, Any], *judged: Records) -> None:
             assert {bucket["value"]: bucket["count"] for bucket in buckets} == Counter(values)
     labelled = sum(len(records.labels) for records in judged)
     assert reports["model_quality"]["dataset"]["item_count"] == labelled
+
+
+@pytest.mark.exhaustive
+@in_realtime
+def test_endpoint_is_scaled_and_a_deployment_rolled_back(scene: Scene) -> None:
+    """Requests bring a second instance, which deployments keep, one that is rolled back too."""
+
+    def instances(config: str, count: int) -> None:
+        until(f"{count} instances", lambda: endpoint.instances(config) == count or None)
+
+    with scaling.scaled(scene, most=2, requests=5) as endpoint:
+        first = endpoint.approve()
+        instances(first, 1)
+        mails = scene.mails()
+        endpoint.measure("InvocationsPerInstance", 20, range(1, 3))
+        endpoint.ask(20)
+        instances(first, 2)
+        assert scene.mails() == mails
+
+        second = endpoint.approve()
+        instances(second, 2)
+        policy = endpoint.described()["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]
+        assert policy["TrafficRoutingConfiguration"]["Type"] == "CANARY"
+
+        endpoint.approve()
+        endpoint.fail()
+        mail = scene.mail("The deployment of version 1 was rolled back.")
+        assert mail["subject"].endswith("version 1 was rolled back, version 1 serves")
+        instances(second, 2)
+
+        def scaled_in() -> bool | None:
+            endpoint.expect(100_000)
+            endpoint.measure("InvocationsPerInstance", 0, range(1, 17))
+            return endpoint.instances(second) == 1 or None
+
+        until("one instance less", scaled_in)
 
 
 # The last one: it leaves versions with other features, and other definitions.

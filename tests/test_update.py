@@ -216,4 +216,23 @@ def test_command_line_updates_without_trust(repository: Path, tmp_path: Path) ->
         [copier, "update", *given, "-d", "triggers=[schedule]", "-r", ":current:", "."], project
     )
     assert versions.answers_of(project)["triggers"] == ["schedule"]
-    assert not (project / "infra" / "triggers" / "drift.py").exists()
+    assert "drift" not in (project / "infra" / "retraining.py").read_text()
+
+
+def test_ci_comes_when_it_is_asked_for_and_replaces_none(history: Versions, tmp_path: Path) -> None:
+    project = history.committed(tmp_path / "project", FIRST, {})
+    workflow = project / ".github" / "workflows" / "ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("name: Ours\n")
+    template.commit(project, "A CI of our own")
+    versions.update(project)
+    assert versions.answers_of(project)["ci"] == "none"
+    assert workflow.read_text() == "name: Ours\n"
+    assert [*workflow.parent.parent.rglob("*")] == [workflow.parent, workflow]
+    template.commit(project, "Update from Kakehashi")
+    versions.update(project, {"ci": "github"})
+    yours, _, theirs = workflow.read_text().partition("=======\n")
+    assert "name: Ours\n" in yours
+    assert "uv run poe check" in theirs
+    assert workflow.relative_to(project).as_posix() in merged(project).stdout
+    assert (project / "infra" / "ci.py").exists()

@@ -24,8 +24,10 @@ from jinja2 import Environment, TemplateError, meta
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "cookiecutter.json"
 
-# What both Copier and Cookiecutter can render: no filter of an extension.
+# What both Copier and Cookiecutter can render: no filter of an extension, but for the one by which
+# a default tells a project that is updated. Where Cookiecutter asks there is none yet.
 JINJA = Environment(autoescape=False)  # noqa: S701  renders answers, not HTML
+JINJA.filters["fileglob"] = lambda _: []
 
 # The question that opens groups of others, and where a question names the group that asks it.
 GROUPS = "decide"
@@ -72,7 +74,13 @@ def cookiecutter_json() -> str:
 
 def is_worked_out(question: Mapping[str, Any]) -> bool:
     """Whether the default of a question with choices depends on other answers."""
-    return "choices" in question and "{" in str(question["default"])
+    return "choices" in question and "{" in fresh(question["default"])
+
+
+def fresh(default: object) -> str:
+    """A default as it is for a new project, where it asks for that alone."""
+    text = str(default)
+    return JINJA.from_string(text).render(_copier_conf={}) if "fileglob" in text else text
 
 
 def offered(question: Mapping[str, Any]) -> dict[str, str]:
@@ -115,6 +123,7 @@ def variable(name: str, questions: Questions) -> bool | str | list[str]:
         if is_worked_out(question):
             advice = renamed(f"{{{{ {ADVICE}.split() | join(' ') }}}}", questions)
             return [f"{rendered(name, default, questions)}: {advice}", *values]
+        default = fresh(default)
         if default not in values:
             raise ValueError(f"{name}: {default!r} must be one of its choices")
         return [default, *(value for value in values if value != default)]

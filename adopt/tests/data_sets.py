@@ -10,7 +10,7 @@ import polars as pl
 
 from adopt.project import FEATURES
 from local import sample_data, tools
-from usecase import config, prepare
+from usecase import config, prepare, tables
 from usecase.config import UseCase
 
 PROBLEM_TYPE = str(tools.answers()["problem_type"])
@@ -55,4 +55,6 @@ def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
     parts = sample_data.parts(use_case.data.tables)
     names = [*parts.history, *parts.traffic]
     files = [project / "data" / name / f"{part}.parquet" for part in names]
-    return use_case, prepare.clean(build({name: pl.concat(map(pl.read_parquet, files))}), use_case)
+    mart = {name: pl.concat(map(pl.read_parquet, files))}
+    tables.check(mart, use_case.mart)
+    return use_case, prepare.clean(build(mart), use_case)

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 from data_sets import ROWS, data
 
-from adopt import joins, table
+from adopt import files, joins, table
 from adopt import project as adopted
 from local import sample_data
 from ops import OpsError
 from usecase import config, prepare
 from usecase.errors import UseCaseError
+from usecase.tables import check
 
 Adopt = Callable[..., str]
 SHOPS: dict[str, list[Any]] = {
@@ -49,6 +50,7 @@ def built(project: Path) -> pl.DataFrame:
     use_case = config.load(project / "usecase.toml")
     parts = sample_data.parts(use_case.data.tables)
     mart = {name: pl.read_parquet(parts.file(name, "history")) for name in use_case.data.tables}
+    check(mart, use_case.mart)
     return prepare.clean(adopted.build(adopted.FEATURES, mart), use_case)
 
 
@@ -57,7 +59,12 @@ def test_tables_are_looked_up_by_keys(run: Adopt, project: Path, tables: list[st
     assert "Shops.csv: 75.00% of the rows have their shop in it" in shown
     assert "people.parquet: 66.67% of the rows have their seller in it" in shown
     use_case = config.load(project / "usecase.toml")
-    assert use_case.data.tables == ("my_data", "shops", "people")
+    assert use_case.data.tables == ("my_data", "shops", "people") == (*use_case.mart,)
+    shops, people = use_case.mart["shops"], use_case.mart["people"]
+    assert (shops.unique, shops.number, shops.text) == (("id",), ("id", "area"), ("city",))
+    assert (people.unique, people.text, people.time) == (("who",), ("who",), ("hired",))
+    assert "shop" in use_case.mart["my_data"].number
+    assert "seller" in use_case.mart["my_data"].text
     assert {"city", "shop"} <= {*use_case.features.categorical}
     assert {"area", "hired_age_in_days"} <= {*use_case.features.numeric}
     found = built(project)
@@ -117,6 +124,26 @@ def test_what_is_asked_for_is_looked_for_in_the_right_file(
         run(records(), *tables, "--join", f"{project}/shops.csv:shop=id")
 
 
+@pytest.mark.parametrize("place", ["data/x/x.csv", "data/shops/x.csv", "data/x", "data"])
+def test_a_table_is_not_written_to_where_one_is_read_from(
+    run: Adopt, project: Path, place: str
+) -> None:
+    shops = pl.DataFrame(SHOPS, strict=False)
+    file = project / place
+    if file.suffix:
+        file.parent.mkdir(parents=True)
+        shops.write_csv(file)
+    else:
+        file.mkdir(parents=True)
+        shops.write_parquet(file / "0.parquet")
+    (project / "Shops.csv").write_text("seller,sold\na,1\nb,2\n")
+    joined = ["--join", f"{project}/Shops.csv:seller", "--join", f"{file}:shop=id"]
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    with pytest.raises(OpsError, match=r"overlaps with data/\w+/, which this command replaces"):
+        run(records(), *joined)
+    assert before.items() <= {p: p.read_bytes() for p in project.rglob("*") if p.is_file()}.items()
+
+
 def test_several_columns_can_be_a_key(run: Adopt, project: Path) -> None:
     prices = records().select("shop", "seller").unique().sort("shop", "seller")
     prices.with_row_index("price").write_csv(project / "prices.csv")
@@ -163,10 +190,19 @@ def test_data_that_usecase_toml_is_not_about_is_refused(
     shutil.rmtree(project / "data")
     with pytest.raises(OpsError, match=r"data.tables are my_data, shops, people, these files make"):
         run(records(), *arguments)
+    lacking, late = records().drop("time"), records().with_columns(time=pl.lit("late"))
+    with pytest.raises(UseCaseError, match="my_data: number: there is no column time"):
+        run(lacking, *arguments, *tables)
+    with pytest.raises(UseCaseError, match="my_data: number: time is String"):
+        run(late, *arguments, *tables)
+    # An owner may take out what the tables must hold.
+    sections = files.split(adopted.USE_CASE.read_text())
+    kept = (text for name, text in sections.items() if not name.startswith("mart."))
+    adopted.USE_CASE.write_text("".join(kept))
     with pytest.raises(OpsError, match=r"features.py: does not fit this data \(ColumnNotFound"):
-        run(records().drop("time"), *arguments, *tables)
+        run(lacking, *arguments, *tables)
     with pytest.raises(UseCaseError, match=r"features.numeric: time_2 is String"):
-        run(records().with_columns(time=pl.lit("late")), *arguments, *tables)
+        run(late, *arguments, *tables)
     assert not list((project / "data").iterdir())
 
 

@@ -364,3 +364,28 @@ def test_bad_requests(hosted: Hosted, scaling: Any) -> None:
         scaling.delete_scaling_policy(PolicyName="p", **target)
     status, answer = autoscaling.handle(hosted.aws.service, f"{autoscaling.TARGET}Other", b"{}")
     assert (status, json.loads(answer)["__type"]) == (400, "UnknownOperationException")
+
+
+def test_what_is_scaled_is_updated_and_deleted_as_on_aws(hosted: Hosted, scaling: Any) -> None:
+    hosted.endpoint("e1")
+    sagemaker = hosted.aws.sagemaker
+    config = sagemaker.describe_endpoint_config(
+        EndpointConfigName=sagemaker.describe_endpoint(EndpointName="e1")["EndpointConfigName"]
+    )
+    (variant,) = config["ProductionVariants"]
+    other = {**variant, "InstanceType": "ml.c5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName="other", ProductionVariants=[other])
+    scaling.register_scalable_target(**resource("e1"), MinCapacity=1, MaxCapacity=2)
+    with pytest.raises(ClientError, match="is a scalable target: deregister it before") as caught:
+        sagemaker.update_endpoint(EndpointName="e1", EndpointConfigName="other")
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    scaling.deregister_scalable_target(**resource("e1"))
+    sagemaker.update_endpoint(EndpointName="e1", EndpointConfigName="other")
+    until(lambda: count(hosted, "e1") == 1)
+    scaling.register_scalable_target(**resource("e1"), MinCapacity=1, MaxCapacity=2)
+    sagemaker.delete_endpoint(EndpointName="e1")
+    until(
+        lambda: (
+            not scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+        )
+    )

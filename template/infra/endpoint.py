@@ -4,7 +4,7 @@ Models, endpoint configurations and the endpoint itself belong to the function `
 part of a stack, `cdk deploy` would roll the model back.
 """
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_events import EventPattern
@@ -22,7 +22,7 @@ from infra.permissions import (
     write_objects,
 )
 from infra.predictions import Tables
-from usecase.config import Rollback
+from usecase.hosting import Rollback
 from workflows import keys
 from workflows.names import VARIANT, Names
 
@@ -41,7 +41,8 @@ class ServingStack(Stack):
         model_role = self._model_role(base)
         self._alarms(base.use_case.rollback)
         arns = Arns(self)
-        instances = base.use_case.instances
+        instances, inference = base.use_case.instances, base.use_case.inference
+        most = inference.max_instances or instances.inference_count
         deploy = Function(
             self,
             "deploy.handler",
@@ -52,8 +53,13 @@ class ServingStack(Stack):
                 "CAPTURE_URI": f"s3://{arns.data}/{keys.CAPTURE.rstrip('/')}",
                 "INSTANCE_COUNT": str(instances.inference_count),
                 "INSTANCE_TYPE": instances.inference,
+                "MAX_INSTANCES": str(most),
                 "MODEL_ROLE": model_role.role_arn,
                 "PROJECT": names.prefix,
+                "REQUESTS_PER_INSTANCE": str(inference.requests_per_instance),
+                "SHIFT_PERCENT": str(inference.shift_percent),
+                "SHIFT_WAIT_SECONDS": str(inference.shift_wait_seconds),
+                "TRAFFIC_SHIFTING": inference.traffic_shifting.upper(),
                 "TOPIC": arns.topic,
                 **settings(names),
             },
@@ -73,6 +79,15 @@ class ServingStack(Stack):
                 },
             ),
         )
+        if most > instances.inference_count:
+            deploy.on(
+                "endpoint-in-service",
+                EventPattern(
+                    source=["aws.sagemaker"],
+                    detail_type=["SageMaker Endpoint State Change"],
+                    detail={"EndpointName": [names.endpoint], "EndpointStatus": ["IN_SERVICE"]},
+                ),
+            )
 
     def _model_role(self, base: BaseStack) -> iam.Role:
         """The role of the endpoint's instances."""
@@ -168,6 +183,7 @@ class ServingStack(Stack):
             Allow(["sagemaker:DeleteEndpoint"], [endpoint]),
             Allow(["sagemaker:AddTags"], [endpoint, configs, arns.models], reason, arns.ours),
             see_alarms(arns),
+            *scale_instances(arns),
             Allow(
                 ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
                 [arns.of("logs", f"log-group:{log}"), arns.log_groups(f"{log}:")],
@@ -199,6 +215,39 @@ def see_alarms(arns: Arns) -> Allow:
     return Allow(
         ["cloudwatch:DescribeAlarms"], [arns.alarm(name) for name in arns.names.rollback_alarms]
     )
+
+
+def scale_instances(arns: Arns) -> list[Allow]:
+    """Letting Application Auto Scaling change the number of the endpoint's instances, or ending it.
+
+    It asks for what it does, and for its alarms, of who registers the endpoint, too.
+    """
+    service = "sagemaker.application-autoscaling.amazonaws.com"
+    role = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    endpoint, _ = endpoint_arns(arns)
+    return [
+        Allow(
+            [
+                "application-autoscaling:DeregisterScalableTarget",
+                "application-autoscaling:PutScalingPolicy",
+                "application-autoscaling:RegisterScalableTarget",
+            ],
+            [arns.of("application-autoscaling", "scalable-target/*")],
+            "Application Auto Scaling numbers its targets",
+            {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}},
+        ),
+        Allow(["sagemaker:UpdateEndpointWeightsAndCapacities"], [endpoint]),
+        Allow(
+            ["cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"],
+            [arns.alarm(f"TargetTracking-endpoint/{arns.names.endpoint}/*")],
+            "Application Auto Scaling names its alarms after the endpoint and a number",
+        ),
+        Allow(
+            ["iam:CreateServiceLinkedRole"],
+            [f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/aws-service-role/{service}/{role}"],
+            conditions={"StringLike": {"iam:AWSServiceName": service}},
+        ),
+    ]
 
 
 def endpoint_arns(arns: Arns) -> tuple[str, str]:

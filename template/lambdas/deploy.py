@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas import (
     approval_in,
+    capacity,
     deployment_name,
     is_approval,
     recorded_approval,
@@ -96,13 +97,18 @@ def logs() -> "CloudWatchLogsClient":
 def handler(event: dict[str, Any], context: Context) -> dict[str, str]:
     """Handle an event "SageMaker Model Package State Change" of an approved package.
 
+    When the event is a "SageMaker Endpoint State Change" instead, the endpoint is scaled from now
+    on: a deployment ends the scaling, and an endpoint that is new was never scaled.
+
     Returns:
         The version's ARN and what was done with it: created, updated, or why nothing. People are
-        told when a quota of the account is in the way.
+        told when a quota of the account is in the way. Of the other event, the endpoint's ARN.
 
     Raises:
         EndpointBusyError: When another deployment is going on and does not end in time.
     """
+    if "EndpointArn" in event["detail"]:
+        return {"endpoint": event["detail"]["EndpointArn"], "outcome": scale()}
     package = event["detail"]["ModelPackageArn"]
     if is_approval(event, approval_time(package)):
         outcome = run(package, event, context)
@@ -134,6 +140,14 @@ def run(package: str, event: Mapping[str, Any], context: Context) -> str:
         if context.get_remaining_time_in_millis() < RESERVE_MILLISECONDS:
             raise EndpointBusyError(f"endpoint {os.environ['ENDPOINT']} is still being changed")
         time.sleep(POLL_SECONDS)
+
+
+def scale() -> str:
+    """Scale the endpoint, unless another deployment has begun; what was done."""
+    endpoint = describe_endpoint()
+    if endpoint is None or endpoint["EndpointStatus"] != "InService":
+        return "ignored, the endpoint is not in service"
+    return capacity.scale()
 
 
 def approval_time(package: str) -> datetime | None:
@@ -176,9 +190,12 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
     if endpoint and endpoint["EndpointStatus"] not in READY:
         return None
     keep_log(name)
-    create_model(deployment)
-    create_config(deployment)
+    count = capacity.instances(endpoint)
     try:
+        # First, so that the endpoint is not scaled between its configuration and its update.
+        capacity.stop_scaling()
+        create_model(deployment)
+        create_config(deployment, count)
         if endpoint is None:
             sagemaker().create_endpoint(
                 EndpointName=name, EndpointConfigName=deployment.name, Tags=tags()
@@ -187,13 +204,15 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
         sagemaker().update_endpoint(
             EndpointName=name,
             EndpointConfigName=deployment.name,
-            DeploymentConfig=deployment_config(deployment),
+            DeploymentConfig=deployment_config(deployment, count),
         )
     except (ClientError, BotoCoreError) as error:
         changed = describe_endpoint()
         if deployment.name not in configs_of(changed):
             # It has not been tried; the configuration would tell otherwise to the next attempt.
             found(lambda: sagemaker().delete_endpoint_config(EndpointConfigName=deployment.name))
+        if changed and changed["EndpointStatus"] == "InService":
+            capacity.scale()
         before = endpoint and endpoint["EndpointStatus"]
         if not is_validation_error(error) or not changed or changed["EndpointStatus"] == before:
             raise
@@ -212,11 +231,11 @@ def configs_of(endpoint: "DescribeEndpointOutputTypeDef | None") -> set[str]:
     }
 
 
-def deployment_config(deployment: Deployment) -> "DeploymentConfigUnionTypeDef":
-    """How one version takes over from the other: new instances, then all traffic at once."""
+def deployment_config(deployment: Deployment, instances: int) -> "DeploymentConfigUnionTypeDef":
+    """How one version takes over from the other: new instances, to which the requests move."""
     config: DeploymentConfigUnionTypeDef = {
         "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TrafficRoutingConfiguration": capacity.routing(instances),
             # The old instances stay this long, for an alarm to bring traffic back to them.
             "TerminationWaitInSeconds": int(os.environ["BAKE_SECONDS"]),
         }
@@ -294,7 +313,7 @@ def create_model(deployment: Deployment) -> None:
     )
 
 
-def create_config(deployment: Deployment) -> None:
+def create_config(deployment: Deployment, instances: int) -> None:
     """Create the endpoint configuration of a deployment, if it is not there."""
     instance_type = cast("ProductionVariantInstanceTypeType", os.environ["INSTANCE_TYPE"])
     create_once(
@@ -304,7 +323,7 @@ def create_config(deployment: Deployment) -> None:
                 {
                     "VariantName": os.environ["VARIANT"],
                     "ModelName": deployment.name,
-                    "InitialInstanceCount": int(os.environ["INSTANCE_COUNT"]),
+                    "InitialInstanceCount": instances,
                     "InstanceType": instance_type,
                     "InitialVariantWeight": 1.0,
                 }

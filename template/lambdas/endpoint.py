@@ -165,9 +165,11 @@ def deployed(detail: dict[str, Any]) -> Mail:
     config_name = detail["EndpointConfigName"]
     package = package_of(config_name) or "unknown"
     version = package.rpartition("/")[2]
-    about = f"{status} {detail['EndpointArn']} {config_name} {detail['LastModifiedTime']}"
     # In milliseconds, in the events.
     last = tried_last(name, datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC))
+    # An endpoint that was scaled is in service again as well, which is no news.
+    news = last if status == "IN_SERVICE" else detail["LastModifiedTime"]
+    about = f"{status} {detail['EndpointArn']} {config_name} {news}"
     if status == "IN_SERVICE" and last in (config_name, None):
         subject = f"{name}: version {version} serves"
         text = f"Endpoint {name} is in service with version {version}.\n\n{package}\n"

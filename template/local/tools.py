@@ -1,7 +1,9 @@
-"""The tools beside this project, run with uv from where the template came from."""
+"""The tools beside this project, run with uv from vendor/ or from where the template came from."""
 
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -9,6 +11,8 @@ import yaml
 from ops import OpsError
 
 ANSWERS = Path(".copier-answers.yml")
+VENDOR = Path("vendor")
+TOOLS = ("adopt", "local_aws")
 HOSTS = {"gh": "https://github.com", "gl": "https://gitlab.com"}  # Copier's short forms
 
 
@@ -29,7 +33,7 @@ def answers() -> dict[str, object]:
 
 
 def origin(tool: str) -> str:
-    """Where uv finds a tool for this project.
+    """Where uv finds a tool for this project: what `poe handover` has brought comes first.
 
     Args:
         tool: Its folder in the template's repository.
@@ -37,6 +41,12 @@ def origin(tool: str) -> str:
     Raises:
         ToolMissingError: When this is not a project's root folder, or the template is gone.
     """
+    brought = sorted(VENDOR.glob(f"{tool}-*.whl"))
+    return str(brought[-1].resolve()) if brought else from_template(tool)
+
+
+def from_template(tool: str) -> str:
+    """Where uv finds a tool in the template; see `origin`."""
     made_with = answers()
     return source(tool, str(made_with.get("_src_path", "")), str(made_with.get("_commit", "")))
 
@@ -57,7 +67,8 @@ def source(tool: str, template: str, version: str) -> str:
         if not folder.is_dir():
             raise ToolMissingError(
                 f"{tool} comes with the template, and {folder} is not here: bring the template "
-                f"back to {template}, or set _src_path in {ANSWERS} to where it is now"
+                f"back to {template}, or set _src_path in {ANSWERS} to where it is now; `uv run "
+                f"poe handover`, once it is there, brings its tools into {VENDOR}/ for good"
             )
         return str(folder.resolve())
     host, _, path = template.partition(":")
@@ -80,6 +91,27 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the image's commands do
     command = [uv(), "run", "--quiet", "--with", tool, "python", "-m", *sys.argv[1:]]
     os.execvp(command[0], command)  # noqa: S606 - the tool takes this process's place
+
+
+def handover() -> None:
+    """`poe handover`: put wheels of the tools into vendor/, to commit with the project.
+
+    Who has them needs no access to the template; what the tools need comes from the package index.
+    """
+    try:
+        sources = [from_template(tool) for tool in TOOLS]
+    except OpsError as error:
+        sys.exit(f"error: {error}")
+    VENDOR.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=VENDOR, prefix=".") as folder:
+        pip = [uv(), "tool", "run", "--quiet", "pip", "wheel", "--quiet", "--no-deps"]
+        command = [*pip, "--wheel-dir", folder, *sources]
+        if subprocess.run(command, check=False).returncode:
+            sys.exit("error: the tools cannot be built, see above")
+        built = [wheel.replace(VENDOR / wheel.name) for wheel in sorted(Path(folder).iterdir())]
+    for old in set(VENDOR.glob("*.whl")) - set(built):
+        old.unlink()
+    print("\n".join(map(str, built)))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,11 @@ def main() -> None:
 
 def removed() -> list[str]:
     """Files that an update which is not committed yet has removed, though they were edited."""
-    if not differs("HEAD", ANSWERS):
+    # Where the repository is older than the project, the answers may still have to be committed.
+    answered = git("rev-list", "-1", "HEAD", "--", ANSWERS)
+    if not answered or not differs("HEAD", ANSWERS):
         return []
-    last = git("rev-list", "-1", "HEAD", "--", ANSWERS)[0]
+    last = answered[0]
     gone = git("diff", "--relative", "--name-only", "--diff-filter=D", "HEAD")
     return [
         f"{file}: removed by the template, but you had changed it: git diff {last} HEAD -- {file}"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import permutations
@@ -12,7 +13,7 @@ import pytest
 from aws_cdk import App
 from support.templates import ACCOUNT, as_list, text
 
-from infra.app import build
+from infra.app import build, commit
 from usecase.errors import UseCaseError
 from workflows import names
 from workflows.names import Names
@@ -137,3 +138,26 @@ def test_environment_variable_chooses_the_environment(monkeypatch: pytest.Monkey
     assert names.current() == Names()
     monkeypatch.setenv("USECASE_ENVIRONMENT", "dev")
     assert names.current() == Names(environment="dev")
+
+
+def test_only_a_change_in_this_folder_makes_the_commit_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repository may hold more than this project."""
+    project = tmp_path / "project"
+    project.mkdir()
+    files = [tmp_path / "another", project / "ours"]
+    for file in files:
+        file.touch()
+    monkeypatch.chdir(project)
+    assert commit() == "unknown"
+    who = ["-c", "user.name=tests", "-c", "user.email=tests@example.com"]
+    for command in (["init"], ["add", "."], ["commit", "--message", "First"]):
+        assert commit() == "unknown"
+        subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True)
+    head = commit()
+    assert len(head) == 40
+    files[0].write_text("changed")
+    assert commit() == head
+    files[1].write_text("changed")
+    assert commit() == f"{head}-dirty"

@@ -9,6 +9,7 @@ from support.fake_sagemaker import errors
 
 from lambdas.sagemaker_pipelines import reasons
 from usecase import config
+from usecase.monitors import MONITORS
 from usecase.problem import METRICS
 from workflows import keys, names
 from workflows.jobs import Settings
@@ -200,7 +201,9 @@ def test_gate_compares_the_metric_of_the_evaluation_with_the_threshold() -> None
     assert condition["Type"] == ("GreaterThanOrEqualTo" if higher else "LessThanOrEqualTo")
     assert condition["RightValue"] == {"Get": "Parameters.Threshold"}
     assert Execution(DEFINITIONS[NAMES.training]).parameters["Threshold"] == approval.threshold
-    assert gate["DependsOn"] == ["Baseline"]
+    # The metric has it wait for the evaluation.
+    described = {monitor.written[0] for monitor in MONITORS} - {"Evaluate"}
+    assert {*gate.get("DependsOn", [])} == described
 
 
 def test_model_that_does_not_pass_fails_with_metric_and_threshold() -> None:
@@ -222,9 +225,9 @@ def test_reasons_are_those_of_the_steps_that_failed() -> None:
     steps = [
         {"StepName": "Prepare", "StepStatus": "Succeeded"},
         {"StepName": "Train", "StepStatus": "Failed", "FailureReason": "ClientError: no rows"},
-        {"StepName": "Baseline", "StepStatus": "Failed"},
+        {"StepName": "Evaluate", "StepStatus": "Failed"},
     ]
-    expected = ["Train: ClientError: no rows", "Baseline: no reason given"]
+    expected = ["Train: ClientError: no rows", "Evaluate: no reason given"]
     assert reasons(steps, lambda: pytest.fail("nothing was judged")) == expected
 
 
@@ -235,10 +238,13 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
     assert version["CustomerMetadataProperties"] == {
         "Execution": "abcdefgh1234",
         "Monitors": " ".join(names.MONITORS),
+        "Report": f"{folder}/evaluation/report.html",
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "manual",
     }
+    told = step_of(NAMES.training, "Evaluate")["Arguments"]["Environment"]
+    assert told == {"COMMIT": SETTINGS.commit, "EXECUTION": "abcdefgh1234"}
     assert version["MetadataProperties"]["CommitId"] == SETTINGS.commit
     evaluation = version["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
     assert evaluation == f"{folder}/evaluation/statistics.json"

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adopt import files, joins, project, trial
+from adopt import files, joins, project, table, trial
 from adopt.columns import Column, Problem
 from adopt.dataset import Asked, DataSet, look
 from adopt.files import Measures
@@ -24,7 +25,7 @@ from adopt.project import FEATURES, MART, OWNED, SAMPLE, USE_CASE
 from local import sample_data, tools
 from ops import OpsError
 from ops.tables import Encoding
-from usecase import config, prepare
+from usecase import config, prepare, tables
 from usecase.errors import UseCaseError
 
 HISTORY, TRAFFIC = ("history",), ("traffic-1", "traffic-2")
@@ -66,8 +67,9 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
             "then pass --force"
         )
     problem = project.problem()
-    tables = tuple(map(joins.parse, join or ()))
-    asked = Asked(target, time, identifier, tuple(facet or ()), encoding, tables)
+    others = tuple(map(joins.parse, join or ()))
+    asked = Asked(target, time, identifier, tuple(facet or ()), encoding, others)
+    check_sources([file, *(one.file for one in others)])
     with console.status("reading") as status:
         data = look(file, asked, problem, status.update)
         sample_data.FOLDER.mkdir(exist_ok=True)
@@ -94,8 +96,24 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
 
 def places(data: DataSet) -> list[Path]:
     """What is written of the data."""
-    folders = [sample_data.FOLDER / table for table in data.findings.tables]
+    folders = [sample_data.FOLDER / name for name in data.findings.tables]
     return [*folders, sample_data.PARTS]
+
+
+def check_sources(sources: list[Path]) -> None:
+    """Check that no table is written to where one is read from.
+
+    Raises:
+        OpsError: When it is: the owner's file would be replaced.
+    """
+    folders = [sample_data.FOLDER / table.name(source) for source in sources]
+    for source, folder in product(sources, folders):
+        read, written = source.resolve(), folder.resolve()
+        if read.is_relative_to(written) or written.is_relative_to(read):
+            raise OpsError(
+                f"{source}: overlaps with {folder}/, which this command replaces; move the source "
+                "elsewhere"
+            )
 
 
 def compared(data: DataSet) -> list[str]:
@@ -109,12 +127,13 @@ def compared(data: DataSet) -> list[str]:
         UseCaseError: The same.
     """
     use_case = config.load()
-    tables = tuple(data.findings.tables)
-    if tables != use_case.data.tables:
+    made = tuple(data.findings.tables)
+    if made != use_case.data.tables:
         raise OpsError(
             f"{USE_CASE}: data.tables are {', '.join(use_case.data.tables)}, these files make "
-            f"{', '.join(tables)}; name the files, and the order of --join, as they were"
+            f"{', '.join(made)}; name the files, and the order of --join, as they were"
         )
+    tables.check(data.tables, use_case.mart)
     records = prepare.clean(project.build(FEATURES, data.tables), use_case)
     prepare.split(records[: data.history[0]], use_case)
     features = len(use_case.features.names)
@@ -125,12 +144,12 @@ def compared(data: DataSet) -> list[str]:
 
 def write_data(data: DataSet, staged: Path) -> None:
     """Write the parts of the data to a folder."""
-    table, *others = data.findings.tables
+    records, *others = data.findings.tables
     ends = (0, *data.history, data.records.height)
-    for folder in (table, *others):
+    for folder in (records, *others):
         (staged / folder).mkdir()
     for name, start, end in zip((*HISTORY, *TRAFFIC), ends, ends[1:], strict=False):
-        data.records[start:end].write_parquet(staged / table / f"{name}.parquet")
+        data.records[start:end].write_parquet(staged / records / f"{name}.parquet")
     for one in data.joined:
         one.rows.write_parquet(staged / one.table / f"{HISTORY[0]}.parquet")
     parts = {

@@ -13,6 +13,7 @@ from adopt.files import Findings
 from adopt.joins import Join, Joined
 from ops import OpsError
 from ops.tables import INFERENCE_ID
+from usecase import tables
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,9 @@ def look(
     history = trial.cuts(order.times)
     show("looking for columns that give the target away")
     features, more = chosen(found, plain, target.values.head(history[0]), problem)
+    table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
+    used = {identifier, when, asked.target, *(feature.column for feature in features)}
+    used |= {mine for one in joined for mine in one.keys}
     findings = Findings(
         sources=[file.resolve().name, *(one.source for one in joined)],
         again=asked.command(file.resolve()),
@@ -158,10 +162,27 @@ def look(
         facets=[plain[name] for name in asked.facets],
         left_out=[plain[name] for name, column in found.items() if column.kind == "left out"],
         history_months=trial.months(order.times.head(history[0])),
+        mart={
+            table.name(file): held(table_, [identifier], used),
+            **{one.table: held(one.rows, [*one.keys.values()], used) for one in joined},
+        },
     )
-    table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
     lines = [*made, *notes, *more]
     return DataSet([*found.values()], table_, joined, identifier, history, findings, lines)
+
+
+def held(rows: pl.DataFrame, unique: list[str], used: set[str]) -> dict[str, list[str]]:
+    """What a table must hold, as [mart.<table>] says it: whole numbers are numbers.
+
+    Args:
+        rows: The table.
+        unique: The columns that identify a row.
+        used: All columns that features.py reads, of other tables too.
+    """
+    kinds = {kind: fits for kind, fits in tables.KINDS.items() if kind != "integer"}
+    read = {name: held for name, held in rows.schema.items() if name in used.union(unique)}
+    found = {kind: [name for name in read if fits(read[name])] for kind, fits in kinds.items()}
+    return {"unique": unique, **{kind: names for kind, names in found.items() if names}}
 
 
 def settle(
@@ -190,8 +211,8 @@ def settle(
         one, matched = joins.join(found, asked_join, file.name, asked.encoding)
         joined.append(one)
         notes.append(matched)
-    tables = [table.name(file), *(one.table for one in joined)]
-    if twice := next((name for name in tables if tables.count(name) > 1), None):
+    folders = [table.name(file), *(one.table for one in joined)]
+    if twice := next((name for name in folders if folders.count(name) > 1), None):
         raise OpsError(f"two files make a table called {twice}; rename one of them")
     asked.check(names, [name for name in found if name not in names])
     return found, joined, notes

@@ -32,6 +32,7 @@ class Findings:
         facets: Plain names of the groups to compare.
         left_out: Columns that are no feature, by plain name.
         history_months: Training takes the newest so many months.
+        mart: What each table must hold: its columns by a key of [mart.<table>].
     """
 
     sources: Sequence[str]
@@ -48,6 +49,7 @@ class Findings:
     facets: Sequence[str]
     left_out: Sequence[str]
     history_months: int
+    mart: Mapping[str, Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,20 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         found: The data set.
         measures: The numbers that follow from it.
     """
-    # What people wanted of features and metrics that are gone is gone too.
-    own = re.compile(r"monitors\.\w+\.")
-    sections = {name: text for name, text in split(before).items() if not own.match(name)}
+    # What people wanted of features, metrics and tables that are gone is gone too.
+    own = re.compile(r"monitors\.\w+\.|mart\.|facets\b")
+    sections = {}
+    for name, text in split(before).items():
+        if not own.match(name):
+            sections[name] = text
+        if name == "data":
+            sections |= dict.fromkeys(mart_sections(found), "")  # have their place behind it
     fresh = {
         "data": data_section(found),
+        **mart_sections(found),
         "target": target_section(found, measures),
         "features": features_section(found),
+        **facets_sections(found),
         "approval": approval_section(measures),
     }
     texts = ({**sections, **fresh}).values()
@@ -169,6 +178,17 @@ def data_section(found: Findings) -> str:
     )
 
 
+def mart_sections(found: Findings) -> dict[str, str]:
+    """[mart.<table>]: what each table must hold."""
+    comments = ["What the table must hold; prepare and `ops load` check it."]
+    sections = {}
+    for table, held in found.mart.items():
+        entries = {key: (names, "") for key, names in held.items()}
+        sections[f"mart.{table}"] = section(f"mart.{table}", comments, entries)
+        comments = []
+    return sections
+
+
 def target_section(found: Findings, measures: Measures) -> str:
     """[target]: what is predicted."""
     entries = {"column": (found.target_column, found.target.meaning)}
@@ -180,8 +200,9 @@ def features_section(found: Findings) -> str:
     comments = [
         "The columns of features.build() that the model sees. A CSV request has them in this order."
     ]
+    numbers = [f.name for f in found.features if f.numeric and f.name in found.facets]
     for what, names in (
-        ("Facets, to compare groups by", found.facets),
+        ("Facets once you name the thresholds between their groups", numbers),
         ("Left out", found.left_out),
     ):
         if names:
@@ -191,6 +212,13 @@ def features_section(found: Findings) -> str:
     return section(
         "features", comments, {"numeric": (numeric, ""), "categorical": (categorical, "")}
     )
+
+
+def facets_sections(found: Findings) -> dict[str, str]:
+    """[facets.<name>]: the groups to compare. Where numbers part, only people can say."""
+    names = [f.name for f in found.features if not f.numeric and f.name in found.facets]
+    headers = [f"facets.{name if name.isascii() else toml(name, 0)}" for name in names]
+    return {header: section(header, [], {}) for header in headers}
 
 
 def approval_section(measures: Measures) -> str:

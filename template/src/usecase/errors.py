@@ -26,3 +26,13 @@ def told(error: Exception) -> str:
         traceback.print_exception(error)
         text = f"unexpected {type(error).__name__}: {error}"
     return " ".join(text.split())
+
+
+def require(condition: bool, message: str) -> None:
+    """Hold a section of usecase.toml to a rule.
+
+    Raises:
+        ValueError: With the message, which begins with the key's name, when it is broken.
+    """
+    if not condition:
+        raise ValueError(message)

@@ -1,5 +1,7 @@
 """`evaluate`: measure the model on the test data; also the baseline of the model's quality.
 
+Besides Model Monitor's files it writes a report for people.
+
 `compare`: measure it on the test data of another version.
 """
 
@@ -10,16 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from usecase import container, metrics, prepare, rows, schema, tables
+from usecase import container, metrics, page, prepare, report, rows, schema, tables, train
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
 
 
 def run(use_case: UseCase) -> None:
-    """Evaluate the training job's model and write statistics, constraints and its schema.
+    """Evaluate the training job's model; write statistics, constraints, the report, its schema.
 
     Raises:
         UseCaseError: When the model or the test data cannot be used.
@@ -28,13 +32,20 @@ def run(use_case: UseCase) -> None:
     with unpacked(use_case) as model:
         trained_on = schema.read(model)
         table = tables.read(container.processing_input("test"))
-        statistics = evaluate_model(model, table, use_case)
+        trained = load_model(model)
+        labels, answers = answered(trained, table, use_case)
+        statistics = measured(labels, answers, use_case)
+        document = report.document(trained, table, labels, answers, use_case)
+        document["data"] = train.read_windows(model) | document["data"]
     quality = use_case.monitors.model_quality
     constraints = metrics.constraints(
         statistics, quality.metrics, quality.tolerance, quality.thresholds
     )
     container.write_json(output / "constraints.json", {"version": 0.0, **constraints})
     container.write_json(output / "statistics.json", statistics)
+    container.write_json(output / "evaluation.json", document)
+    text = page.page(document, statistics)
+    container.write(output / "report.html", lambda path: path.write_text(text, encoding="utf-8"))
     if trained_on:
         schema.write(trained_on, output)
 
@@ -141,6 +152,17 @@ def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[
     Raises:
         UseCaseError: When the model or the test data cannot be used.
     """
+    return measured(*answered(load_model(model), table, use_case), use_case)
+
+
+def answered(
+    model: Model, table: pl.DataFrame, use_case: UseCase
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The labels of test data, shape (rows,), and what a model predicts, shape (rows, …).
+
+    Raises:
+        UseCaseError: When the test data cannot be used, or an answer is not a finite number.
+    """
     target = use_case.target
     for name in (*use_case.features.names, target.column):
         if name not in table.columns:
@@ -149,12 +171,19 @@ def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[
             )
     labels = target.clean(table[target.column], "test")
     target.check(labels, "test")
-    output = load_model(model).predict(table.select(use_case.features.names).to_dict())
+    output = model.predict(table.select(use_case.features.names).to_dict())
     if wrong := rows.unanswered(output):
         row, reason = next(iter(wrong.items()))
         raise UseCaseError(f"test: row {row + 1}: {reason} ({len(wrong)} of {table.height} rows)")
-    measured = metrics.statistics(labels.to_numpy(), target.predicted(output), target)
-    return {"version": 0.0, "dataset": {"item_count": table.height}, **measured}
+    return labels.to_numpy(), np.asarray(output)
+
+
+def measured(
+    labels: npt.NDArray[Any], output: npt.NDArray[Any], use_case: UseCase
+) -> dict[str, Any]:
+    """The statistics of what `answered` returned."""
+    found = metrics.statistics(labels, use_case.target.predicted(output), use_case.target)
+    return {"version": 0.0, "dataset": {"item_count": len(labels)}, **found}
 
 
 def load_model(folder: Path) -> Model:

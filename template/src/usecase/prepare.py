@@ -1,6 +1,7 @@
 """`prepare`: the tables of the data mart become train, validation and test data."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -16,6 +17,7 @@ def run(use_case: UseCase) -> None:
         UseCaseError: When the data is not what usecase.toml says it is.
     """
     mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
+    tables.check(mart, use_case.mart, datetime.now(UTC))
     records = clean(build(mart), use_case)
     for name, part in split(records, use_case).items():
         tables.write(part, container.processing_output(name))

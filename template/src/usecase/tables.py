@@ -1,12 +1,25 @@
-"""Tables on disk: folders of Parquet files, and of JSON Lines."""
+"""Tables on disk: folders of Parquet files, and of JSON Lines; what those of the mart must hold."""
 
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from usecase import container
+from usecase.config import Table
 from usecase.errors import UseCaseError
+
+#: What a column may be to be of a kind that `Table` names.
+KINDS: dict[str, Callable[[pl.DataType], bool]] = {
+    "integer": lambda found: found.is_integer(),
+    "number": lambda found: found.is_numeric(),
+    "text": lambda found: isinstance(found, pl.String | pl.Categorical | pl.Enum),
+    "boolean": lambda found: isinstance(found, pl.Boolean),
+    "time": lambda found: isinstance(found, pl.Date | pl.Datetime),
+}
+SHOWN = 3  # values in a message
 
 
 def read(folder: Path) -> pl.DataFrame:
@@ -41,6 +54,80 @@ def read(folder: Path) -> pl.DataFrame:
     if table.is_empty():
         raise UseCaseError(f"{folder.name}: the files in {folder} have no rows")
     return table
+
+
+def check(
+    mart: Mapping[str, pl.DataFrame], wanted: Mapping[str, Table], now: datetime | None = None
+) -> None:
+    """Check that tables of the data mart hold what usecase.toml says.
+
+    Args:
+        mart: Tables by name.
+        wanted: What they must hold; nothing is asked of a table that is not here.
+        now: The time from which the age of the newest row is counted; by default it is not.
+
+    Raises:
+        UseCaseError: When one does not; with table, column, rule and the first values of all that
+            is wrong.
+    """
+    wrong = [
+        f"{name}: {problem}"
+        for name, table in mart.items()
+        if name in wanted
+        for problem in _problems(table, wanted[name], now)
+    ]
+    if wrong:
+        raise UseCaseError(f"the data mart is not what usecase.toml says: {'; '.join(wrong)}")
+
+
+def _problems(table: pl.DataFrame, wanted: Table, now: datetime | None) -> Iterator[str]:
+    columns = {
+        "integer": wanted.integer,
+        "number": wanted.number,
+        "text": wanted.text,
+        "boolean": wanted.boolean,
+        "time": wanted.time,
+    }
+    for kind, name in ((kind, name) for kind, names in columns.items() for name in names):
+        if name not in table.columns:
+            yield f"{kind}: there is no column {name}; there are {', '.join(table.columns)}"
+        elif not isinstance(table.schema[name], pl.Null) and not KINDS[kind](table.schema[name]):
+            yield f"{kind}: {name} is {table.schema[name]}, {_first(table[name], kind)}"
+    if missing := [name for name in wanted.unique if name not in table.columns]:
+        yield f"unique: there is no column {', '.join(missing)}"
+    elif wanted.unique:
+        yield from _repeated(table.select(wanted.unique))
+    if now and wanted.dated_by and wanted.max_age_days and wanted.dated_by in table.columns:
+        newest = table[wanted.dated_by].cast(pl.Datetime("us", "UTC"), strict=False).max()
+        if not isinstance(newest, datetime):
+            yield f"max_age_days: {wanted.dated_by} is empty in all rows"
+        elif (age := (now - newest).total_seconds() / 86400) > wanted.max_age_days:
+            yield (
+                f"max_age_days: the newest {wanted.dated_by}, {newest:%Y-%m-%dT%H:%M:%SZ}, is "
+                f"{age:.1f} days old, more than {wanted.max_age_days:g}"
+            )
+
+
+def _repeated(key: pl.DataFrame) -> Iterator[str]:
+    """How the values that identify a row do not."""
+    names = ", ".join(key.columns)
+    if empty := key.filter(pl.any_horizontal(pl.all().is_null())).height:
+        yield f"unique: {names} is empty in {empty} of {key.height} rows"
+    filled = key.drop_nulls()
+    again = filled.filter(filled.is_duplicated()).unique(maintain_order=True)
+    if again.height:
+        first = ", ".join("/".join(map(str, row)) for row in again.head(SHOWN).iter_rows())
+        yield f"unique: {names}: {again.height} values are in more than one row, first {first}"
+
+
+def _first(values: pl.Series, kind: str) -> str:
+    """The first values of a column of another kind: of text, those that are no numbers either."""
+    values = values.drop_nulls()
+    number = {"integer": pl.Int64, "number": pl.Float64}.get(kind)
+    if number and values.dtype == pl.String:
+        odd = values.filter(values.cast(number, strict=False).is_null())
+        values = odd if len(odd) else values
+    return f"first {', '.join(repr(value) for value in values.head(SHOWN))}"
 
 
 def read_lines(folder: Path, schema: dict[str, Any]) -> pl.DataFrame:

@@ -4,11 +4,15 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from usecase import container, metrics, schema, tables
+from usecase import container, metrics, report, schema, tables
 from usecase.config import Scalar, UseCase
 from usecase.model import Model
 from usecase.schema import Schema
+
+WINDOWS = "windows.json"
+"""How many rows a model was trained on, and from when they are; it travels with the model."""
 
 
 def run(use_case: UseCase) -> None:
@@ -28,6 +32,13 @@ def run(use_case: UseCase) -> None:
         for metric, value in metrics.summary(labels, predictions, use_case.target).items():
             print(f"{name}:{metric}={value:.6f};")
     save(model, Schema.of(use_case, parts["train"]), container.model())
+    windows = {name: report.window(part, use_case.data.time) for name, part in parts.items()}
+    container.write_json(container.model() / WINDOWS, windows)
+
+
+def read_windows(folder: Path) -> dict[str, Any]:
+    """What a model was trained on, as it lies beside it; nothing where it is not on record."""
+    return container.read_json(folder / WINDOWS) if (folder / WINDOWS).exists() else {}
 
 
 def hyperparameters(use_case: UseCase) -> Mapping[str, Scalar]:

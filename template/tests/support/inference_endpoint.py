@@ -26,8 +26,13 @@ ENVIRONMENT = {
     "ENDPOINT": NAMES.endpoint,
     "INSTANCE_COUNT": "1",
     "INSTANCE_TYPE": "ml.m5.large",
+    "MAX_INSTANCES": "1",
     "MODEL_ROLE": f"arn:aws:iam::{ACCOUNT}:role/model",
     "PROJECT": names.PROJECT,
+    "REQUESTS_PER_INSTANCE": "600",
+    "SHIFT_PERCENT": "10",
+    "SHIFT_WAIT_SECONDS": "300",
+    "TRAFFIC_SHIFTING": "CANARY",
     "VARIANT": names.VARIANT,
 }
 
@@ -65,29 +70,34 @@ JUST_AFTER = "2026/02/01/01/late.jsonl"
 
 
 class SageMaker(FakeSageMaker):
-    """With endpoints.
+    """With endpoints, and what Application Auto Scaling knows of them.
 
     Attributes:
         configs: Endpoint configurations by name.
         endpoints: Endpoints by name, as DescribeEndpoint shows them.
+        scaled: Scalable targets by their ResourceId, with the policy that was put last.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.configs: dict[str, Request] = {}
         self.endpoints: dict[str, Request] = {}
+        self.scaled: dict[str, Request] = {}
         self.operations |= {
             "CreateEndpoint": self._create_endpoint,
             "CreateEndpointConfig": self._create_endpoint_config,
             "DeleteEndpoint": self._delete_endpoint,
-            "DeleteEndpointConfig": lambda r: self.configs.pop(r["EndpointConfigName"]) and {},
+            "DeleteEndpointConfig": self._delete_endpoint_config,
             "DescribeEndpoint": self._describe_endpoint,
+            "DeregisterScalableTarget": self._deregister,
             "DescribeEndpointConfig": lambda r: find(self.configs, r["EndpointConfigName"]),
             "ListEndpointConfigs": lambda r: {
                 "EndpointConfigs": [
                     config for name, config in self.configs.items() if r["NameContains"] in name
                 ]
             },
+            "PutScalingPolicy": lambda r: self.scaled[r["ResourceId"]].update(r) or {},
+            "RegisterScalableTarget": lambda r: self.scaled.update({r["ResourceId"]: r}) or {},
             "UpdateEndpoint": self._update_endpoint,
         }
 
@@ -116,6 +126,11 @@ class SageMaker(FakeSageMaker):
         name, body = request["EndpointConfigName"], {**request, "CreationTime": datetime.now(UTC)}
         return self.create("endpoint configuration", self.configs, name, body)
 
+    def _delete_endpoint_config(self, request: Request) -> Request:
+        find(self.configs, request["EndpointConfigName"])
+        del self.configs[request["EndpointConfigName"]]
+        return {}
+
     def _create_endpoint(self, request: Request) -> Request:
         find(self.configs, request["EndpointConfigName"])
         now = datetime.now(UTC)
@@ -132,6 +147,12 @@ class SageMaker(FakeSageMaker):
             raise RefusalError(f'Cannot update in-progress endpoint "{request["EndpointName"]}".')
         endpoint |= {"EndpointStatus": "Updating", "LastModifiedTime": datetime.now(UTC)}
         endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
+        return {}
+
+    def _deregister(self, request: Request) -> Request:
+        if request["ResourceId"] not in self.scaled:
+            raise RefusalError("No scalable target registered", "ObjectNotFoundException")
+        del self.scaled[request["ResourceId"]]
         return {}
 
     def _delete_endpoint(self, request: Request) -> Request:

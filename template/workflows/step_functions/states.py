@@ -129,11 +129,6 @@ def machine(
     return filled
 
 
-def branch(states: Body) -> Body:
-    """A branch of a Parallel state: its states in the order in which they run."""
-    return {"StartAt": next(iter(states)), "States": states}
-
-
 def job(kind: JobKind, body: Body) -> State:
     """A state that runs a job and waits for its end; the result is the job's description."""
     return {

@@ -1,6 +1,7 @@
 """Examples of binary classification."""
 
 import numpy as np
+import numpy.typing as npt
 
 from usecase.problem import Target
 
@@ -26,3 +27,8 @@ WRONG_LABELS = [("yes", "'yes', which is not a number"), ("2", "has the value 2"
 def worse(label: int) -> int:
     """A label for which a prediction of the given one is bad."""
     return 1 - label
+
+
+def right(labels: list[int]) -> npt.NDArray[np.float64]:
+    """What a model returns that is always right."""
+    return np.array(labels, float)

@@ -1,6 +1,7 @@
 """Examples of multiclass classification."""
 
 import numpy as np
+import numpy.typing as npt
 
 from usecase import config
 from usecase.problem import Target
@@ -38,3 +39,8 @@ WRONG_LABELS = [("maybe", "has the value 'maybe', must be one of")]
 def worse(label: str) -> str:
     """A label for which a prediction of the given one is bad."""
     return CLASSES[(CLASSES.index(label) + 1) % len(CLASSES)]
+
+
+def right(labels: list[str]) -> npt.NDArray[np.float64]:
+    """What a model returns that is always right."""
+    return np.array([[float(label == name) for name in CLASSES] for label in labels])

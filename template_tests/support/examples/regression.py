@@ -1,6 +1,7 @@
 """Examples of regression."""
 
 import numpy as np
+import numpy.typing as npt
 
 from usecase.problem import Target
 
@@ -26,3 +27,8 @@ WRONG_LABELS = [("yes", "'yes', which is not a number"), ("inf", "is empty or in
 def worse(label: float) -> float:
     """A label for which a prediction of the given one is bad."""
     return label + 1000
+
+
+def right(labels: list[float]) -> npt.NDArray[np.float64]:
+    """What a model returns that is always right."""
+    return np.array(labels, float)

@@ -72,10 +72,10 @@ class Application:
             kind = {**_JSON, "x-amzn-errortype": error.code}
             return error.status if target else 403, kind, error_body(error.code, error.message)
         if target:
-            handle = partial(self._service.handle, session=session)
+            handle = self._service.handle
             if target.startswith(autoscaling.TARGET):
                 handle = partial(autoscaling.handle, self._service)
-            status, answer = await loop.run_in_executor(self.pool, handle, target, body)
+            status, answer = await loop.run_in_executor(self.pool, handle, target, body, session)
             return status, _JSON, answer
         # The raw path: an endpoint's name is percent-encoded in it.
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from usecase.metrics import curves
+from usecase.metrics.curves import counts_by_threshold, roc_area
 from usecase.problem.binary_classification import Target
 
 SECTION = "binary_classification"
@@ -45,7 +47,7 @@ def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[
         "true_negative_rate": _ratio(tn, tn + fp),
         "false_positive_rate": _ratio(fp, tn + fp),
         "false_negative_rate": _ratio(fn, tp + fn),
-        "auc": _auc(positive, predictions),
+        "auc": roc_area(positive, predictions),
         **{name: _f_beta(beta, tp, fp, fn) for name, beta in BETAS.items()},
         **{
             f"{name}_best_constant_classifier": _f_beta(beta, *constant)
@@ -57,7 +59,7 @@ def scalars(labels: Labels, predictions: Probabilities, target: Target) -> dict[
 def details(labels: Labels, predictions: Probabilities, target: Target) -> dict[str, Any]:
     """The confusion matrix and the curves."""
     positive = labels.astype(bool)
-    true_positives, false_positives = _counts_by_threshold(positive, predictions)
+    true_positives, false_positives = counts_by_threshold(positive, predictions)
     tp, fp, tn, fn = _confusion(positive, predictions >= target.decision_threshold)
     return {
         # Outside the label, inside the predicted one.
@@ -67,13 +69,15 @@ def details(labels: Labels, predictions: Probabilities, target: Target) -> dict[
             "true_positive_rates": _thin(true_positives / max(1, true_positives[-1])),
         },
         "precision_recall_curve": {
-            # Where nothing is predicted to be 1, precision is taken for 1.
-            "precisions": _thin(
-                np.r_[1.0, true_positives[1:] / (true_positives[1:] + false_positives[1:])]
-            ),
+            "precisions": _thin(curves.precisions(true_positives, false_positives)),
             "recalls": _thin(true_positives / max(1, true_positives[-1])),
         },
     }
+
+
+def charts(labels: Labels, output: Probabilities, target: Target) -> list[curves.Chart]:
+    """What shows how good the probabilities are: curves, calibration."""
+    return curves.of_class(labels.astype(bool), output, f"{target.column} = 1")
 
 
 def _confusion(
@@ -96,25 +100,7 @@ def _f_beta(beta: float, tp: int, fp: int, fn: int) -> float:
     return (1 + beta**2) * tp / whole if whole else 0.0
 
 
-def _counts_by_threshold(
-    positive: npt.NDArray[np.bool_], predictions: Probabilities
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """True and false positives at each distinct threshold, from strict to lax, after (0, 0)."""
-    order = np.argsort(-predictions, kind="stable")
-    sorted_predictions = predictions[order]
-    last_of_value = np.r_[np.flatnonzero(np.diff(sorted_predictions)), len(positive) - 1]
-    true_positives = np.cumsum(positive[order])[last_of_value]
-    return np.r_[0, true_positives], np.r_[0, last_of_value + 1 - true_positives]
-
-
-def _auc(positive: npt.NDArray[np.bool_], predictions: Probabilities) -> float:
-    """Area under the ROC curve by the trapezoidal rule, NaN when there is one class alone."""
-    true_positives, false_positives = _counts_by_threshold(positive, predictions)
-    pairs = int(true_positives[-1]) * int(false_positives[-1])
-    return float(np.trapezoid(true_positives, false_positives)) / pairs if pairs else math.nan
-
-
-def _thin(curve: npt.NDArray[np.floating[Any]]) -> list[float]:
+def _thin(curve: Probabilities) -> list[float]:
     """At most CURVE_POINTS points of a curve, evenly spread, with both ends."""
     points = np.linspace(0, len(curve) - 1, min(CURVE_POINTS, len(curve))).round().astype(int)
     return [float(value) for value in curve[points]]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from usecase.metrics import curves
 from usecase.problem.multiclass_classification import Target
 
 SECTION = "multiclass_classification"
@@ -13,6 +14,7 @@ SECTION = "multiclass_classification"
 Labels = npt.NDArray[Any]
 Confusion = npt.NDArray[np.int64]
 
+MOST_CHARTED = 24  # classes whose curves are drawn, the most frequent ones
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 
 
@@ -47,6 +49,20 @@ def details(labels: Labels, predictions: Labels, target: Target) -> dict[str, An
             for name, row in zip(classes, confusion.tolist(), strict=True)
         }
     }
+
+
+def charts(
+    labels: Labels, output: npt.NDArray[np.floating[Any]], target: Target
+) -> list[curves.Chart]:
+    """What shows how good the probabilities are: curves and calibration of each class."""
+    rows = {name: int(np.count_nonzero(labels == name)) for name in target.classes}
+    drawn = set(sorted(rows, key=lambda name: -rows[name])[:MOST_CHARTED])
+    return [
+        chart
+        for place, name in enumerate(target.classes)
+        if name in drawn
+        for chart in curves.of_class(labels == name, output[:, place], name)
+    ]
 
 
 def _classes(predictions: Labels, target: Target) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from usecase.metrics import curves
 from usecase.problem.regression import Target
 
 SECTION = "regression"
@@ -30,3 +31,37 @@ def scalars(labels: Numbers, predictions: Numbers, _target: Target) -> dict[str,
 def details(_labels: Numbers, _predictions: Numbers, _target: Target) -> dict[str, Any]:
     """What is more than a number: nothing."""
     return {}
+
+
+def charts(labels: Numbers, output: Numbers, target: Target) -> list[curves.Chart]:
+    """What shows how good the predictions are: calibration, and the residuals."""
+    truth, predictions = labels.astype(np.float64), output.astype(np.float64)
+    residuals, place = truth - predictions, curves.bins(predictions)
+    parts = [place == number for number in np.unique(place)]
+    middles = [predictions[part].mean() for part in parts]
+    quantiles = {
+        f"{share * 100:.0f} % are below": [np.quantile(residuals[part], share) for part in parts]
+        for share in (0.5, 0.05, 0.25, 0.75, 0.95)
+    }
+    low, high = np.quantile(residuals, [0.01, 0.99])
+    rows, edges = np.histogram(residuals, bins=40, range=(low, high))
+    return [
+        curves.chart(
+            "Calibration",
+            "mean prediction",
+            f"mean {target.column}",
+            *curves.calibration(truth, predictions),
+        ),
+        curves.chart(
+            "Residuals by prediction",
+            "mean prediction",
+            f"{target.column} - prediction",
+            *(curves.line(name, middles, values) for name, values in quantiles.items()),
+        ),
+        curves.chart(
+            "Residuals, the middle 98 %",
+            f"{target.column} - prediction",
+            "rows",
+            curves.line("rows", np.repeat(edges, 2), np.r_[0, np.repeat(rows, 2), 0]),
+        ),
+    ]

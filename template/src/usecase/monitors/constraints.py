@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from usecase.config import DataQuality, FeatureConstraints
 from usecase.monitors import chance, numbers, profile
+from usecase.monitors.settings import DataQuality, FeatureConstraints
 
 #: The least threshold of drift that the noise of the training data gives.
 LEAST_DRIFT = 0.05

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,11 +10,28 @@ import polars as pl
 from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors import constraints, profile
+from usecase.monitors import constraints, noise, profile
 from usecase.monitors.job import Report, Subject, dropped
 
 NUMERIC = ("Integral", "Fractional")
 EXACT = 2**53  # up to here a float holds every whole number
+
+
+def describe(train: pl.DataFrame, use_case: UseCase, folder: Path) -> None:
+    """Write statistics and suggested constraints of the training data's features.
+
+    Args:
+        train: The training data.
+        use_case: The use case.
+        folder: Where to.
+    """
+    features, settings = train.select(use_case.features.names), use_case.monitors.data_quality
+    statistics = profile.statistics(features)
+    robust = settings.comparison_method == "Robust"
+    differences = noise.measure(features, train[use_case.data.time], robust=robust)
+    suggested = constraints.suggest(statistics, settings, differences)
+    container.write_json(folder / "constraints.json", suggested)
+    container.write_json(folder / "statistics.json", statistics)
 
 
 def judge(subject: Subject, use_case: UseCase) -> Report:

@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 
 from usecase import container, metrics, tables
-from usecase.config import ModelQuality, UseCase
+from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.settings import ModelQuality
 from usecase.predictions import Window, reading
 from usecase.problem import VALUE
 

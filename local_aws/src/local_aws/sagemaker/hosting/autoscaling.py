@@ -20,6 +20,7 @@ from botocore.model import ServiceModel
 
 from local_aws.sagemaker.core.protocol import ApiError, parse_structure, shape_structure
 from local_aws.sagemaker.core.resources import require
+from local_aws.sagemaker.core.roles import Need, Session
 from local_aws.sagemaker.hosting import autoscaler
 
 if TYPE_CHECKING:
@@ -63,19 +64,22 @@ def call(service: Service, operation: str, request: Request) -> dict[str, Any]:
     return _answer(service, operation, json.dumps(request).encode())
 
 
-def handle(service: Service, target: str, body: bytes) -> tuple[int, bytes]:
+def handle(
+    service: Service, target: str, body: bytes, session: Session | None = None
+) -> tuple[int, bytes]:
     """Answers one request.
 
     Args:
         service: The service.
         target: The X-Amz-Target header.
         body: The request's body.
+        session: Who calls; None for the account itself.
 
     Returns:
         HTTP status and JSON body.
     """
     try:
-        answer = _answer(service, target.removeprefix(TARGET), body)
+        answer = _answer(service, target.removeprefix(TARGET), body, session)
         return 200, json.dumps(answer).encode()
     except ApiError as error:
         code, message, status = error.code, error.message, error.status
@@ -85,7 +89,9 @@ def handle(service: Service, target: str, body: bytes) -> tuple[int, bytes]:
     return status, json.dumps({"__type": code, "message": message, "Message": message}).encode()
 
 
-def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
+def _answer(
+    service: Service, operation: str, body: bytes, session: Session | None = None
+) -> dict[str, Any]:
     if operation not in _model().operation_names:
         raise ApiError("UnknownOperationException", f"There is no operation {operation!r}")
     if operation not in OPERATIONS:
@@ -100,7 +106,31 @@ def _answer(service: Service, operation: str, body: bytes) -> dict[str, Any]:
     dimension = request.get("ScalableDimension", autoscaler.DIMENSION)
     if dimension != autoscaler.DIMENSION:
         _refuse(f"The local AWS scales {autoscaler.DIMENSION} only, not {dimension}")
+    if session is not None:
+        service.roles.authorize(session, [_need(service, operation, request)])
     return shape_structure(shapes.output_shape, OPERATIONS[operation](service, request))
+
+
+def _need(service: Service, operation: str, request: Request) -> Need:
+    """What an operation needs, after the Service Authorization Reference."""
+    resource = "*"
+    if not operation.startswith("Describe"):
+        target = service.store.get(autoscaler.TARGET_KIND, request["ResourceId"]) or {}
+        resource = target.get("ScalableTargetARN") or _new_target(service)
+    context = {"application-autoscaling:service-namespace": request["ServiceNamespace"]}
+    return Need(f"application-autoscaling:{operation}", (resource,), context)
+
+
+def _new_target(service: Service) -> str:
+    place = f"arn:aws:application-autoscaling:{service.settings.region}:{service.settings.account}"
+    return f"{place}:scalable-target/{uuid.uuid4().hex[:32]}"
+
+
+def forget(service: Service, endpoint: str) -> None:
+    """Deregisters the targets of an endpoint that is deleted, as AWS does."""
+    for target in service.store.list(autoscaler.TARGET_KIND):
+        if target["ResourceId"].startswith(f"endpoint/{endpoint}/"):
+            _deregister_target(service, target)
 
 
 def resume(service: Service) -> None:
@@ -125,8 +155,7 @@ def _register_target(service: Service, request: Request) -> dict[str, Any]:
         if least == 0 and not _asynchronous(service, resource):
             _refuse("MinCapacity must be 1 or more: only asynchronous endpoints scale to 0")
         settings = service.settings
-        place = f"arn:aws:application-autoscaling:{settings.region}:{settings.account}"
-        body.setdefault("ScalableTargetARN", f"{place}:scalable-target/{uuid.uuid4().hex[:32]}")
+        body.setdefault("ScalableTargetARN", _new_target(service))
         role = (
             "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
             "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import require
+from local_aws.sagemaker.hosting import autoscaler
 from local_aws.sagemaker.hosting.serving import servable_model
 from local_aws.sagemaker.hosting.variant import MODEL
 
@@ -135,6 +136,31 @@ def check_switch(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
             "An endpoint cannot be updated from real-time to asynchronous inference or back; "
             "create another"
         )
+
+
+def check_scaled(
+    service: Service, endpoint: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Check that an endpoint may go from one config to another while it is scaled.
+
+    Source: "Update endpoints that use auto scaling" of the developer guide.
+
+    Raises:
+        ApiError: ValidationException: a variant that is scaled goes, or gets other instances.
+    """
+    types = [
+        {each["VariantName"]: each.get("InstanceType") for each in config["ProductionVariants"]}
+        for config in (before, after)
+    ]
+    for name, instance_type in types[0].items():
+        resource = f"endpoint/{endpoint}/variant/{name}"
+        if types[1].get(name) != instance_type and service.store.get(
+            autoscaler.TARGET_KIND, resource
+        ):
+            _refuse(
+                f"Variant {name} of endpoint {endpoint} is a scalable target: deregister it before "
+                "it is removed or gets instances of another type"
+            )
 
 
 def is_serverless(config: Mapping[str, Any]) -> bool:

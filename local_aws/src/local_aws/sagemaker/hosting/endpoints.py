@@ -12,8 +12,13 @@ from local_aws.sagemaker.core import events, kinds
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import create, declare, delete, require
-from local_aws.sagemaker.hosting import async_queue, capacity, deployment
-from local_aws.sagemaker.hosting.endpoint_checks import check_deployment, check_switch, servable
+from local_aws.sagemaker.hosting import async_queue, autoscaling, capacity, deployment
+from local_aws.sagemaker.hosting.endpoint_checks import (
+    check_deployment,
+    check_scaled,
+    check_switch,
+    servable,
+)
 from local_aws.sagemaker.hosting.fleet import Fleet, endpoint_folder
 from local_aws.sagemaker.hosting.running import hosting, present_hosting
 from local_aws.sagemaker.hosting.serving import PROCESS
@@ -85,6 +90,7 @@ def update_endpoint(service: Service, request: dict[str, Any]) -> dict[str, Any]
     with service.store.transaction():
         endpoint = _updatable(service, name)
         check_switch(_present_config(service, name), config)
+        check_scaled(service, name, _present_config(service, name), config)
         retained = _retained(request)
         capture = config.get("DataCaptureConfig")
         if "DataCaptureConfig" in retained:
@@ -215,6 +221,7 @@ def _restart(service: Service, name: str) -> None:
 
 
 def _delete(service: Service, name: str) -> None:
+    autoscaling.forget(service, name)
     present = hosting(service)
     if queue := present.queues.pop(name, None):
         queue.close()
