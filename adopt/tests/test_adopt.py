@@ -198,8 +198,8 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
     assert not SAMPLE.exists()
-    before = edited.read_text() if edited.exists() else ""
-    edited.write_text(f"{before}\n# mine\n")
+    text = edited.read_text() if edited.exists() else ""
+    edited.write_text(f"{text}\n# mine\n")
     commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     error = CliRunner().invoke(app, arguments).exception

@@ -250,15 +250,10 @@ def toml(value: object, indent: int) -> str:
     """A value as TOML; a list that is too long for a line has several."""
     if not isinstance(value, list | tuple):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    text = array(value)
+    text = f"[{', '.join(toml(held, 0) for held in value)}]"
     if len(text) + indent <= WIDTH:
         return text
     return "\n".join(["[", *(f"  {line}" for line in filled(toml(v, 0) + "," for v in value)), "]"])
-
-
-def array(values: Iterable[object]) -> str:
-    """A list of TOML on one line."""
-    return f"[{', '.join(toml(value, 0) for value in values)}]"
 
 
 def filled(words: Iterable[str]) -> list[str]:
