@@ -19,12 +19,24 @@ from benchmarks import (
     lifecycle,
     local_aws,
     orchestrators,
+    requests,
     serving,
 )
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
-from benchmarks.report import Results, alone, beside, figures, made, report, scored, served
+from benchmarks.report import (
+    Results,
+    alone,
+    asked,
+    beside,
+    figures,
+    made,
+    report,
+    scored,
+    served,
+)
+from benchmarks.requests import Requests
 from benchmarks.serving import Serving
 from tests import conftest, life, matrix, scenarios, template
 from tests.scenarios import Combination, Scene
@@ -57,7 +69,11 @@ def measure(folder: Path) -> Results:
     pair = folder / "pair"
     pair.mkdir()
     beside = filled.measure(pair)
-    return Results(LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside)
+    print("requests", flush=True)
+    both = both_ways(repository)
+    return Results(
+        LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside, both
+    )
 
 
 def beside_others(repository: Path) -> Serving:
@@ -67,6 +83,14 @@ def beside_others(repository: Path) -> Serving:
     return serving.measure(
         conftest.make_project(repository, repository.with_name("served")), folder
     )
+
+
+def both_ways(repository: Path) -> Requests:
+    """Ask with features and with requests, in a new project beside the template's repository."""
+    project = conftest.make_project(repository, repository.with_name("requests"))
+    base = repository.with_name("requests-ml")
+    base.mkdir()
+    return requests.measure(project, base)
 
 
 def many_rows(repository: Path) -> Batch:
@@ -121,6 +145,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "filled": lambda folder: beside(filled.measure(folder)),
     "serving": lambda folder: served(beside_others(committed(folder))),
     "generation": lambda folder: made(generation.measure(committed(folder), folder)),
+    "requests": lambda folder: asked(both_ways(committed(folder))),
 }
 
 

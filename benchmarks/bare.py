@@ -205,25 +205,31 @@ def bring_model(life: Life, base: Path) -> None:
 @contextmanager
 def server(life: Life) -> Iterator[int]:
     """Serve the newest version's model without the local AWS; the port of the server."""
+    with tempfile.TemporaryDirectory() as folder:
+        bring_model(life, Path(folder))
+        with served(python(life.project), life.project, Path(folder)) as port:
+            yield port
+
+
+@contextmanager
+def served(python: Path, project: Path, base: Path) -> Iterator[int]:
+    """Serve the model in `base`/model with a project's code; the port of the server."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = int(unused.getsockname()[1])
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        bring_model(life, base)
-        process = subprocess.Popen(
-            [python(life.project), "-m", "usecase", "serve"],
-            cwd=life.project,
-            env=environment(base) | {"SAGEMAKER_BIND_TO_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until_it_answers(process, port)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+    process = subprocess.Popen(
+        [python, "-m", "usecase", "serve"],
+        cwd=project,
+        env=environment(base) | {"SAGEMAKER_BIND_TO_PORT": str(port)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until_it_answers(process, port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int) -> None:

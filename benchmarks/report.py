@@ -13,6 +13,7 @@ from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.local_aws import EXECUTIONS, JOBS_AT_ONCE, LocalAws
 from benchmarks.orchestrators import Orchestrator
+from benchmarks.requests import TIMES, Requests
 from benchmarks.serving import CONNECTIONS, ROUNDS, SECONDS, Serving
 
 
@@ -30,6 +31,7 @@ class Results:
     serving: Serving
     local_aws: LocalAws
     filled: Filled
+    requests: Requests
 
 
 def machine() -> str:
@@ -105,8 +107,27 @@ alone is at work.
 | plain HTTP through the local AWS, with data capture | {ways.plain * 1000:.2f} |
 | plain HTTP to the server itself | {ways.direct * 1000:.2f} |
 
+{asked(results.requests)}
 {alone(results.local_aws)}
 {beside(results.filled)}"""
+
+
+def asked(requests: Requests) -> str:
+    """What it costs to send a request in the place of features."""
+    ways = {"a row of features": requests.features, "a row of `[request]`": requests.request}
+    rows = "\n".join(
+        f"| {way} | {middle * 1000:.2f} | {high * 1000:.2f} |"
+        for way, (middle, high) in ways.items()
+    )
+    return f"""## A request and its features
+
+Plain HTTP to the server itself, {TIMES:,} times in turn. Of a request, the server makes the
+features, with a look-up.
+
+| | p50, ms | p99, ms |
+|---|---:|---:|
+{rows}
+"""
 
 
 def scored(batch: Batch) -> str:

@@ -249,6 +249,8 @@ def test_version_that_another_one_was_faster_than_is_deployed_after_it(
     assert approve(newer, NOON) == "updated the endpoint"
     sagemaker.finish()
     assert sagemaker.serving() == newer
+
+
 #: What Application Auto Scaling calls the endpoint's instances.
 RESOURCE = f"endpoint/{NAMES.endpoint}/variant/{names.VARIANT}"
 

@@ -38,7 +38,7 @@ GOOD = ("1,2,x\n", f"{CSV[0]}\n")
 
 def judged(folder: Path, window: Window = Window("2")) -> Reading:  # noqa: B008 - frozen
     """What version 2 reads of the table, once it has collected what was captured."""
-    collect.collect(folder / "capture", folder, USE_CASE, "2")
+    collect.collect(folder / "capture", folder, USE_CASE, "2", {})
     return collect.read([folder], USE_CASE, window)
 
 
@@ -356,7 +356,7 @@ def test_features_named_like_columns_of_the_table_keep_their_values(tmp_path: Pa
     sent = '{"instances": [{"Row": 5, "day": 31, "scored_at": "noon"}]}'
     line = event(sent, ANSWER, "1", content_type="application/json")
     write(tmp_path / LUNCH / "1.jsonl", [line])
-    collect.collect(tmp_path / "capture", tmp_path, use_case, "2")
+    collect.collect(tmp_path / "capture", tmp_path, use_case, "2", {})
     found = collect.read([tmp_path], use_case, Window("2"))
     assert found.features.to_dicts() == [{"day": "31.0", "Row": "5.0", "scored_at": "noon"}]
     assert found.rows["row"].to_list() == [0]

@@ -26,7 +26,7 @@ def test_the_model_and_its_evaluation_hold_the_same(
     features = {entry["name"]: entry for entry in document["features"]}
     assert list(features) == use_case.features.names
     assert features["distance"] == {"name": "distance", "type": "Integral"}
-    assert features["delay_yesterday"]["type"] == "Fractional"
+    assert features["route_delay"]["type"] == "Fractional"
     assert features["origin"]["categories"] == ["EWR", "JFK", "LGA"]
     assert document["target"] == use_case.target.column
     assert [entry["name"] for entry in document["answer"]] == list(use_case.target.answer)

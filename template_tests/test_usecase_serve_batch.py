@@ -16,6 +16,7 @@ from usecase import serve_batch, tables
 from usecase.config import Features, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
+from usecase.rows import Fields
 from workflows import names
 
 CSV, JSON_LINES = serve_batch.CONTENT_TYPES
@@ -138,7 +139,7 @@ def test_quotes_spaces_and_line_ends_of_other_systems(
 def test_a_row_in_which_all_is_missing(features: tuple[str, ...]) -> None:
     separators = "," * (len(features) - 1)
     body = f"1{separators}\n{separators}\n2{separators}"
-    rows = serve_batch.parse(body.encode(), CSV, Features(features))
+    rows = serve_batch.parse(body.encode(), CSV, Fields.of_features(Features(features)))
     assert rows["a"].to_list() == [1, None, 2]
     assert rows["error"].null_count() == 3
 
@@ -146,11 +147,12 @@ def test_a_row_in_which_all_is_missing(features: tuple[str, ...]) -> None:
 def test_what_is_read_at_once_and_line_by_line_is_the_same(
     rows: pl.DataFrame, use_case: UseCase
 ) -> None:
-    whole = serve_batch.whole(lines(rows).encode(), use_case.features)
+    fields = Fields.of_features(use_case.features)
+    whole = serve_batch.whole(lines(rows).encode(), fields)
     assert whole is not None
     one = lines(rows).splitlines()
     quoted = ",".join(f'"{field}"' for field in one[0].split(","))
-    by_line = serve_batch.parse("\n".join([quoted, *one[1:]]).encode(), CSV, use_case.features)
+    by_line = serve_batch.parse("\n".join([quoted, *one[1:]]).encode(), CSV, fields)
     assert by_line.select(use_case.features.names).equals(whole)
 
 
@@ -242,7 +244,7 @@ def test_a_model_that_answers_no_number(
 def test_a_header_is_no_row(header: str) -> None:
     """Where all features are text, its names would be taken for their values."""
     for features in (Features(categorical=("hour", "dest")), Features(("hour",), ("dest",))):
-        rows = serve_batch.parse(f"{header}\n1,a\n".encode(), CSV, features)
+        rows = serve_batch.parse(f"{header}\n1,a\n".encode(), CSV, Fields.of_features(features))
         assert rows["error"].to_list() == ["is a header; send the rows without it", None]
         assert rows["dest"].to_list() == [None, "a"]
 
@@ -254,7 +256,7 @@ def test_a_request_that_is_wrong_as_a_whole(server: Server, use_case: UseCase) -
     assert server.invoke("1", Accept="application/json")[0] == 406
     for content_type in serve_batch.CONTENT_TYPES:
         with pytest.raises(BadRequest, match="the body is not UTF-8 text: byte 1"):
-            serve_batch.parse(b"1\xff", content_type, use_case.features)
+            serve_batch.parse(b"1\xff", content_type, Fields.of_features(use_case.features))
     assert server.request("GET", "/ping")[0] == 200
 
 

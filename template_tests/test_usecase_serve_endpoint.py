@@ -222,7 +222,7 @@ def test_json_that_is_wrong(
         ('{"instances": [], "parameters": 1}', 'the body must be {"instances"'),
         ('{"instances": []}', "instances: is empty"),
         ('{"instances": [1]}', "row 1: must be an object"),
-        ('{"instances": [{}]}', "row 1, field hour: is not there; send null"),
+        ('{"instances": [{"weekday": 1}]}', "row 1, field hour: is not there; send null"),
     ],
 )
 def test_json_of_another_form(server: Server, body: str, message: str) -> None:

@@ -30,7 +30,11 @@ import polars as pl
 from usecase import config, features
 day, most = date.fromisoformat(sys.argv[1]), int(sys.argv[2])
 use_case = config.load()
-mart = {t: pl.read_parquet(f"data/{t}/{day:%Y-%m}.parquet") for t in use_case.data.tables}
+months = [f"2013-{month:02}" for month in range(1, day.month + 1)]
+mart = {
+    t: pl.concat((pl.read_parquet(f"data/{t}/{m}.parquet") for m in months), how="vertical_relaxed")
+    for t in use_case.data.tables
+}
 records = features.build(mart).filter(pl.col(use_case.data.time).dt.date() == day)
 if most:
     records = records.filter(pl.col(use_case.target.column).is_not_null())[:most]
@@ -72,6 +76,7 @@ OTHER_FEATURES = {
     "usecase.toml": {
         'numeric = ["hour", ': 'numeric = ["wind_speed", "hour", ',
         '"precipitation"': '"temperature"',
+        'precipitation = "number"': 'wind_speed = "number"\ntemperature = "number"',
     },
     "src/usecase/features.py": {'precipitation="precip"': '"wind_speed", temperature="temp"'},
 }

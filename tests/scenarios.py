@@ -336,7 +336,7 @@ def plain_metrics(project: Path, folder: Path) -> dict[str, float]:
             (inputs / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(project / "data" / file, inputs / file)
     run("prepare")
-    for channel in ("train", "validation"):
+    for channel in ("train", "validation", "lookups"):
         shutil.copytree(outputs / channel, folder / "input" / "data" / channel)
     shutil.copytree(outputs / "test", inputs / "test")
     parameters = {k: str(v) for k, v in settings["training"]["hyperparameters"].items()}

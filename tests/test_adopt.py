@@ -130,11 +130,12 @@ def test_tool_in_a_project_of_each_problem(
     settings = adopt / "pyproject.toml"
     install: list[str | Path] = ["uv", "pip", "install", "--quiet", "--requirements", settings]
     template.run([*install, "--python", programs / "python"], folder)
+    paths = (adopt / "src", adopt / "tests", folder / "src", folder, folder / "tests")
     own = {
         "MYPY_CACHE_DIR": str(folder.parent / "adopt_mypy_cache"),
         "OMP_WAIT_POLICY": "PASSIVE",  # as commands of the image set it
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "PYTHONPATH": ":".join(map(str, (adopt / "src", adopt / "tests", folder / "src", folder))),
+        "PYTHONPATH": ":".join(map(str, paths)),
     }
     others = "|".join({one["problem_type"] for one in matrix.PROBLEMS} - {answers["problem_type"]})
     # What does not depend on the kind of problem is tried with one.

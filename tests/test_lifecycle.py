@@ -120,6 +120,14 @@ def test_json_lines_from_the_command_line(lived: life.Life, tmp_path: Path) -> N
     assert 0 < answers[0]["probability"] < 1
 
 
+def test_look_ups_that_have_aged_are_told(lived: life.Life) -> None:
+    """All else is as the data mart has it, by way of requests, captures and the table."""
+    told = lived.ops("skew", "1")
+    assert "3000 predictions compared" in told
+    assert "route_delay" in told
+    assert not {"hour", "weekday", "distance", "visibility", "carrier"} & set(told.split())
+
+
 def test_label_of_an_unknown_prediction_is_refused(lived: life.Life, tmp_path: Path) -> None:
     truth = tmp_path / "truth.csv"
     truth.write_text("flight_id,late\nno-such-flight,1\n")

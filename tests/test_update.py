@@ -22,9 +22,9 @@ RELEASED = [FIRST, *versions.tags()]
 # Text and what replaces it; nothing is replaced at the end of a file, and by nothing a whole file.
 EDITS: list[tuple[str, str, str | None]] = [
     ("src/usecase/model.py", "", "\n\ndef tuned() -> bool:\n    return True\n"),
-    ("src/usecase/features.py", ".fill_null(0.0)", ".fill_null(5.0)"),
+    ("src/usecase/features.py", 'visibility="visib"', 'visibility="visib", wind="wind_speed"'),
     ("usecase.toml", "max_depth = 5\n", "max_depth = 7\n"),
-    ("usecase.toml", '"carrier", "origin", "dest"]', '"carrier", "dest"]'),
+    ("usecase.toml", "history_months = 6", "history_months = 5"),
     ("usecase.toml", "threshold = 0.60", "threshold = 0.65"),
     ("README.md", "# Flight delays\n", "# Flight delays of Haneda\n"),
     ("README.md", "", "\n## Who to ask\n\nThe team.\n"),

@@ -52,7 +52,8 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     mart = use_case.mart["my_data"]
     assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
     assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
-    assert list(use_case.facets) == ["a_quoted_name"]
+    assert ([*use_case.mart], [*use_case.facets]) == (["my_data"], ["a_quoted_name"])
+    assert use_case.request is None  # callers send the features
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()
@@ -174,8 +175,8 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
 
 
 def sections(text: str) -> list[str]:
-    """The sections of usecase.toml, whatever the tables of the data mart are called."""
-    return [*dict.fromkeys(re.sub(r"^mart\..*", "mart", name) for name in files.split(text))]
+    """The sections of usecase.toml, but for those that are about some tables and features."""
+    return [name for name in files.split(text) if not re.match("(mart|facets|request)\\b", name)]
 
 
 def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, project: Path) -> None:
@@ -197,7 +198,7 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
     for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
-    assert not SAMPLE.exists()
+    assert not any(file.exists() for file in SAMPLE)
     text = edited.read_text() if edited.exists() else ""
     edited.write_text(f"{text}\n# mine\n")
     commit("Mine")

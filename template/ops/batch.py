@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lambdas import batch as functions
 from ops import OpsError, aws, outside, times, workflow
+from ops.times import Day
 from usecase import config
 from usecase.config import UseCase
 from usecase.predictions import parquet
@@ -20,11 +21,6 @@ from workflows import keys, names
 
 DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
-
-Day = Annotated[
-    date | None,
-    typer.Option(parser=times.day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
-]
 
 console = Console()
 

@@ -19,6 +19,7 @@ from ops import OpsError, aws
 from ops.tables import INFERENCE_ID, DataFile, Encoding, identifiers, read_table, require, spread
 from usecase import config
 from usecase.config import UseCase
+from usecase.rows import Fields
 from workflows import names
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
     """Send rows to the endpoint, one request each, with the record's id as inference id.
 
     Args:
-        rows: A row per request with the id and all features.
+        rows: A row per request with the id and what a caller sends: the fields of `[request]`, of
+            which the optional ones can be missing, or else all features.
         use_case: Names the columns.
         sample: Rows to send, evenly spread over all; 0 is all.
         workers: Requests at the same time.
@@ -89,7 +91,11 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
     Raises:
         OpsError: When a column is missing, or an id cannot be sent. Nothing has been sent then.
     """
-    rows = spread(require(rows, [use_case.data.id, *use_case.features.names]), sample)
+    fields = Fields.of_features(use_case.features)
+    if use_case.request:
+        fields = Fields.of_request(use_case.request)
+    needed = [name for name in fields.types if name not in fields.optional]
+    rows = spread(require(rows, [use_case.data.id, *needed]), sample)
     identities = identifiers(rows[use_case.data.id])
     if (odd := identities.filter(~identities.str.contains(INFERENCE_ID))).len():
         raise OpsError(
@@ -97,7 +103,8 @@ def replay(rows: pl.DataFrame, use_case: UseCase, sample: int = 0, workers: int 
             "characters of ASCII"
         )
     ids = identities.to_list()
-    bodies = csv_lines(rows.select(use_case.features.names))
+    empty = (pl.lit(None).alias(name) for name in fields.types if name not in rows.columns)
+    bodies = csv_lines(rows.with_columns(*empty).select(fields.names))
     start, failures = aws.utc_now(), {}
     with ThreadPoolExecutor(workers) as pool:
         answers = pool.map(send, ids, bodies)

@@ -78,3 +78,7 @@ End = Annotated[
         help="The same; a day is included. Default: now where --start is given.",
     ),
 ]
+Day = Annotated[
+    date | None,
+    typer.Option(parser=day, metavar="DAY", help="A day such as 2026-01-31, UTC, included."),
+]

@@ -22,7 +22,7 @@ NO_NUMBER = {"data_type_check", "completeness_check"}
 
 def kept(folder: Path, use_case: UseCase) -> Reading:
     """What is read of what `keep` has written."""
-    collect(folder / CAPTURE, folder, use_case, "1")
+    collect(folder / CAPTURE, folder, use_case, "1", {})
     return predictions.read([folder], use_case, Window("1"))
 
 

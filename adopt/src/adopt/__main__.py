@@ -213,7 +213,7 @@ def commit(staged: Path, wanted: Iterable[Path]) -> None:
             if place.exists():
                 place.rename(old)
                 undo.callback(old.rename, place)
-            if place != SAMPLE:
+            if place not in SAMPLE:
                 new.rename(place)
                 undo.callback(place.rename, new)
         undo.pop_all()

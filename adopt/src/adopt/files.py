@@ -80,8 +80,8 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         found: The data set.
         measures: The numbers that follow from it.
     """
-    # What people wanted of features, metrics and tables that are gone is gone too.
-    own = re.compile(r"monitors\.\w+\.|mart\.|facets\b")
+    # What people wanted of features, metrics, tables and requests that are gone is gone too.
+    own = re.compile(r"monitors\.\w+\.|(mart|facets|request)\b")
     sections = {}
     for name, text in split(before).items():
         if not own.match(name):

@@ -16,8 +16,9 @@ from ops import OpsError
 from usecase.errors import UseCaseError
 
 USE_CASE, FEATURES = Path("usecase.toml"), Path("src/usecase/features.py")
-MART, SAMPLE = Path("tests/mart.toml"), Path("tests/test_sample.py")
-OWNED = (FEATURES, MART, SAMPLE, USE_CASE)
+MART = Path("tests/mart.toml")
+SAMPLE = (Path("tests/test_sample.py"), Path("tests/test_usecase_requests.py"))
+OWNED = (FEATURES, MART, *SAMPLE, USE_CASE)
 
 
 def problem() -> Problem:

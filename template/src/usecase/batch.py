@@ -17,6 +17,7 @@ import polars as pl
 from usecase import container, prepare, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
+from usecase.lookups import utc
 from usecase.predictions import parquet
 from usecase.predictions.parquet import PREDICTIONS, REJECTED
 
@@ -149,13 +150,6 @@ def reason(table: pl.DataFrame, use_case: UseCase) -> pl.Expr:
         ),
     ]
     return pl.coalesce(reasons)
-
-
-def utc(times: pl.Series) -> pl.Series:
-    """Dates or datetimes as datetimes in UTC, without a zone."""
-    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone:
-        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return times.cast(pl.Datetime("us"))
 
 
 def plain(values: pl.Series) -> pl.Series:

@@ -6,6 +6,7 @@ Processing: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-proce
 
 import json
 import os
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,21 @@ def write(path: Path, write_to: Callable[[Path], object]) -> None:
         partial = Path(folder) / path.name
         write_to(partial)
         partial.replace(path)
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a model.tar.gz.
+
+    Raises:
+        UseCaseError: When it is none.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            # Nothing outside the folder; Python 3.11.0 to 3.11.3 cannot see to that.
+            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+            tar.extractall(folder)  # noqa: S202 - the filter is set
+    except (OSError, tarfile.TarError) as error:
+        raise UseCaseError(f"{archive}: is not a model archive: {error}") from None
 
 
 def exit_message(text: str) -> None:

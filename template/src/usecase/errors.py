@@ -15,10 +15,6 @@ class BadRequest(UseCaseError):  # noqa: N818  the name that HTTP gives it
     """A request is wrong; the message names row and field and what fixes it."""
 
 
-class ModelError(UseCaseError):
-    """The model has answered what is not an answer; the message names the row."""
-
-
 def told(error: Exception) -> str:
     """What an error says, in one line. One that nobody expected leaves its traceback in the log."""
     text = str(error)

@@ -5,7 +5,6 @@ Besides Model Monitor's files it writes a report for people.
 `compare`: measure it on the test data of another version.
 """
 
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from usecase import container, metrics, page, prepare, report, rows, schema, tables, train
+from usecase import container, inputs, metrics, page, prepare, report, rows, schema, tables, train
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.model import Model
@@ -94,7 +93,7 @@ def rebuilt(known: pl.DataFrame, identifier: str, use_case: UseCase) -> pl.DataF
     records = prepare.build(mart)
     prepare.check_columns(records, use_case, {})
     ids = records[use_case.data.id].cast(pl.String).alias(identifier)
-    records = records.select(ids, *prepare.typed(records, use_case))
+    records = records.select(ids, *inputs.typed(records, use_case))
     found = known.join(records, on=identifier, maintain_order="left")
     if missing := known.height - found[identifier].n_unique():
         raise UseCaseError(
@@ -118,24 +117,9 @@ def unpacked(use_case: UseCase) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model")
-        extract(container.processing_input("model") / "model.tar.gz", model)
+        container.extract(container.processing_input("model") / "model.tar.gz", model)
         schema.check(model, use_case)
         yield model
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack a model.tar.gz.
-
-    Raises:
-        UseCaseError: When it is none.
-    """
-    try:
-        with tarfile.open(archive) as tar:
-            # Nothing outside the folder; Python 3.11.0 to 3.11.3 cannot see to that.
-            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
-            tar.extractall(folder)  # noqa: S202 - the filter is set
-    except (OSError, tarfile.TarError) as error:
-        raise UseCaseError(f"{archive}: is not a model archive: {error}") from None
 
 
 def evaluate_model(model: Path, table: pl.DataFrame, use_case: UseCase) -> dict[str, Any]:

@@ -5,20 +5,26 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from usecase import container, features, tables
+from usecase import container, features, inputs, lookups, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
+from usecase.rows import Fields
 
 
 def run(use_case: UseCase) -> None:
-    """Read every table, build the features, and write the three parts.
+    """Read every table, build the features, and write the three parts, and what requests look up.
 
     Raises:
         UseCaseError: When the data is not what usecase.toml says it is.
     """
     mart = {name: tables.read(container.processing_input(name)) for name in use_case.data.tables}
     tables.check(mart, use_case.mart, datetime.now(UTC))
-    records = clean(build(mart), use_case)
+    built = build(mart)
+    records = clean(built, use_case)
+    if use_case.request:
+        known = inputs.lookups(mart)
+        inputs.check(built, Fields.of_request(use_case.request), known, use_case)
+        lookups.write(known, container.processing_output("lookups"))
     for name, part in split(records, use_case).items():
         tables.write(part, container.processing_output(name))
         print(f"{name}: {part.height} rows, {time_range(part, use_case)}")
@@ -52,7 +58,8 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
             cannot be used.
     """
     data, target = use_case.data, use_case.target.column
-    check_columns(records, use_case, {"target.column": [target]})
+    request = use_case.request.fields if use_case.request else ()
+    check_columns(records, use_case, {"target.column": [target], "request": [*request]})
     records = known(records, target)
     for name in (data.id, data.time):
         if empty := records[name].null_count():
@@ -64,21 +71,9 @@ def clean(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     return records.select(
         records[data.id].cast(pl.String),
         records[data.time],
-        *typed(records, use_case),
+        *inputs.typed(records, use_case),
         use_case.target.clean(records[target], "features.build"),
     )
-
-
-def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
-    """The features, in the order of usecase.toml: numbers as integers or floats, others as text.
-
-    Raises:
-        UseCaseError: When a numeric feature is not a number, or infinite.
-    """
-    return [
-        *(number(records[name]) for name in use_case.features.numeric),
-        *(records[name].cast(pl.String) for name in use_case.features.categorical),
-    ]
 
 
 def check_columns(
@@ -138,27 +133,6 @@ def known(records: pl.DataFrame, target: str) -> pl.DataFrame:
     if unknown := records.height - found.height:
         print(f"left out {unknown} of {records.height} records: {target} is not known")
     return found
-
-
-def number(values: pl.Series) -> pl.Series:
-    """Bring a numeric feature to integers or floats.
-
-    Raises:
-        UseCaseError: When it is not a number, or infinite.
-    """
-    if values.dtype == pl.Boolean or values.dtype.is_integer():
-        return values.cast(pl.Int64)
-    if values.dtype == pl.Null:  # Parquet has no type where all values of a file are missing
-        return values.cast(pl.Float64)
-    if not values.dtype.is_numeric():
-        raise UseCaseError(
-            f"usecase.toml features.numeric: {values.name} is {values.dtype}; convert it in "
-            "features.build, or list it under features.categorical"
-        )
-    values = values.cast(pl.Float64)
-    if infinite := values.is_infinite().sum():
-        raise UseCaseError(f"{values.name}: is infinite in {infinite} of {len(values)} rows")
-    return values.fill_nan(None)
 
 
 def split(records: pl.DataFrame, use_case: UseCase) -> dict[str, pl.DataFrame]:

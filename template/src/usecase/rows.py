@@ -1,21 +1,24 @@
-"""Rows of a request that are JSON objects, and answers of the model that cannot be given."""
+"""Fields and rows of a request, and answers of the model that cannot be given."""
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from usecase.config import Features
+from usecase.config import Features, FieldType, Request, UseCase
 
 #: The largest number of 32 bits, which is what the model computes with.
 LARGEST = 3.4028234663852886e38
 
-Value = float | str | None
-Converter = Callable[[Any], Value]
+Value = float | str | datetime | None
 
+MISSING = "send null when it is not known"
 _SHOWN = 40  # characters of a wrong value
 
 
@@ -47,44 +50,114 @@ def load(text: str) -> Any:  # noqa: ANN401 - any JSON
         raise RowError(f"is not JSON: {error}") from None
 
 
-def converters(features: Features) -> dict[str, Converter]:
-    """What reads the value of each feature, in the order of usecase.toml."""
-    return {
-        **dict.fromkeys(features.numeric, number),
-        **dict.fromkeys(features.categorical, category),
-    }
+@dataclass(frozen=True)
+class Fields:
+    """The fields of a row.
+
+    Attributes:
+        types: The type of each by its name, in the order in which CSV has them.
+        required: Those that must have a value.
+        optional: Those that JSON can leave out.
+        raw: Whether they are those of `[request]`, of which the features are still to be made.
+    """
+
+    types: Mapping[str, FieldType]
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    raw: bool = False
+
+    @classmethod
+    def of_features(cls, features: Features) -> Self:
+        """The features: JSON has to name each, as whoever leaves one out may not know of it."""
+        numeric: dict[str, FieldType] = dict.fromkeys(features.numeric, "number")
+        return cls({**numeric, **dict.fromkeys(features.categorical, "text")})
+
+    @classmethod
+    def of_request(cls, request: Request) -> Self:
+        """What a caller sends where that is not the features."""
+        return cls(request.fields, frozenset(request.required), frozenset(request.optional), True)
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, in the order in which CSV has them."""
+        return [*self.types]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Their types in a table; times are UTC, without a zone."""
+        kinds = {"number": pl.Float64(), "text": pl.String(), "datetime": pl.Datetime("us")}
+        return {name: kinds[kind] for name, kind in self.types.items()}
+
+    def absent(self, name: str, advice: str = "") -> RowError:
+        """The error that a field is not there.
+
+        Args:
+            name: The field.
+            advice: What fixes it, of one that need not have a value.
+        """
+        if name in self.required:
+            return RowError(f"is required; send {WORDS[self.types[name]]}", name)
+        return RowError(f"is not there; {advice}", name)
+
+    def wrong(self, name: str, value: object, advice: str) -> RowError:
+        """The error that a field has a value of another type.
+
+        Args:
+            name: The field.
+            value: Its value.
+            advice: What else can be sent, of one that need not have a value.
+        """
+        reason = f"{shorten(value)} is not {WORDS[self.types[name]]}"
+        return RowError(reason if name in self.required else f"{reason}; {advice}", name)
 
 
-def read(instance: object, kinds: Mapping[str, Converter]) -> list[Value]:
-    """Read a row `{feature: value}`, in which `null` is a missing value.
+def fields_of(first: object, use_case: UseCase) -> Fields:
+    """The fields that the rows of a request have, told by the first: features or `[request]`.
+
+    Args:
+        first: The fields of a line of CSV as a list, or what `load` returned of a row.
+        use_case: Names the features, and what a caller sends in their place.
+    """
+    features = Fields.of_features(use_case.features)
+    if use_case.request is None:
+        return features
+    request = Fields.of_request(use_case.request)
+    if isinstance(first, list):
+        computed = len(first) == len(features.types) != len(request.types)
+    else:
+        only = features.types.keys() - request.types.keys()
+        computed = isinstance(first, dict) and not only.isdisjoint(first)
+    return features if computed else request
+
+
+def read(instance: object, fields: Fields) -> list[Value]:
+    """Read a row `{field: value}`, in which `null` is a missing value.
 
     Args:
         instance: What `load` returned.
-        kinds: What `converters` returned.
+        fields: What it has to have.
 
     Returns:
-        The values in the order of the features.
+        The values in the order of the fields.
 
     Raises:
-        RowError: When a feature is missing, unknown, or has a value of another type.
+        RowError: When a field is missing, unknown, or has a value of another type.
     """
     if not isinstance(instance, dict):
-        raise RowError("must be an object {feature: value, …}")
+        raise RowError("must be an object {field: value, …}")
     values = []
-    for name, convert in kinds.items():
-        if name not in instance:
-            raise RowError("is not there; send null when it is not known", name)
+    for name, kind in fields.types.items():
         try:
-            values.append(convert(instance[name]))
+            value = CONVERTERS[kind](instance.get(name))
         except (ValueError, TypeError, OverflowError):
-            wanted = "a number" if convert is number else "text"
-            shown = shorten(instance[name])
-            raise RowError(
-                f"{shown} is not {wanted}; send null when it is not known", name
-            ) from None
-    if len(instance) != len(kinds):
-        unknown = next(name for name in instance if name not in kinds)
-        raise RowError(f"unknown; known: {', '.join(kinds)}", unknown)
+            raise fields.wrong(name, instance[name], MISSING) from None
+        unknown = value is None and name in fields.required
+        if unknown or (name not in instance and name not in fields.optional):
+            raise fields.absent(name, MISSING)
+        values.append(value)
+    if not instance.keys() <= fields.types.keys():
+        odd = next(name for name in instance if name not in fields.types)
+        raise RowError(f"unknown; known: {', '.join(fields.types)}", odd)
     return values
 
 
@@ -112,6 +185,33 @@ def category(value: object) -> str | None:
     if isinstance(value, str):
         value.encode()
     return None if value is None else str(value) or None
+
+
+def moment(value: object) -> datetime | None:
+    """A time in ISO 8601 as one in UTC, without a zone; UTC unless it says otherwise.
+
+    Raises:
+        TypeError, ValueError, OverflowError: When it is none.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError
+    time = datetime.fromisoformat(value)
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+CONVERTERS: dict[FieldType, Callable[[object], Value]] = {
+    "number": number,
+    "text": category,
+    "datetime": moment,
+}
+#: What a value of each type is, in words.
+WORDS: dict[FieldType, str] = {
+    "number": "a number",
+    "text": "text",
+    "datetime": "a time like 2026-01-31T09:00:00Z",
+}
 
 
 def finite(value: float) -> float:

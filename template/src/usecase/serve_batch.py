@@ -6,7 +6,9 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
 
 import codecs
 import csv
+import io
 import os
+from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
@@ -16,10 +18,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from usecase import rows as json_rows
-from usecase.config import Features, UseCase
+from usecase.config import UseCase
 from usecase.errors import BadRequest
-from usecase.model import Model
-from usecase.rows import LARGEST, RowError
+from usecase.rows import LARGEST, Fields, RowError, Value
+from usecase.version import Version
 
 CSV, JSON_LINES = "text/csv", "application/jsonlines"
 CONTENT_TYPES = (CSV, JSON_LINES)
@@ -45,17 +47,17 @@ async def execution_parameters(_: Request) -> JSONResponse:
 ROUTES = [Route("/execution-parameters", execution_parameters)]
 
 
-def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: UseCase) -> bytes:
+def answer(body: bytes, content_type: str, accept: str, version: Version) -> bytes:
     """Score rows.
 
     Args:
         body: A line per row. CSV: without header, the fields in the order of usecase.toml, an empty
             field where a value is missing. A field cannot hold a line break: SageMaker splits the
-            input at each of them. JSON Lines: `{feature: value}`, `null` where a value is missing.
+            input at each of them. JSON Lines: `{field: value}`, `null` where a value is missing.
+            All rows have the features, or all what a caller sends in their place.
         content_type: Its form, `CSV` or `JSON_LINES`.
         accept: The form of the answer, the same or the other.
-        model: Predicts.
-        use_case: Names the fields.
+        version: Predicts.
 
     Returns:
         A line for each row: the fields of `target.answer`, then what is wrong with the row. One of
@@ -64,8 +66,11 @@ def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: 
     Raises:
         BadRequest: When the body is empty or not UTF-8.
     """
-    rows = parse(body, content_type, use_case.features)
-    output = model.predict({name: rows[name] for name in use_case.features.names})
+    use_case = version.use_case
+    fields = fields_of(body, content_type, use_case)
+    rows = parse(body, content_type, fields)
+    table = version.features(rows.drop(ERROR)) if fields.raw else rows
+    output = version.model.predict({name: table[name] for name in use_case.features.names})
     answers = pl.DataFrame(use_case.target.answers(output))
     return render(answers, blame(rows[ERROR], output), accept)
 
@@ -79,11 +84,23 @@ def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
     return errors.zip_with(errors.is_not_null(), reasons)
 
 
-def parse(body: bytes, content_type: str, features: Features) -> pl.DataFrame:
+def fields_of(body: bytes, content_type: str, use_case: UseCase) -> Fields:
+    """The fields that the rows have, told by the first one that can be read."""
+    for line in io.BytesIO(body):
+        text = line.decode("utf-8-sig", errors="replace")
+        try:
+            first = json_rows.load(text) if content_type == JSON_LINES else next(csv.reader([text]))
+        except (RowError, csv.Error, StopIteration):
+            continue
+        return json_rows.fields_of(first, use_case)
+    return json_rows.fields_of(None, use_case)
+
+
+def parse(body: bytes, content_type: str, fields: Fields) -> pl.DataFrame:
     """Read rows.
 
     Returns:
-        Numbers and text by the name of the feature, and `error`, null where nothing is wrong.
+        The values by the name of the field, and `error`, null where nothing is wrong.
 
     Raises:
         BadRequest: When the body is empty or not UTF-8.
@@ -92,12 +109,12 @@ def parse(body: bytes, content_type: str, features: Features) -> pl.DataFrame:
     if not body:
         raise BadRequest("the body is empty; send at least one row")
     if content_type == JSON_LINES:
-        return parse_json(decode(body), features)
-    rows = parse_csv(body, features)
-    if is_header(body, features.names):
+        return parse_json(decode(body), fields)
+    rows = parse_csv(body, fields)
+    if is_header(body, fields.names):
         first = pl.int_range(pl.len()) == 0
         rows = rows.with_columns(
-            *(pl.when(~first).then(name).alias(name) for name in features.names),
+            *(pl.when(~first).then(name).alias(name) for name in fields.names),
             pl.when(first).then(pl.lit(HEADER)).otherwise(ERROR).alias(ERROR),
         )
     return rows
@@ -121,55 +138,83 @@ def decode(body: bytes) -> str:
         raise BadRequest(f"the body is not UTF-8 text: byte {error.start}") from None
 
 
-def parse_json(text: str, features: Features) -> pl.DataFrame:
+def parse_json(text: str, fields: Fields) -> pl.DataFrame:
     """Read rows of JSON Lines."""
-    kinds = json_rows.converters(features)
-    nothing: list[json_rows.Value] = [None] * len(kinds)
-    found: list[list[json_rows.Value]] = []
+    nothing: list[Value] = [None] * len(fields.types)
+    found: list[list[Value]] = []
     for line in text.removesuffix("\n").split("\n"):
         try:
-            found.append([*json_rows.read(json_rows.load(line), kinds), None])
+            found.append([*json_rows.read(json_rows.load(line), fields), None])
         except RowError as error:
             # JSON can hold halves of characters, which UTF-8 cannot write.
             found.append([*nothing, str(error).encode("utf-8", "replace").decode()])
-    numbers: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
-    schema = numbers | dict.fromkeys([*features.categorical, ERROR], pl.String())
-    return pl.DataFrame(found, schema=schema, orient="row")
+    return pl.DataFrame(found, {**fields.schema, ERROR: pl.String()}, orient="row")
 
 
-def parse_csv(body: bytes, features: Features) -> pl.DataFrame:
+def parse_csv(body: bytes, fields: Fields) -> pl.DataFrame:
     """Read rows of CSV."""
-    if (table := whole(body, features)) is not None:
-        return table.with_columns(pl.lit(None, pl.String).alias(ERROR))
-    rows = split(body, features.names)
-    for name in features.numeric:
-        text = pl.col(name).str.strip_chars()
-        number = text.cast(pl.Float64, strict=False)
-        odd = text.is_not_null() & ~(number.abs() <= LARGEST).fill_null(value=False)
+    if (table := whole(body, fields)) is not None:
+        rows = table.with_columns(pl.lit(None, pl.String).alias(ERROR))
+    else:
+        rows = split(body, fields.names)
+        for name, kind in fields.types.items():
+            if kind == "number":
+                rows = rows.with_columns(*numbers(name))
+    for name, kind in fields.types.items():
+        if kind == "datetime":
+            rows = rows.with_columns(moments(name, rows[name], fields))
+    for name in fields.required:
+        absent = pl.col(name).is_null() & pl.col(ERROR).is_null()
         rows = rows.with_columns(
-            pl.when(~odd).then(number).alias(name),
-            pl.when(odd & pl.col(ERROR).is_null())
-            .then(pl.format(NO_NUMBER, pl.lit(name), pl.col(name).str.head(SHOWN)))
-            .otherwise(ERROR)
-            .alias(ERROR),
+            pl.when(absent).then(pl.lit(str(fields.absent(name)))).otherwise(ERROR).alias(ERROR)
         )
     return rows
 
 
-def whole(body: bytes, features: Features) -> pl.DataFrame | None:
-    """Read rows at once, as can be done where nothing is wrong and nothing in quotes."""
+def numbers(name: str) -> tuple[pl.Expr, pl.Expr]:
+    """The numbers of a field that has been read as text, and what is wrong with a row."""
+    text = pl.col(name).str.strip_chars()
+    number = text.cast(pl.Float64, strict=False)
+    odd = text.is_not_null() & ~(number.abs() <= LARGEST).fill_null(value=False)
+    reason = pl.format(NO_NUMBER, pl.lit(name), pl.col(name).str.head(SHOWN))
+    wrong = pl.when(odd & pl.col(ERROR).is_null()).then(reason).otherwise(ERROR).alias(ERROR)
+    return pl.when(~odd).then(number).alias(name), wrong
+
+
+def moments(name: str, texts: pl.Series, fields: Fields) -> tuple[pl.Series, pl.Expr]:
+    """The times of a field that has been read as text, and what is wrong with a row."""
+    times: list[datetime | None] = []
+    wrong: list[str | None] = []
+    for text in texts:
+        time, reason = None, None
+        try:
+            time = json_rows.moment(text)
+        except (ValueError, OverflowError):
+            reason = str(fields.wrong(name, text, "leave it empty when it is not known"))
+        times.append(time)
+        wrong.append(reason)
+    values = pl.Series(name, times, pl.Datetime("us"))
+    return values, pl.coalesce(ERROR, pl.Series(ERROR, wrong, pl.String))
+
+
+def whole(body: bytes, fields: Fields) -> pl.DataFrame | None:
+    """Read rows at once, as can be done where nothing is wrong and nothing in quotes.
+
+    Returns:
+        Numbers and text; times as text.
+    """
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
-    if b'"' in body or body.count(b",") != lines * (len(features.names) - 1):
+    if b'"' in body or body.count(b",") != lines * (len(fields.types) - 1):
         return None
-    numbers: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
-    schema = numbers | dict.fromkeys(features.categorical, pl.String())
+    numeric = [name for name, kind in fields.types.items() if kind == "number"]
+    schema = dict.fromkeys(fields.types, pl.String()) | dict.fromkeys(numeric, pl.Float64())
     try:
         table = pl.read_csv(body, has_header=False, schema=schema, quote_char=None)
     except pl.exceptions.PolarsError:
         return None
     # Polars refuses a line that is too long, so with as many separators as there have to be, none
     # is too short.
-    fit = all((table[name].abs() <= LARGEST).all() for name in features.numeric)
+    fit = all((table[name].abs() <= LARGEST).all() for name in numeric)
     return table if fit and table.height == lines else None
 
 

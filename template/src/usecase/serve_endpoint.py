@@ -7,60 +7,67 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy.typing as npt
+import polars as pl
 from starlette.routing import Route
 
 from usecase import rows
-from usecase.config import Features, UseCase
-from usecase.errors import BadRequest, ModelError
-from usecase.model import Model
+from usecase.config import UseCase
+from usecase.errors import BadRequest, UseCaseError
 from usecase.problem import Target
-from usecase.rows import RowError, Value
+from usecase.rows import Fields, RowError, Value
+from usecase.version import Version
 
 CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 CONTENT_TYPES = (CSV, JSON, JSON_LINES)
 MAX_BYTES = 6 * 1024**2  # what SageMaker lets through to a real-time endpoint
 ROUTES: list[Route] = []
 
-Columns = dict[str, list[Value]]
+Columns = dict[str, list[Any]]
+
+MISSING = "leave it empty when it is not known"
 
 
-def answer(body: bytes, content_type: str, accept: str, model: Model, use_case: UseCase) -> bytes:
+def answer(body: bytes, content_type: str, accept: str, version: Version) -> bytes:
     """Answer a request.
 
     Args:
         body: The rows.
         content_type: Its form: `CSV`, `JSON` or `JSON_LINES`.
         accept: The form of the answer, any of the same.
-        model: Predicts.
-        use_case: Names the fields.
+        version: Predicts.
 
     Raises:
         BadRequest: When a row is wrong.
-        ModelError: When the model answers NaN or infinity.
+        UseCaseError: When the model answers NaN or infinity, or features cannot be made.
     """
-    output = model.predict(parse(body, content_type, use_case.features))
+    fields, columns = parse(body, content_type, version.use_case)
+    if fields.raw:
+        table = version.features(pl.DataFrame(columns, fields.schema))
+        columns = table.to_dict(as_series=False)
+    output = version.model.predict(columns)
     if wrong := rows.unanswered(output):
         row, reason = next(iter(wrong.items()))
-        raise ModelError(f"row {row + 1}: {reason} ({len(wrong)} of {len(output)} rows)")
-    return render(use_case.target, output, accept)
+        raise UseCaseError(f"row {row + 1}: {reason} ({len(wrong)} of {len(output)} rows)")
+    return render(version.use_case.target, output, accept)
 
 
-def parse(body: bytes, content_type: str, features: Features) -> Columns:
+def parse(body: bytes, content_type: str, use_case: UseCase) -> tuple[Fields, Columns]:
     """Read the rows of a request.
 
     Args:
         body: CSV: a line per row without header, the fields in the order of usecase.toml, an empty
-            field where a value is missing. JSON: `{"instances": [{feature: value}]}`, `null` where
-            a value is missing. JSON Lines: such a `{feature: value}` on each line. UTF-8.
+            field where a value is missing. JSON: `{"instances": [{field: value}]}`, `null` where
+            a value is missing. JSON Lines: such a `{field: value}` on each line. UTF-8.
         content_type: `CSV`, `JSON` or `JSON_LINES`.
-        features: The features.
+        use_case: Names the fields: the features or those of `[request]`, the same in all rows.
 
     Returns:
-        The values of each feature.
+        The fields, and the values of each.
 
     Raises:
         BadRequest: When it is something else.
@@ -72,21 +79,23 @@ def parse(body: bytes, content_type: str, features: Features) -> Columns:
     if not text.strip():
         raise BadRequest("the body is empty; send at least one row")
     if content_type == CSV:
-        return _csv_columns(_csv_rows(text, features), features)
+        return _csv(text, use_case)
     # Not by `splitlines`: a JSON string may hold other line ends, such as U+2028.
-    entries: Iterable[object] = (
+    entries: Iterator[object] = (
         map(rows.load, text.rstrip().split("\n"))
         if content_type == JSON_LINES
-        else _instances(text)
+        else iter(_instances(text))
     )
-    kinds = rows.converters(features)
     values: list[list[Value]] = []
     try:
-        for entry in entries:
-            values.append(rows.read(entry, kinds))
+        first = next(entries)
+        fields = rows.fields_of(first, use_case)
+        for entry in chain([first], entries):
+            values.append(rows.read(entry, fields))
     except RowError as error:
         raise BadRequest(error.within(len(values) + 1)) from None
-    return {name: [*column] for name, column in zip(kinds, zip(*values, strict=True), strict=True)}
+    columns = zip(fields.types, zip(*values, strict=True), strict=True)
+    return fields, {name: [*column] for name, column in columns}
 
 
 def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes:
@@ -111,46 +120,41 @@ def render(target: Target, output: npt.NDArray[Any], content_type: str) -> bytes
     return json.dumps({"predictions": predictions}).encode()
 
 
-def _csv_rows(text: str, features: Features) -> list[list[str]]:
+def _csv(text: str, use_case: UseCase) -> tuple[Fields, Columns]:
     try:
         lines = io.StringIO(text.rstrip("\r\n"), newline="")
         found = list(csv.reader(lines, strict=True))
     except csv.Error as error:
         raise BadRequest(f"the body is not CSV: {error}") from None
-    width = len(features.names)
+    fields = rows.fields_of(found[0], use_case)
+    width = len(fields.types)
     for number, row in enumerate(found, 1):
         if len(row) != width:
             raise BadRequest(
-                f"row {number}: has {len(row)} fields, must have {width}: "
-                f"{','.join(features.names)}"
+                f"row {number}: has {len(row)} fields, must have {width}: {','.join(fields.types)}"
             )
-    if found[0] == features.names:
+    if found[0] == fields.names:
         raise BadRequest("row 1: is a header; send the rows without it")
-    return found
+    columns = zip(fields.types, zip(*found, strict=True), strict=True)
+    return fields, {name: _csv_values(name, texts, fields) for name, texts in columns}
 
 
-def _csv_columns(found: list[list[str]], features: Features) -> Columns:
-    columns = dict(zip(features.names, zip(*found, strict=True), strict=True))
-    return {
-        **{name: _csv_numbers(name, columns[name]) for name in features.numeric},
-        **{name: [text or None for text in columns[name]] for name in features.categorical},
-    }
-
-
-def _csv_numbers(name: str, texts: Iterable[str]) -> list[Value]:
-    numbers: list[Value] = []
+def _csv_values(name: str, texts: Iterable[str], fields: Fields) -> list[Value]:
+    kind = fields.types[name]
+    convert = _csv_number if kind == "number" else rows.CONVERTERS[kind]
+    values: list[Value] = []
     for row, text in enumerate(texts, 1):
         try:
-            numbers.append(_csv_number(text))
-        except ValueError:
-            reason = f"{rows.shorten(text)} is not a number; leave it empty when it is not known"
-            raise BadRequest(RowError(reason, name).within(row)) from None
-    return numbers
+            value = convert(text) if text else None
+        except (ValueError, OverflowError):
+            raise BadRequest(fields.wrong(name, text, MISSING).within(row)) from None
+        if value is None and name in fields.required:
+            raise BadRequest(fields.absent(name).within(row))
+        values.append(value)
+    return values
 
 
-def _csv_number(text: str) -> float | None:
-    if not text:
-        return None
+def _csv_number(text: str) -> float:
     if "_" in text or not text.isascii():  # Python allows both in numbers, other readers do not
         raise ValueError
     return rows.finite(float(text))

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from usecase import container, metrics, report, schema, tables
+from usecase import container, lookups, metrics, report, schema, tables
 from usecase.config import Scalar, UseCase
+from usecase.lookups import Lookup
 from usecase.model import Model
 from usecase.schema import Schema
 
@@ -31,7 +32,8 @@ def run(use_case: UseCase) -> None:
         labels = part[use_case.target.column].to_numpy()
         for metric, value in metrics.summary(labels, predictions, use_case.target).items():
             print(f"{name}:{metric}={value:.6f};")
-    save(model, Schema.of(use_case, parts["train"]), container.model())
+    known = lookups.read(container.channel("lookups")) if use_case.request else None
+    save(model, Schema.of(use_case, parts["train"]), container.model(), known)
     windows = {name: report.window(part, use_case.data.time) for name, part in parts.items()}
     container.write_json(container.model() / WINDOWS, windows)
 
@@ -61,11 +63,15 @@ def parse(text: str) -> Scalar:
     return value if isinstance(value, int | float) else text
 
 
-def save(model: Model, trained_on: Schema, folder: Path) -> None:
-    """Write the model's files and its schema into a folder: all of them, or none."""
+def save(
+    model: Model, trained_on: Schema, folder: Path, known: Mapping[str, Lookup] | None = None
+) -> None:
+    """Write the model's files, its schema and look-ups into a folder: all of them, or none."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as partial:
         model.save(Path(partial))
         schema.write(trained_on, Path(partial))
+        if known is not None:
+            lookups.write(known, Path(partial))
         for file in Path(partial).iterdir():
             file.replace(folder / file.name)

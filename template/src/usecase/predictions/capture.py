@@ -6,21 +6,19 @@ The endpoint configuration of each version has a destination of its own, so that
 tells which version has answered: `version=<N>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file>.jsonl`.
 """
 
-import csv
-import io
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from usecase import tables
+from usecase import inputs, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.predictions import reading
+from usecase.lookups import Lookup
+from usecase.predictions import payloads, reading
 from usecase.predictions.parquet import (
     ID,
     ROW,
@@ -31,6 +29,7 @@ from usecase.predictions.parquet import (
     feature_columns,
 )
 from usecase.problem import PREDICTION, VALUE
+from usecase.rows import Fields
 
 _PAYLOAD = pl.Struct(dict.fromkeys(("observedContentType", "data", "encoding"), pl.String))
 _EVENT = {
@@ -62,7 +61,7 @@ class Captured:
     rejected: pl.DataFrame
 
 
-def read(folder: Path, use_case: UseCase, version: str) -> Captured:
+def read(folder: Path, use_case: UseCase, version: str, known: Mapping[str, Lookup]) -> Captured:
     """Read what was captured of a version.
 
     Args:
@@ -70,6 +69,7 @@ def read(folder: Path, use_case: UseCase, version: str) -> Captured:
             to be rejected: it is not on record whose they are.
         use_case: Names the features.
         version: The version.
+        known: Its look-ups, which make features of requests.
 
     Raises:
         UseCaseError: When a file is in no folder of an hour.
@@ -83,7 +83,7 @@ def read(folder: Path, use_case: UseCase, version: str) -> Captured:
     )
     lines = tables.read_lines(folder, _EVENT)
     events = _events(lines.join(places, on="file", maintain_order="left"))
-    rows, broken = _records(events.filter(pl.col("reason").is_null()), use_case)
+    rows, broken = _records(events.filter(pl.col("reason").is_null()), use_case, known)
     events = events.join(broken, on="_event", how="left", maintain_order="left")
     own = pl.col("version").cast(pl.Int64).alias(VERSION)
     identity = events.select("_event", "file", ID, TIME, own, pl.col(TIME).alias(SCORED_AT))
@@ -209,21 +209,31 @@ def _has_type(payload: pl.Expr, beginning: str) -> pl.Expr:
     return content_type.str.to_lowercase().str.starts_with(beginning)
 
 
-def _records(events: pl.DataFrame, use_case: UseCase) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _records(
+    events: pl.DataFrame, use_case: UseCase, known: Mapping[str, Lookup]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The records of the events' payloads.
 
     Args:
         events: With `_event`, their number.
         use_case: Names the features.
+        known: The look-ups of the version.
 
     Returns:
         `_event`, `row`, the features and the fields of the answer in their columns, and what fits
         none; and of the events that have no such rows `_event` and the reason, `broken`.
     """
     names, answer = use_case.features.names, [*use_case.target.answer]
-    sent, unreadable, odd = _payloads(events, "sent", "instances", names)
-    answered, _, _ = _payloads(events, "answered", "predictions", answer)
-    rows = _columns(sent, use_case).join(
+    raw = payloads.raw(events, use_case)
+    sent = payloads.read(events.filter(~raw), "sent", "instances", names)
+    columns, unreadable, odd = _columns(sent.rows, use_case), sent.unreadable, sent.odd
+    if use_case.request and raw.any():
+        fields = Fields.of_request(use_case.request)
+        asked = payloads.read(events.filter(raw), "sent", "instances", fields.names)
+        columns = pl.concat([columns, _computed(asked.rows, fields, known, use_case)])
+        unreadable, odd = unreadable + asked.unreadable, odd | asked.odd
+    answered = payloads.read(events, "answered", "predictions", answer).rows
+    rows = columns.join(
         answered.select(
             "_event", "_row", *answer, _value=pl.col(PREDICTION).cast(VALUE, strict=False)
         ),
@@ -234,11 +244,11 @@ def _records(events: pl.DataFrame, use_case: UseCase) -> tuple[pl.DataFrame, pl.
     unanswered = rows.filter(pl.col("_sent").is_null() | pl.col("_value").is_null())["_event"]
     whole = rows.filter(~pl.col("_event").is_in(unanswered.unique().to_list()))
     event = pl.col("_event")
-    width = event.replace_strict(odd, default=None, return_dtype=pl.Int64)
+    width = event.replace_strict(odd, default=None, return_dtype=pl.String)
     broken = events.filter(~event.is_in(whole["_event"].unique().to_list())).select(
         "_event",
         broken=pl.when(width.is_not_null())
-        .then(pl.format(f"{reading.OTHER_FIELDS}: {{}} in a row instead of {len(names)}", width))
+        .then(pl.format(f"{reading.OTHER_FIELDS}: {{}}", width))
         .when(event.is_in(unreadable))
         .then(pl.lit(reading.UNREADABLE))
         .otherwise(pl.lit(reading.UNANSWERED)),
@@ -279,88 +289,27 @@ def _columns(sent: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     )
 
 
-def _payloads(
-    events: pl.DataFrame, side: str, member: str, names: list[str]
-) -> tuple[pl.DataFrame, list[int], dict[int, int]]:
-    """The rows of one side of the events, all as text.
+def _computed(
+    asked: pl.DataFrame, fields: Fields, known: Mapping[str, Lookup], use_case: UseCase
+) -> pl.DataFrame:
+    """Requests in the columns of the table, with the features that the version made of them.
 
     Args:
-        events: `_event`, and of the side its text and whether it is JSON.
-        side: `sent` or `answered`.
-        member: The member of a JSON payload that holds the rows.
-        names: What the fields of a CSV row are.
+        asked: `_event`, `_row`, and the fields as text.
+        fields: Those of `[request]`.
+        known: The look-ups of the version.
+        use_case: Names the features.
 
     Returns:
-        `_event`, `_row`, these columns, and others that JSON rows have; the events whose JSON has
-        another form; and those with a CSV row of another width, with the first such width.
+        As `_columns`.
     """
-    is_json = pl.col(f"{side}_json")
-    csv_rows, odd = _csv_rows(events.filter(~is_json).select("_event", text=side), len(names))
-    json_rows, unreadable = _json_rows(
-        events.filter(is_json).select("_event", side).iter_rows(), member
+    features = inputs.of_requests(payloads.typed(asked, fields), known, use_case)
+    numeric = use_case.features.numeric
+    return asked.select("_event", "_row").with_columns(
+        *(
+            features[name].cast(pl.Float64 if name in numeric else pl.String).alias(column)
+            for name, column in feature_columns(use_case).items()
+        ),
+        pl.lit(None, pl.String).alias(UNEXPECTED),
+        _sent=pl.lit(value=True),
     )
-    from_csv = csv_rows.select(
-        "_event",
-        *(pl.col("fields").list.get(i).alias(name) for i, name in enumerate(names)),
-    )
-    schema = {"_event": pl.UInt32} | dict.fromkeys([*names, *_keys(json_rows)], pl.String)
-    from_json = pl.DataFrame(json_rows, schema=schema, orient="row")
-    rows = pl.concat([from_csv, from_json], how="diagonal").with_columns(
-        pl.exclude("_event").replace("", None),
-        _row=pl.int_range(pl.len()).over("_event"),
-    )
-    return rows, unreadable, odd
-
-
-def _csv_rows(events: pl.DataFrame, width: int) -> tuple[pl.DataFrame, dict[int, int]]:
-    """Split CSV payloads into rows and fields: `_event`, `fields`.
-
-    An event with a row of another width is left out; it is returned with that width.
-    """
-    quoted = pl.col("text").str.contains('"', literal=True)
-    plain = (
-        events.filter(~quoted)
-        .with_columns(pl.col("text").str.strip_chars_end("\r\n").str.split("\n"))
-        .explode("text")
-        .select("_event", fields=pl.col("text").str.strip_chars_end("\r").str.split(","))
-    )
-    # Quotes are rare, and Python's reader knows all about them.
-    parsed = [
-        {"_event": event, "fields": fields}
-        for event, text in events.filter(quoted).iter_rows()
-        for fields in csv.reader(io.StringIO(text))
-    ]
-    rows = pl.concat([plain, pl.DataFrame(parsed, schema=plain.schema)])
-    rows = rows.with_columns(width=pl.col("fields").list.len())
-    odd = rows.filter(pl.col("width") != width).unique("_event", keep="first", maintain_order=True)
-    fitting = rows.filter(~pl.col("_event").is_in(odd["_event"].to_list()))
-    return fitting.drop("width"), dict(odd.select("_event", "width").iter_rows())
-
-
-def _json_rows(
-    events: Iterable[tuple[int, str]], member: str
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """The rows of JSON payloads, values as text, and the events that are of another form."""
-    rows: list[dict[str, Any]] = []
-    unreadable = []
-    for event, text in events:
-        try:
-            # Numbers stay as they were written.
-            found = json.loads(text, parse_int=str, parse_float=str)[member]
-            rows += [
-                {"_event": event} | {name: _plain(value) for name, value in entry.items()}
-                for entry in found
-            ]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            unreadable.append(event)
-    return rows, unreadable
-
-
-def _plain(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
-
-
-def _keys(rows: list[dict[str, Any]]) -> list[str]:
-    """The keys of the rows but `_event`, in order."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name != "_event"]

@@ -5,15 +5,17 @@ collect it once more, in another window or after a crash half way, replaces them
 is collected when all of them are there; where some are not, it is collected again.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
-from usecase import container
+from usecase import container, lookups
 from usecase.config import UseCase
+from usecase.lookups import Lookup
 from usecase.predictions import capture, parquet, reading
 from usecase.predictions.parquet import DAY_FOLDER, PREDICTIONS, REJECTED, SCORED_AT
 from usecase.predictions.reading import Reading, Window
@@ -22,7 +24,13 @@ CAPTURE = "capture"
 """The folder of the captures, and their prefix in the data bucket."""
 
 
-def collect(captures: Path, tables: Path, use_case: UseCase, version: str) -> int:
+def collect(
+    captures: Path,
+    tables: Path,
+    use_case: UseCase,
+    version: str,
+    known: Mapping[str, Lookup],
+) -> int:
     """Write what was captured of a version into both tables.
 
     Args:
@@ -30,6 +38,7 @@ def collect(captures: Path, tables: Path, use_case: UseCase, version: str) -> in
         tables: The folders of the tables are written here.
         use_case: Names the features.
         version: The version. What lies in the folder of no version is collected with it.
+        known: Its look-ups, which make features of requests.
 
     Returns:
         How many files were collected.
@@ -37,7 +46,7 @@ def collect(captures: Path, tables: Path, use_case: UseCase, version: str) -> in
     Raises:
         UseCaseError: When a file is in no folder of an hour.
     """
-    found = capture.read(captures, use_case, version)
+    found = capture.read(captures, use_case, version, known)
     kinds = parquet.columns(use_case)
     for name, table in {PREDICTIONS: found.rows, REJECTED: found.rejected}.items():
         dated = table.with_columns(pl.col(SCORED_AT).dt.strftime(DAY_FOLDER).alias("_day"))
@@ -48,6 +57,22 @@ def collect(captures: Path, tables: Path, use_case: UseCase, version: str) -> in
                 rows = parquet.typed(part, kinds[name])
                 container.write(tables / name / path, rows.write_parquet)
     return len(found.files)
+
+
+def looked_up(archive: Path | None) -> dict[str, Lookup]:
+    """The look-ups of a version.
+
+    Args:
+        archive: Its model.tar.gz; `None` when callers send the features.
+
+    Raises:
+        UseCaseError: When they are not in it.
+    """
+    if archive is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        container.extract(archive, Path(folder))
+        return lookups.read(Path(folder))
 
 
 def files_of(file: str) -> list[str]:
