@@ -99,7 +99,6 @@ def migrate(project: Path) -> None:
     use_case = project / "usecase.toml"
     replace(use_case, r"\[training\.hyperparameters\]\n(?:.+\n)*", hyperparameters)
     replace(use_case, '"price"', '"log_price"')
-    (project / "tests" / "test_usecase_model.py").unlink()
     template.run(["uv", "run", "poe", "fix"], project)
 
 
