@@ -98,8 +98,7 @@ def migrate(project: Path) -> None:
     (hyperparameters,) = re.findall(r"(?m)^```toml\n([\s\S]*?)^```", section)
     use_case = project / "usecase.toml"
     replace(use_case, r"\[training\.hyperparameters\]\n(?:.+\n)*", hyperparameters)
-    replace(use_case, r'"price"\]', '"log_price"]')
-    (project / "tests" / "test_usecase_model.py").unlink()
+    replace(use_case, '"price"', '"log_price"')
     template.run(["uv", "run", "poe", "fix"], project)
 
 

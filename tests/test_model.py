@@ -29,6 +29,8 @@ def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     use_case.write_text(SECTION.sub(hyperparameters, use_case.read_text()))
     with (project / "pyproject.toml").open("a") as file:
         file.write(f"\n{types}")
+    retuned = template.run(["uv", "run", "poe", "retune", "--yes"], project)
+    assert "usecase.toml has them now" in retuned
     return project
 
 

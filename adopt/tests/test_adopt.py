@@ -3,12 +3,10 @@
 import ast
 import importlib
 import re
-import runpy
-import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,40 +15,17 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
+from data_sets import ROWS, data, examples, load
 from typer.testing import CliRunner
 from workflows import names
 
-from adopt import __main__ as command_line
 from adopt import columns, dataset, files, table, trial
-from local import sample_data, tools
+from adopt.project import FEATURES, MART, OWNED, SAMPLE, build, problem
 from ops import OpsError
-from usecase import config, prepare, tables
-from usecase.config import UseCase
+from usecase import prepare
 
-PROJECT = Path.cwd()
-PROBLEM_TYPE = str(tools.answers()["problem_type"])
-adopting = command_line.problem_of(PROBLEM_TYPE)
-examples = importlib.import_module(f"examples_{PROBLEM_TYPE}")
-ROWS = 600
+adopting = problem()
 Adopt = Callable[..., str]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of which only the files are there that adopting replaces."""
-    for name in (tools.ANSWERS, *command_line.OWNED):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PROJECT / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    """The command line."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command_line.adopt)
-    return app
 
 
 def commit(message: str) -> None:
@@ -62,67 +37,6 @@ def commit(message: str) -> None:
         [*who, "commit", "--allow-empty", "-qm", message],
     ):
         subprocess.run(["git", *arguments], check=True)
-
-
-@pytest.fixture
-def run(project: Path, app: typer.Typer) -> Adopt:
-    """Adopts a table; returns what was printed."""
-
-    def run(rows: pl.DataFrame, *arguments: str) -> str:
-        file = project / "My data.csv"
-        rows.write_csv(file)
-        result = CliRunner().invoke(
-            app,
-            [str(file), "--target", "the target?", "--force", *arguments],
-            env={"COLUMNS": "200"},
-        )
-        if result.exception:
-            raise result.exception
-        return result.output
-
-    return run
-
-
-def data(rows: int = ROWS) -> pl.DataFrame:
-    """A data set with all that makes data sets hard."""
-    random = np.random.default_rng(3)
-    numbers, group = (
-        random.normal(size=(2, rows)),
-        random.choice(["north", "süd, 1", 'the "O"'], rows),
-    )
-    target = examples.adopted(numbers[0] + 0.5 * numbers[1] + 0.5 * (group == "north"))
-    leak = {value: place + 0.25 for place, value in enumerate(sorted(set(target)))}
-    hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2025, 6, 1), "3h", eager=True)  # noqa: DTZ001 - UTC
-    return pl.DataFrame(
-        {
-            "order no": [f"N-{n:05}" for n in random.permutation(rows)],
-            "ordered at": hours.head(rows).dt.strftime("%d.%m.%Y %H:%M"),
-            "価格 (円)": [
-                "?" if n % 50 == 0 else str(round(x, 3)) for n, x in enumerate(numbers[0])
-            ],
-            "time": numbers[1].round(3),
-            'a "quoted", name': group,
-            "born": [f"{1950 + n % 50}-0{1 + n % 9}-01" for n in range(rows)],
-            "made of the target": [leak[value] for value in target],
-            "constant": "x",
-            "empty": pl.Series([None] * rows, dtype=pl.String),
-            "remark": [f"remark {n}" for n in range(rows)],
-            "the target?": target,
-        }
-    )
-
-
-def load(project: Path) -> tuple[UseCase, pl.DataFrame]:
-    """The use case, and what `prepare` makes of all its data."""
-    use_case = config.load(project / "usecase.toml")
-    build = runpy.run_path(str(project / command_line.FEATURES))["build"]
-    (name,) = use_case.data.tables
-    parts = sample_data.parts(use_case.data.tables)
-    names = [*parts.history, *parts.traffic]
-    files = [project / "data" / name / f"{part}.parquet" for part in names]
-    mart = {name: pl.concat(map(pl.read_parquet, files))}
-    tables.check(mart, use_case.mart)
-    return use_case, prepare.clean(build(mart), use_case)
 
 
 def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
@@ -138,7 +52,8 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     mart = use_case.mart["my_data"]
     assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
     assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
-    assert list(use_case.facets) == ["a_quoted_name"]
+    assert ([*use_case.mart], [*use_case.facets]) == (["my_data"], ["a_quoted_name"])
+    assert use_case.request is None  # callers send the features
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50
     assert records["ordered_at"].is_sorted()
@@ -156,7 +71,7 @@ def test_what_features_py_reads_is_listed_for_the_tests(run: Adopt, project: Pat
     """Made-up rows of it become records of each label, without a row of the data."""
     run(data(), "--time", "ordered at", "--id", "order no")
     use_case, records = load(project)
-    listed = tomllib.loads((project / command_line.MART).read_text())["my_data"]
+    listed = tomllib.loads((project / MART).read_text())["my_data"]
     raw = pl.read_parquet(project / "data" / "my_data" / "history.parquet")
     labels = listed.pop("the target?")
     assert listed == {
@@ -170,7 +85,7 @@ def test_what_features_py_reads_is_listed_for_the_tests(run: Adopt, project: Pat
     mart = importlib.import_module("support.mart")
     made = mart.made_up({**listed, "the target?": labels}, use_case)
     assert dict(made.schema) == {name: raw.schema[name] for name in made.columns}
-    built = runpy.run_path(str(project / command_line.FEATURES))["build"]({"my_data": made})
+    built = build(project / FEATURES, {"my_data": made})
     clean = prepare.clean(built, use_case)
     assert clean.schema == records.schema
     use_case.target.check(clean[use_case.target.column], "made-up rows")
@@ -217,6 +132,37 @@ def test_a_row_without_target_is_left_out(run: Adopt, project: Path) -> None:
     assert load(project)[1].height == ROWS - 10
 
 
+def test_the_owners_model_is_not_fitted(run: Adopt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: object) -> None:
+        raise AssertionError("it was fitted")
+
+    monkeypatch.setattr("usecase.model.Model.fit", fit)
+    shown = run(data(), "--time", "ordered at")
+    assert f"(gradient boosting, not src/usecase/model.py) reached {adopting.METRIC} " in shown
+
+
+def test_the_data_quality_monitor_is_not_needed(
+    run: Adopt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project without it has not what judges the data."""
+    monkeypatch.setattr(names, "MONITORS", ("model_quality",))
+    monkeypatch.delattr("usecase.monitors.profile")
+    monkeypatch.setitem(sys.modules, "usecase.monitors.profile", None)
+    importlib.reload(trial)
+    assert "A first fit" in run(data(), "--time", "ordered at")
+
+
+def test_two_columns_that_give_the_target_away_are_left_out(run: Adopt, project: Path) -> None:
+    rows = data(2000)
+    made = rows["made of the target"]
+    spread = 9 * float(made.to_numpy().std())
+    begin = pl.Series(np.random.default_rng(7).normal(0, spread, rows.height))
+    rows = rows.drop("made of the target").with_columns(begin=begin, end=begin + made)
+    shown = run(rows, "--time", "ordered at")
+    assert "as two together give the target away: begin - end" in shown
+    assert not {"begin", "end"} & {*load(project)[0].features.names}
+
+
 def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     file = project / "usecase.toml"
     before = file.read_text().replace('processing = "ml.m5.large"', 'processing = "ml.m7i.large"')
@@ -229,8 +175,8 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
 
 
 def sections(text: str) -> list[str]:
-    """The sections of usecase.toml, whatever the tables of the data mart are called."""
-    return [*dict.fromkeys(re.sub(r"^mart\..*", "mart", name) for name in files.split(text))]
+    """The sections of usecase.toml, but for those that are about some tables and features."""
+    return [name for name in files.split(text) if not re.match("(mart|facets|request)\\b", name)]
 
 
 def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, project: Path) -> None:
@@ -241,7 +187,7 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     assert sections(file.read_text()) == sections(before)
 
 
-@pytest.mark.parametrize("edited", command_line.OWNED, ids=str)
+@pytest.mark.parametrize("edited", OWNED, ids=str)
 def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"
     data().write_csv(file)
@@ -252,9 +198,9 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
     for message in ("Adopt", "Adopt again"):  # what was adopted is replaced, too
         assert CliRunner().invoke(app, arguments).exit_code == 0
         commit(message)
-    assert not command_line.SAMPLE.exists()
-    before = edited.read_text() if edited.exists() else ""
-    edited.write_text(f"{before}\n# mine\n")
+    assert not any(file.exists() for file in SAMPLE)
+    text = edited.read_text() if edited.exists() else ""
+    edited.write_text(f"{text}\n# mine\n")
     commit("Mine")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     error = CliRunner().invoke(app, arguments).exception
@@ -265,8 +211,8 @@ def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: 
 
 def test_when_something_fails_nothing_has_changed(run: Adopt, project: Path) -> None:
     run(data())
-    command_line.FEATURES.rename(project / "kept")
-    command_line.FEATURES.parent.rmdir()  # so that the new one cannot get there
+    FEATURES.rename(project / "kept")
+    FEATURES.parent.rmdir()  # so that the new one cannot get there
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     with pytest.raises(FileNotFoundError):
         run(data().head(300))
@@ -356,7 +302,7 @@ def test_data_without_a_feature_is_refused(run: Adopt) -> None:
 
 def test_features_that_all_give_the_target_away_stay(run: Adopt, project: Path) -> None:
     shown = run(data().select("made of the target", "the target?"))
-    assert "Each feature alone gives the target away: made_of_the_target" in shown
+    assert "Each feature gives the target away: made_of_the_target" in shown
     assert load(project)[0].features.names == ["made_of_the_target"]
 
 

@@ -32,11 +32,17 @@ class Parts:
         history: What there is when the first version is trained.
         traffic: What comes later.
         id: The column of the first table that identifies a record.
+        lookups: Tables that are whole from the beginning, in the oldest part.
     """
 
     history: tuple[str, ...]
     traffic: tuple[str, ...]
     id: str
+    lookups: tuple[str, ...] = ()
+
+    def file(self, table: str, part: str) -> Path:
+        """The file with a part of a table."""
+        return FOLDER / table / f"{self.history[0] if table in self.lookups else part}.parquet"
 
 
 def parts(tables: tuple[str, ...]) -> Parts:
@@ -54,9 +60,10 @@ def parts(tables: tuple[str, ...]) -> Parts:
     if tuple(found["tables"]) != tables:
         raise OpsError(
             f"{FOLDER}/ has no data for {', '.join(tables)}; bring it with `uv run poe adopt FILE "
-            "--target COLUMN`"
+            "--target COLUMN`; where usecase.toml was made for it, with --data-only"
         )
-    return Parts(tuple(found["history"]), tuple(found["traffic"]), found["id"])
+    lookups = tuple(found.get("lookups", ()))
+    return Parts(tuple(found["history"]), tuple(found["traffic"]), found["id"], lookups)
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -82,14 +82,14 @@ def uv() -> str:
     return os.environ.get("UV", "uv")
 
 
-def adopt() -> None:
-    """`poe adopt`: take over a data set with the tool of that name, in this environment."""
+def main() -> None:
+    """`poe adopt`, `poe retune`: run a module of the tool adopt in this environment."""
     try:
         tool = origin("adopt")
     except OpsError as error:
         sys.exit(f"error: {error}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the image's commands do
-    command = [uv(), "run", "--quiet", "--with", tool, "python", "-m", "adopt", *sys.argv[1:]]
+    command = [uv(), "run", "--quiet", "--with", tool, "python", "-m", *sys.argv[1:]]
     os.execvp(command[0], command)  # noqa: S606 - the tool takes this process's place
 
 
@@ -115,4 +115,4 @@ def handover() -> None:
 
 
 if __name__ == "__main__":
-    adopt()
+    main()

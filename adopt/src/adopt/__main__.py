@@ -1,43 +1,40 @@
 """`poe adopt`: take over the data set of a proof of concept."""
 
 import hashlib
-import importlib
 import json
-import runpy
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adopt import files, trial
+from adopt import files, joins, project, table, trial
 from adopt.columns import Column, Problem
 from adopt.dataset import Asked, DataSet, look
 from adopt.files import Measures
+from adopt.project import FEATURES, MART, OWNED, SAMPLE, USE_CASE
 from local import sample_data, tools
 from ops import OpsError
-from ops.tables import DataFile, Encoding
-from usecase import config
+from ops.tables import Encoding
+from usecase import config, prepare, tables
 from usecase.errors import UseCaseError
 
-USE_CASE, FEATURES = Path("usecase.toml"), Path("src/usecase/features.py")
-MART = Path("tests/mart.toml")
-SAMPLE = (Path("tests/test_sample.py"), Path("tests/test_usecase_requests.py"))
-OWNED = (FEATURES, MART, *SAMPLE, USE_CASE)
 HISTORY, TRAFFIC = ("history",), ("traffic-1", "traffic-2")
 
 console = Console()
 
 
 def adopt(  # noqa: PLR0913, PLR0917 - an option each
-    file: DataFile,
+    file: Annotated[Path, typer.Argument(exists=True)],
     target: Annotated[str, typer.Option(help="The column to predict.")],
     time: Annotated[str | None, typer.Option(help="The column with the record's time.")] = None,
     facet: Annotated[
@@ -46,42 +43,128 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
     identifier: Annotated[
         str | None, typer.Option("--id", help="The column that identifies a record.")
     ] = None,
+    join: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE:KEY, a table to look up by a column of FILE; repeatable."),
+    ] = None,
     encoding: Encoding = None,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="Write data/ alone, for the usecase.toml there is.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace usecase.toml and features.py though edited.")
     ] = False,
 ) -> None:
-    """Take over FILE (Parquet, or CSV with header): write usecase.toml, features.py and data/.
+    """Take over FILE: write usecase.toml, features.py and data/.
 
-    tests/mart.toml is written for the tests, those of the sample go. All of it is done, or nothing.
-    Then `uv run poe local` lives the model's life on that data.
+    FILE is Parquet, a folder of Parquet files, or CSV with header. tests/mart.toml is written for
+    the tests, those of the sample go. All of it is done, or nothing. Then `uv run poe local` lives
+    the model's life on that data.
     """
-    if not force and (lost := edited()):
+    if not force and not data_only and (lost := edited()):
         raise OpsError(
             f"{' and '.join(map(str, lost))}: would be replaced, with your changes; commit them, "
             "then pass --force"
         )
-    problem = problem_of(str(tools.answers()["problem_type"]))
-    asked = Asked(target, time, identifier, tuple(facet or ()), encoding)
-    data = look(file, asked, problem)
-    sample_data.FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=sample_data.FOLDER, prefix=".") as staged:
-        measures, notes = write(data, Path(staged), problem)
-        commit(Path(staged), data.findings.table)
-    console.print(overview(data.columns))
-    for line in [*data.notes, measures.reached, *notes]:
+    problem = project.problem()
+    others = tuple(map(joins.parse, join or ()))
+    asked = Asked(target, time, identifier, tuple(facet or ()), encoding, others)
+    check_sources([file, *(one.file for one in others)])
+    with console.status("reading") as status:
+        data = look(file, asked, problem, status.update)
+        sample_data.FOLDER.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=sample_data.FOLDER, prefix=".") as folder:
+            staged = Path(folder)
+            if data_only:
+                status.update("comparing the data with usecase.toml")
+                told = compared(data)
+                write_data(data, staged)
+                commit(staged, places(data))
+            else:
+                status.update("fitting a first model")
+                measures, notes = write(data, staged, problem)
+                commit(staged, [*places(data), *OWNED])
+                told = [*data.notes, measures.reached, *notes]
+    if not data_only:
+        console.print(overview(data.columns))
+    for line in told:
         console.print(f"- {line}", markup=False, soft_wrap=True, highlight=False)
-    console.print("usecase.toml and src/usecase/features.py are yours now. Next: uv run poe local")
+    if not data_only:
+        console.print("usecase.toml and src/usecase/features.py are yours now.")
+    console.print("Next: uv run poe local")
 
 
-def problem_of(problem_type: str) -> Problem:
-    """What depends on the kind of problem that the project is made for."""
-    found: Problem = cast("Problem", importlib.import_module(f"adopt.{problem_type}"))
-    return found
+def places(data: DataSet) -> list[Path]:
+    """What is written of the data."""
+    folders = [sample_data.FOLDER / name for name in data.findings.tables]
+    return [*folders, sample_data.PARTS]
+
+
+def check_sources(sources: list[Path]) -> None:
+    """Check that no table is written to where one is read from.
+
+    Raises:
+        OpsError: When it is: the owner's file would be replaced.
+    """
+    folders = [sample_data.FOLDER / table.name(source) for source in sources]
+    for source, folder in product(sources, folders):
+        read, written = source.resolve(), folder.resolve()
+        if read.is_relative_to(written) or written.is_relative_to(read):
+            raise OpsError(
+                f"{source}: overlaps with {folder}/, which this command replaces; move the source "
+                "elsewhere"
+            )
+
+
+def compared(data: DataSet) -> list[str]:
+    """Check that data is what usecase.toml and features.py were written for.
+
+    Returns:
+        What to tell of it.
+
+    Raises:
+        OpsError: When it is not; names what differs.
+        UseCaseError: The same.
+    """
+    use_case = config.load()
+    made = tuple(data.findings.tables)
+    if made != use_case.data.tables:
+        raise OpsError(
+            f"{USE_CASE}: data.tables are {', '.join(use_case.data.tables)}, these files make "
+            f"{', '.join(made)}; name the files, and the order of --join, as they were"
+        )
+    tables.check(data.tables, use_case.mart)
+    records = prepare.clean(project.build(FEATURES, data.tables), use_case)
+    prepare.split(records[: data.history[0]], use_case)
+    features = len(use_case.features.names)
+    return [
+        f"{records.height} records with the {features} features of {USE_CASE}; it is unchanged."
+    ]
+
+
+def write_data(data: DataSet, staged: Path) -> None:
+    """Write the parts of the data to a folder."""
+    records, *others = data.findings.tables
+    ends = (0, *data.history, data.records.height)
+    for folder in (records, *others):
+        (staged / folder).mkdir()
+    for name, start, end in zip((*HISTORY, *TRAFFIC), ends, ends[1:], strict=False):
+        data.records[start:end].write_parquet(staged / records / f"{name}.parquet")
+    for one in data.joined:
+        one.rows.write_parquet(staged / one.table / f"{HISTORY[0]}.parquet")
+    parts = {
+        "tables": data.findings.tables,
+        "lookups": others,
+        "history": HISTORY,
+        "traffic": TRAFFIC,
+        "id": data.id,
+        "written": written(),
+    }
+    (staged / sample_data.PARTS.name).write_text(json.dumps(parts))
 
 
 def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list[str]]:
-    """Write everything to a folder, and try the project's model on it.
+    """Write everything to a folder, and try a model on it.
 
     Returns:
         What was measured, and what to tell of it.
@@ -89,13 +172,9 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     Raises:
         OpsError: When no model can be trained on it.
     """
-    folder = staged / data.findings.table
-    folder.mkdir()
-    ends = (0, *data.history, data.records.height)
-    for name, start, end in zip((*HISTORY, *TRAFFIC), ends, ends[1:], strict=False):
-        data.records[start:end].write_parquet(folder / f"{name}.parquet")
+    write_data(data, staged)
     listed = MART.read_text(encoding="utf-8") if MART.exists() else ""
-    mart = files.mart(listed, data.findings, data.records)
+    mart = files.mart(listed, data.findings, data.tables)
     (staged / MART.name).write_text(mart, encoding="utf-8")
     features = staged / FEATURES.name
     features.write_text(files.features(data.findings), encoding="utf-8")
@@ -110,26 +189,26 @@ def write(data: DataSet, staged: Path, problem: Problem) -> tuple[Measures, list
     measures = Measures(problem.METRIC, settings={**fit, "metrics": [problem.METRIC]})
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     try:
-        records = runpy.run_path(str(features))["build"]({data.findings.table: data.records})
+        records = project.build(features, data.tables)
         measures, notes = trial.measure(records, data.history[0], config.load(use_case), problem)
     except UseCaseError as error:
         raise OpsError(f"no model can be trained on this data: {error}") from None
     measures = replace(measures, settings={**fit, **measures.settings})
     use_case.write_text(files.use_case(before, data.findings, measures), encoding="utf-8")
     config.load(use_case)
-    parts = {"tables": [data.findings.table], "history": HISTORY, "traffic": TRAFFIC, "id": data.id}
-    written = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES, MART)}
-    (staged / sample_data.PARTS.name).write_text(json.dumps({**parts, "written": written}))
+    parts = staged / sample_data.PARTS.name
+    digests = {str(place): digest(staged / place.name) for place in (USE_CASE, FEATURES, MART)}
+    parts.write_text(json.dumps(json.loads(parts.read_text()) | {"written": digests}))
     return measures, notes
 
 
-def commit(staged: Path, table: str) -> None:
+def commit(staged: Path, wanted: Iterable[Path]) -> None:
     """Put what is staged in its place, all of it, or, when something fails, nothing.
 
     The sample's tests have nothing in their place.
     """
     with ExitStack() as undo:
-        for place in (sample_data.FOLDER / table, *OWNED, sample_data.PARTS):
+        for place in wanted:
             new, old = staged / place.name, staged / f"old-{place.name}"
             if place.exists():
                 place.rename(old)
@@ -146,16 +225,22 @@ def edited() -> list[Path]:
     How the template has written them, the project's first commit with its answers knows. Without
     one they count as edited: nothing would be left of them.
     """
-    written: dict[str, str] = {}
-    if sample_data.PARTS.exists():
-        written = json.loads(sample_data.PARTS.read_text())["written"]
+    known = written()
     return [
         place
         for place in OWNED
         if place.exists()
         and place.read_bytes() != first_committed(place)
-        and digest(place) != written.get(str(place))
+        and digest(place) != known.get(str(place))
     ]
+
+
+def written() -> dict[str, str]:
+    """The SHA-256 of the files that this command has written here, as it wrote them."""
+    if not sample_data.PARTS.exists():
+        return {}
+    found: dict[str, str] = json.loads(sample_data.PARTS.read_text())["written"]
+    return found
 
 
 def first_committed(place: Path) -> bytes | None:
@@ -188,13 +273,8 @@ def overview(found: list[Column]) -> Table:
 
 
 def main() -> None:
-    """Run the command line; what a person can fix ends in one line and exit status 1."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(adopt)
-    try:
-        app(prog_name="poe adopt")
-    except (OpsError, UseCaseError) as error:
-        sys.exit(f"error: {error}")
+    """Run the command line."""
+    project.run(adopt, "poe adopt")
 
 
 if __name__ == "__main__":

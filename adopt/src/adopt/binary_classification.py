@@ -66,9 +66,9 @@ def score(table: pl.DataFrame, rest: pl.DataFrame) -> float:
     return 2 * metrics.summary(truth, guess, problem.Target("truth"))[METRIC] - 1
 
 
-def no_skill(_labels: npt.NDArray[Any]) -> float:
-    """The metric of a model that knows nothing."""
-    return 0.5
+def no_skill(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What a model predicts that knows nothing: how frequent 1s are."""
+    return np.full(len(labels), labels.mean())
 
 
 def tuned(

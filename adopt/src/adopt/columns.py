@@ -15,6 +15,8 @@ from usecase.problem import PREDICTION
 
 #: Text with more values, or with fewer rows to a value, is not a category.
 CATEGORIES, ROWS_PER_CATEGORY = 255, 5
+#: What becomes of text that is not a category.
+OF_TEXT = "make what counts in it a number or a category in features.py"
 #: A column of which less is present is left out.
 LEAST_PRESENT = 0.01
 #: Names of columns that identify a record.
@@ -42,12 +44,14 @@ class Column:
         values: What it holds.
         kind: What it is to the model.
         notes: What is worth knowing of it.
+        key: Whether it is the key of a table that was joined: then it is no amount.
     """
 
     name: str
     values: pl.Series
     kind: Kind = "left out"
     notes: list[str] = field(default_factory=list)
+    key: bool = False
 
     @property
     def missing(self) -> int:
@@ -110,8 +114,8 @@ class Problem(Protocol):
     def score(self, table: pl.DataFrame, rest: pl.DataFrame, /) -> float:
         """How far the bins of a feature lead to a perfect score."""
 
-    def no_skill(self, labels: npt.NDArray[Any], /) -> float:
-        """The metric of a model that knows nothing."""
+    def no_skill(self, labels: npt.NDArray[Any], /) -> npt.NDArray[Any]:
+        """What a model predicts that knows nothing."""
 
     def tuned(
         self, labels: npt.NDArray[Any], predictions: npt.NDArray[Any], /
@@ -213,6 +217,9 @@ def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> I
     """
     values, rows = column.values, len(column.values)
     distinct, present = column.distinct, rows - column.missing
+    code = ""
+    if column.key and values.dtype.is_numeric():
+        values, code = values.cast(pl.String), f"pl.col({literal(name)}).cast(pl.String)"
     if not present:
         column.notes.append("empty")
     elif distinct == 1 and not column.missing:
@@ -220,21 +227,30 @@ def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> I
     elif present < LEAST_PRESENT * rows:
         column.notes.append(f"present in less than {LEAST_PRESENT:.0%} of the rows")
     elif is_identifier(column, by_name=False):
-        column.notes.append("identifies rows" if distinct == present else "text, hardly ever twice")
+        column.notes.append(
+            "identifies rows" if distinct == present else f"text, hardly ever twice: {OF_TEXT}"
+        )
     elif values.dtype.is_numeric():
         column.kind = "number"
         yield Feature(name, column.name, numeric=True, code="", values=values)
     elif values.dtype == pl.String:
         if distinct > CATEGORIES or present < ROWS_PER_CATEGORY * distinct:
-            column.notes.append("text of too many values for a category")
+            column.notes.append(too_many(column))
             return
         column.kind = "category"
-        yield Feature(name, column.name, numeric=False, code="", values=values)
+        yield Feature(name, column.name, numeric=False, code=code, values=values)
     elif isinstance(values.dtype, pl.Date | pl.Datetime):
         column.kind = "date"
         yield from date_features(column, name, time)
     else:
         column.notes.append(f"{values.dtype}: no number, text or date")
+
+
+def too_many(column: Column) -> str:
+    """Why text, or a key, is not a category."""
+    if column.key:
+        return "a key of too many values for a category"
+    return f"text of too many values for a category: {OF_TEXT}"
 
 
 def date_features(

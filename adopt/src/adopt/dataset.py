@@ -1,15 +1,16 @@
 """Find out what a data set holds, and what each of its columns is to the model."""
 
-import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from adopt import columns, table, trial
+from adopt import columns, joins, pairs, table, trial
 from adopt.columns import Column, Feature, Kind, Problem, Target
 from adopt.files import Findings
+from adopt.joins import Join, Joined
 from ops import OpsError
 from ops.tables import INFERENCE_ID
 from usecase import tables
@@ -24,18 +25,33 @@ class Asked:
     id: str | None = None
     facets: tuple[str, ...] = ()
     encoding: str | None = None
+    joins: tuple[Join, ...] = ()
 
-    def check(self, names: list[str]) -> None:
+    def command(self, file: Path) -> str:
+        """The command that brings the data again, with the files' names but not their folders."""
+        options = [("--target", self.target), ("--time", self.time), ("--id", self.id)]
+        options += [("--encoding", self.encoding)]
+        options += [("--join", join.text) for join in self.joins]
+        given = [word for pair in options if pair[1] is not None for word in pair]
+        return shlex.join(["uv", "run", "poe", "adopt", file.name, *map(str, given), "--data-only"])
+
+    def check(self, names: list[str], joined: list[str]) -> None:
         """Check that these columns are there.
 
+        Args:
+            names: The columns of FILE.
+            joined: Those of the tables that are joined.
+
         Raises:
-            OpsError: When one is not, or is to be two things.
+            OpsError: When one is not, is to be two things, or is in the wrong table.
         """
         special = {"--target": self.target, "--time": self.time, "--id": self.id}
         given = [(option, name) for option, name in special.items() if name is not None]
         given += [("--facet", name) for name in dict.fromkeys(self.facets)]
         for option, name in given:
-            if name not in names:
+            if name in joined and option in ("--time", "--id"):
+                raise OpsError(f"{option} {name}: is in a table that is joined; it must be in FILE")
+            if name not in names + joined:
                 there = ", ".join(names[:20]) + ", …" * (len(names) > 20)
                 raise OpsError(f"{option} {name}: there is no such column; there are {there}")
         if twice := [name for _, name in given if [n for _, n in given].count(name) > 1]:
@@ -49,6 +65,7 @@ class DataSet:
     Attributes:
         columns: Its columns.
         records: The table for the data mart, in the order of time.
+        joined: The tables that are joined to it.
         id: The column of `records` that identifies a record.
         history: So many rows are history, and so many that or the first traffic.
         findings: What goes into usecase.toml and features.py.
@@ -57,26 +74,39 @@ class DataSet:
 
     columns: list[Column]
     records: pl.DataFrame
+    joined: list[Joined]
     id: str
     history: tuple[int, int]
     findings: Findings
     notes: list[str]
 
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables of the data mart, by name."""
+        others = {one.table: one.rows for one in self.joined}
+        return {self.findings.tables[0]: self.records, **others}
 
-def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
+
+def look(
+    file: Path, asked: Asked, problem: Problem, show: Callable[[str], None] = lambda _: None
+) -> DataSet:
     """Find out what a file holds.
 
     Args:
-        file: Parquet or CSV.
+        file: Parquet or CSV, or a folder of Parquet files.
         asked: What the command line says.
         problem: The kind of problem that the project is made for.
+        show: Shows what is being done.
 
     Raises:
         OpsError: When no model can be made of it; says why.
     """
-    found = settle(file, asked)
+    found, joined, notes = settle(file, asked, show)
+    show("finding out what the columns hold")
+    of_joined = {name for one in joined for name in one.columns}
     time = found[asked.time] if asked.time else None
-    target, order, notes = predicted(found[asked.target], time, problem)
+    target, order, more = predicted(found[asked.target], time, problem)
+    notes += more
     rows = len(target.values)
     target = replace(target, values=target.values.gather(order.rows))
     for column in found.values():
@@ -90,7 +120,7 @@ def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
         notes.append(f"{again} rows are the same as an earlier one; they are kept.")
 
     plain = columns.plain_names(found)
-    records = {name: column.values for name, column in found.items()}
+    records = {name: found[name].values for name in found if name not in of_joined}
     made = [order.made] if order.made else []
     identifier, when = identify(found, asked), asked.time
     if identifier is None:
@@ -112,12 +142,16 @@ def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
         found[name].notes.append("facet")
 
     history = trial.cuts(order.times)
+    show("looking for columns that give the target away")
     features, more = chosen(found, plain, target.values.head(history[0]), problem)
     table_ = pl.DataFrame([values.alias(name) for name, values in records.items()])
-    used = [identifier, when, asked.target, *(feature.column for feature in features)]
+    used = {identifier, when, asked.target, *(feature.column for feature in features)}
+    used |= {mine for one in joined for mine in one.keys}
     findings = Findings(
-        source=file.name,
-        table=re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or "records",
+        sources=[file.resolve().name, *(one.source for one in joined)],
+        again=asked.command(file.resolve()),
+        tables=[table.name(file), *(one.table for one in joined)],
+        joins=joined,
         columns=plain,
         id=plain.get(identifier, identifier),
         time=plain.get(when, when),
@@ -128,32 +162,60 @@ def look(file: Path, asked: Asked, problem: Problem) -> DataSet:
         facets=[plain[name] for name in asked.facets],
         left_out=[plain[name] for name, column in found.items() if column.kind == "left out"],
         history_months=trial.months(order.times.head(history[0])),
-        mart={"unique": [identifier], **held(table_.select([*dict.fromkeys(used)]).schema)},
+        mart={
+            table.name(file): held(table_, [identifier], used),
+            **{one.table: held(one.rows, [*one.keys.values()], used) for one in joined},
+        },
     )
-    return DataSet([*found.values()], table_, identifier, history, findings, [*made, *notes, *more])
+    lines = [*made, *notes, *more]
+    return DataSet([*found.values()], table_, joined, identifier, history, findings, lines)
 
 
-def held(schema: pl.Schema) -> dict[str, list[str]]:
-    """The columns by what they hold, as [mart.<table>] names them: whole numbers are numbers."""
+def held(rows: pl.DataFrame, unique: list[str], used: set[str]) -> dict[str, list[str]]:
+    """What a table must hold, as [mart.<table>] says it: whole numbers are numbers.
+
+    Args:
+        rows: The table.
+        unique: The columns that identify a row.
+        used: All columns that features.py reads, of other tables too.
+    """
     kinds = {kind: fits for kind, fits in tables.KINDS.items() if kind != "integer"}
-    found = {kind: [name for name in schema if fits(schema[name])] for kind, fits in kinds.items()}
-    return {kind: names for kind, names in found.items() if names}
+    read = {name: held for name, held in rows.schema.items() if name in used.union(unique)}
+    found = {kind: [name for name in read if fits(read[name])] for kind, fits in kinds.items()}
+    return {"unique": unique, **{kind: names for kind, names in found.items() if names}}
 
 
-def settle(file: Path, asked: Asked) -> dict[str, Column]:
+def settle(
+    file: Path, asked: Asked, show: Callable[[str], None]
+) -> tuple[dict[str, Column], list[Joined], list[str]]:
     """The columns of a file, each brought to what it holds; the id stays text.
 
+    Returns:
+        The columns, those of joined tables too; these tables; and how much of them is needed.
+
     Raises:
-        OpsError: When the file cannot be read, or has not the columns that were asked for.
+        OpsError: When a file cannot be read, or has not the columns that were asked for, or a table
+            cannot be joined.
     """
+    show(f"reading {file.name}")
     raw = table.read(file, asked.encoding)
-    asked.check(raw.columns)
+    names = raw.columns
     found = {}
-    for name in raw.columns:
+    for name in names:
         values = raw.drop_in_place(name)
         settled = (table.as_text(values), []) if name == asked.id else table.settle(values)
         found[name] = Column(name, settled[0], notes=settled[1])
-    return found
+    joined, notes = [], []
+    for asked_join in asked.joins:
+        show(f"reading {asked_join.file.name}")
+        one, matched = joins.join(found, asked_join, file.name, asked.encoding)
+        joined.append(one)
+        notes.append(matched)
+    folders = [table.name(file), *(one.table for one in joined)]
+    if twice := next((name for name in folders if folders.count(name) > 1), None):
+        raise OpsError(f"two files make a table called {twice}; rename one of them")
+    asked.check(names, [name for name in found if name not in names])
+    return found, joined, notes
 
 
 def predicted(
@@ -238,21 +300,31 @@ def chosen(
         raise OpsError("no column is left that can be a feature; see what --target leaves")
     history = [replace(feature, values=feature.values.head(len(truth))) for feature in features]
     scores = columns.leaks(history, truth, problem.score)
-    suspects = [feature for feature in features if scores[feature.name] > columns.LEAK]
-    left = [feature for feature in features if feature not in suspects] or features
-    for feature in suspects:
-        found[feature.column].notes.append(
-            f"gives the target away ({scores[feature.name]:.3f} of 1): leakage?"
-        )
-        if feature.column not in [other.column for other in left]:
-            found[feature.column].kind = "left out"
-    names = ", ".join(feature.name for feature in suspects)
-    if suspects and left == features:
-        return left, [f"Each feature alone gives the target away: {names}. Are they made of it?"]
-    if suspects:
-        hint = "List in usecase.toml what is known before the prediction."
-        return left, [f"Left out, as each alone gives the target away: {names}. {hint}"]
-    return left, []
+    alone = {name: score for name, score in scores.items() if score > columns.LEAK}
+    reasons = {name: f"gives the target away ({score:.3f} of 1)" for name, score in alone.items()}
+    together, looked = pairs.suspects([f for f in history if f.name not in alone], truth)
+    for pair in together:
+        reason = f"gives the target away together: {pair.how} ({pair.score:.3f} of 1)"
+        reasons |= dict.fromkeys(pair.names, reason)
+    left = [feature for feature in features if feature.name not in reasons] or features
+    for feature in features:
+        if feature.name in reasons:
+            found[feature.column].notes.append(f"{reasons[feature.name]}: leakage?")
+            if feature.column not in [other.column for other in left]:
+                found[feature.column].kind = "left out"
+    notes = []
+    if (rest := len(features) - len(alone)) > looked:
+        notes.append(f"Pairs that give the target away: looked for in {looked} of {rest} features.")
+    if reasons and left == features:
+        named = ", ".join(reasons)
+        return left, [*notes, f"Each feature gives the target away: {named}. Are they made of it?"]
+    hint = "List in usecase.toml what is known before the prediction."
+    if alone:
+        notes.append(f"Left out, as each alone gives the target away: {', '.join(alone)}. {hint}")
+    if together:
+        named = ", ".join(pair.how for pair in together)
+        notes.append(f"Left out, as two together give the target away: {named}. {hint}")
+    return left, notes
 
 
 def inputs(found: Mapping[str, Column], plain: Mapping[str, str]) -> Iterator[Feature]:

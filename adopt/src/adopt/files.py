@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from adopt.columns import CLASSES, Feature, Target, literal
+from adopt.joins import Joined
 
 WIDTH = 100
 
@@ -17,9 +18,11 @@ class Findings:
     """What was found out about a data set.
 
     Attributes:
-        source: The file's name.
-        table: The folder of the data mart.
-        columns: The file's columns, and the plain name of each.
+        sources: The files' names.
+        again: The command that brings the data again.
+        tables: The folders of the data mart, that of the records first.
+        joins: The others, which are joined to the records.
+        columns: The files' columns, and the plain name of each.
         id: Plain name of the column that identifies a record.
         time: Plain name of the column with its time.
         made: What `id` and `time` were made of, in words, where the file has none.
@@ -29,11 +32,13 @@ class Findings:
         facets: Plain names of the groups to compare.
         left_out: Columns that are no feature, by plain name.
         history_months: Training takes the newest so many months.
-        mart: What the table must hold: its columns by a key of [mart.<table>].
+        mart: What each table must hold: its columns by a key of [mart.<table>].
     """
 
-    source: str
-    table: str
+    sources: Sequence[str]
+    again: str
+    tables: Sequence[str]
+    joins: Sequence[Joined]
     columns: Mapping[str, str]
     id: str
     time: str
@@ -44,7 +49,7 @@ class Findings:
     facets: Sequence[str]
     left_out: Sequence[str]
     history_months: int
-    mart: Mapping[str, Sequence[str]]
+    mart: Mapping[str, Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,17 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         found: The data set.
         measures: The numbers that follow from it.
     """
-    # What people wanted of features, metrics and tables that are gone is gone too.
-    own = re.compile(r"monitors\.\w+\.|mart\.|facets\b")
+    # What people wanted of features, metrics, tables and requests that are gone is gone too.
+    own = re.compile(r"monitors\.\w+\.|(mart|facets|request)\b")
     sections = {}
     for name, text in split(before).items():
         if not own.match(name):
             sections[name] = text
         if name == "data":
-            sections[f"mart.{found.table}"] = ""  # has its place behind it
+            sections |= dict.fromkeys(mart_sections(found), "")  # have their place behind it
     fresh = {
         "data": data_section(found),
-        f"mart.{found.table}": mart_section(found),
+        **mart_sections(found),
         "target": target_section(found, measures),
         "features": features_section(found),
         **facets_sections(found),
@@ -98,6 +103,29 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
             rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$", beside(value), text
         )
     return text
+
+
+def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
+    """The text of usecase.toml with other values, all comments and all other lines as they were.
+
+    Args:
+        text: The text.
+        values: The values of keys, by section; a key that is not there is added.
+        reached: What takes the place of what such a comment says in [approval].
+    """
+    sections = split(text)
+    for name, entries in values.items():
+        for key, value in entries.items():
+            before = sections.get(name, "")
+            line = re.compile(rf"(?m)^({key} *= *)([^#\n]+?)( *(?:#.*)?)$")
+            sections[name] = line.sub(beside(value), before)
+            if not line.search(before):
+                header, below = re.split(rf"(?m)(?<=^\[{re.escape(name)}\])", before, maxsplit=1)
+                sections[name] = f"{header}\n{key} = {toml(value, 0)}{below}"
+    said = re.compile(r"(?m)^# (?:A first fit|src/usecase/model\.py) [^\n]*\n(?:#[^\n]*\n)*")
+    comment = "".join(f"# {line}\n" for line in wrapped(reached))
+    sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
+    return "".join(sections.values())
 
 
 def beside(value: object) -> Callable[[re.Match[str]], str]:
@@ -133,10 +161,14 @@ def data_section(found: Findings) -> str:
     months = "training takes the newest so many months"
     return section(
         "data",
-        [f"From {found.source}.", *found.made],
+        [
+            f"From {', '.join(found.sources)}. A clone gets its data/ again with",
+            found.again,
+            *found.made,
+        ],
         {
             "tables": (
-                [found.table],
+                found.tables,
                 "folders of the data mart: s3://<bucket>/mart/<table>/*.parquet",
             ),
             "id": (found.id, "identifies a record; predictions and labels meet by it"),
@@ -146,11 +178,15 @@ def data_section(found: Findings) -> str:
     )
 
 
-def mart_section(found: Findings) -> str:
-    """[mart.<table>]: what the table must hold."""
+def mart_sections(found: Findings) -> dict[str, str]:
+    """[mart.<table>]: what each table must hold."""
     comments = ["What the table must hold; prepare and `ops load` check it."]
-    entries = {key: (names, "") for key, names in found.mart.items()}
-    return section(f"mart.{found.table}", comments, entries)
+    sections = {}
+    for table, held in found.mart.items():
+        entries = {key: (names, "") for key, names in held.items()}
+        sections[f"mart.{table}"] = section(f"mart.{table}", comments, entries)
+        comments = []
+    return sections
 
 
 def target_section(found: Findings, measures: Measures) -> str:
@@ -214,15 +250,10 @@ def toml(value: object, indent: int) -> str:
     """A value as TOML; a list that is too long for a line has several."""
     if not isinstance(value, list | tuple):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    text = array(value)
+    text = f"[{', '.join(toml(held, 0) for held in value)}]"
     if len(text) + indent <= WIDTH:
         return text
     return "\n".join(["[", *(f"  {line}" for line in filled(toml(v, 0) + "," for v in value)), "]"])
-
-
-def array(values: Iterable[object]) -> str:
-    """A list of TOML on one line."""
-    return f"[{', '.join(toml(value, 0) for value in values)}]"
 
 
 def filled(words: Iterable[str]) -> list[str]:
@@ -246,7 +277,9 @@ def features(found: Findings) -> str:
     renamed = {name: plain for name, plain in found.columns.items() if name != plain in used}
     target = found.target.code.replace("COLUMN", f"pl.col({literal(found.target_column)})")
     made = [
-        f"{feature.code}.alias({literal(feature.name)}),"
+        f"{feature.code},"
+        if feature.name == found.columns[feature.column]
+        else f"{feature.code}.alias({literal(feature.name)}),"
         for feature in found.features
         if feature.code
     ]
@@ -258,7 +291,8 @@ def features(found: Findings) -> str:
             "#: Columns whose names do not go everywhere: in requests, SQL and the model.",
             f"RENAMED = {{{names},}}",
         ]
-    records = f"tables[{literal(found.table)}]" + ".rename(RENAMED)" * bool(renamed)
+    joins = "".join(one.code for one in found.joins)
+    records = f"tables[{literal(found.tables[0])}]{joins}" + ".rename(RENAMED)" * bool(renamed)
     columns = ["TARGET,", f"pl.col({literal(found.id)}).cast(pl.String),", *made]
     return FEATURES.format(
         constants="\n".join(constants), records=records, columns="\n        ".join(columns)
@@ -271,24 +305,50 @@ def used_columns(found: Findings) -> set[str]:
     return used | {found.columns[feature.column] for feature in found.features}
 
 
-def mart(before: str, found: Findings, records: pl.DataFrame) -> str:
+def mart(before: str, found: Findings, tables: Mapping[str, pl.DataFrame]) -> str:
     """The text of tests/mart.toml: what the columns hold that features.py reads.
 
     Args:
         before: The text of the one that is there: what it says above its tables stays.
         found: The data set.
-        records: Its table.
+        tables: Its tables, by name.
     """
-    kinds: dict[str, object] = {}
     used = used_columns(found)
-    for name in records.columns:
-        plain = found.columns.get(name, name)
-        if plain in used:
-            kinds[name] = {found.id: "id", found.time: "time"}.get(plain) or kind(records[name])
-            if plain == found.target_column and (labels := values(records[name], found.target)):
-                kinds[name] = labels
-    texts = (f"{toml(name, 0)} = {toml(held, len(name) + 5)}\n" for name, held in kinds.items())
-    return split(before)[""] + f"[{found.table}]\n" + "".join(texts)
+    special = {found.id: "id", found.time: "time"}
+    looked_up = {mine: theirs for one in found.joins for mine, theirs in one.keys.items()}
+    unique = {one.table: [*one.keys.values()] for one in found.joins}
+    texts = [split(before)[""]]
+    for table, rows in tables.items():
+        kinds: dict[str, object] = {}
+        for name in rows.columns:
+            plain = found.columns.get(name, name)
+            if name in unique.get(table, ()):
+                kinds[name] = unique_kind(rows[name])
+            elif plain in special:
+                kinds[name] = special[plain]
+            elif name in looked_up:
+                kinds[name] = some_of(rows[name], looked_up[name])
+            elif plain == found.target_column:
+                kinds[name] = values(rows[name], found.target) or kind(rows[name])
+            elif plain in used:
+                kinds[name] = kind(rows[name])
+        lines = (f"{toml(name, 0)} = {toml(held, len(name) + 5)}\n" for name, held in kinds.items())
+        texts.append(f"[{table}]\n" + "".join(lines))
+    return texts[0] + "\n".join(texts[1:])
+
+
+def unique_kind(key: pl.Series) -> str:
+    """What the key of a table holds that is looked up by it: each row something else."""
+    if key.dtype.is_temporal():
+        return "day" if key.dtype == pl.Date else "time"
+    return "row" if key.dtype.is_numeric() else "id"
+
+
+def some_of(key: pl.Series, name: str) -> object:
+    """What a column holds that is looked up by: the first of the keys, which are called `name`."""
+    if key.dtype.is_temporal():
+        return kind(key)
+    return [*range(7)] if key.dtype.is_numeric() else [f"{name} {row}" for row in range(7)]
 
 
 def kind(values: pl.Series) -> object:
@@ -302,6 +362,9 @@ def kind(values: pl.Series) -> object:
 
 def values(column: pl.Series, target: Target) -> list[object]:
     """The values of the target's column in the order of the labels; none where it has many."""
+    if len(column) != len(target.values):  # that of a joined table
+        held = column.drop_nulls().unique().sort().to_list()
+        return held if len(held) <= CLASSES else []
     pairs = pl.DataFrame({"value": column, "label": target.values}).drop_nulls().unique()
     return pairs.sort("label", "value")["value"].to_list() if pairs.height <= CLASSES else []
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import polars as pl
 
 from adopt.columns import CLASSES, COUNTED, Target, learnt, literal, refuse, shorten
-from usecase import metrics, problem
 
 PROBLEM, METRIC = "multiclass_classification", "weighted_f1"
 
@@ -72,11 +71,10 @@ def score(table: pl.DataFrame, rest: pl.DataFrame) -> float:
     return float((right - commonest) / max(1e-9, 1 - commonest))
 
 
-def no_skill(labels: npt.NDArray[Any]) -> float:
-    """The metric of a model that always says the commonest class."""
+def no_skill(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What a model predicts that knows nothing: the commonest class."""
     names, counts = np.unique(labels, return_counts=True)
-    always = np.full(len(labels), names[counts.argmax()])
-    return metrics.summary(labels, always, problem.Target("truth", tuple(names)))[METRIC]
+    return np.full(len(labels), names[counts.argmax()])
 
 
 def tuned(

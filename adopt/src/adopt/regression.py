@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -41,9 +42,9 @@ def score(table: pl.DataFrame, rest: pl.DataFrame) -> float:
     return max(explained, 0.0 if math.isnan(line) else line)
 
 
-def no_skill(labels: npt.NDArray[Any]) -> float:
-    """The metric of a model that always says the mean."""
-    return float(labels.std())
+def no_skill(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What a model predicts that knows nothing: the mean."""
+    return np.full(len(labels), labels.mean())
 
 
 def tuned(

@@ -1,5 +1,6 @@
 """Read a data set that people bring, and find out what its columns hold."""
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -27,28 +28,111 @@ TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f")
 ZONES = ("", "Z", "%z", "%#z")
 
 Settled = tuple[pl.Series, list[str]]
+#: What a column holds once it is settled, in words.
+WORDS = {
+    pl.Int64: "a whole number",
+    pl.Float64: "a number with decimals",
+    pl.String: "text",
+    pl.Date: "a date",
+    pl.Datetime: "a time",
+}
 
 
 def read(file: Path, encoding: str | None = None) -> pl.DataFrame:
     """Read a table.
 
     Args:
-        file: Parquet, or CSV as `ops.tables` reads it.
+        file: Parquet, a folder of Parquet files, or CSV as `ops.tables` reads it.
         encoding: That of a CSV file; by default UTF-8.
 
     Returns:
         The table; of a CSV file all columns are text.
 
     Raises:
-        OpsError: When it is neither, or has no rows.
+        OpsError: When it is none of these, or has no rows.
     """
-    if file.suffix.lower() not in (".parquet", ".csv", ".tsv", ".txt"):
-        raise OpsError(f"{file}: is no .parquet, .csv or .tsv file; save the data as one of them")
-    table = read_table(file, encoding)
+    if file.is_dir():
+        table = read_folder(file)
+    elif file.suffix.lower() in (".parquet", ".csv", ".tsv", ".txt"):
+        table = read_table(file, encoding)
+    else:
+        raise OpsError(
+            f"{file}: is no .parquet, .csv or .tsv file, and no folder of Parquet files; save the "
+            "data as one of them"
+        )
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if table.is_empty():
         raise OpsError(f"{file}: has no rows")
     return table
+
+
+def read_folder(folder: Path) -> pl.DataFrame:
+    """Read the Parquet files of a folder, and of the folders in it, as one table.
+
+    A folder that is called `column=value`, as Spark and Athena write them, adds that column. What
+    begins with a dot or an underscore is no data.
+
+    Raises:
+        OpsError: When there is none, one cannot be read, or they have not the same columns.
+    """
+    inside = {file: file.relative_to(folder).parts for file in sorted(folder.rglob("*.parquet"))}
+    files = [file for file, parts in inside.items() if not any(p[0] in "._" for p in parts)]
+    if not files:
+        raise OpsError(f"{folder}: there is no .parquet file in it")
+    tables, kinds = list[pl.DataFrame](), dict[str, tuple[str, Path]]()
+    for file in files:
+        try:
+            hive = any("=" in part for part in inside[file][:-1])
+            table = pl.read_parquet(file, hive_partitioning=hive)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise OpsError(f"{file}: cannot be read: {reason}") from None
+        table = table.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+        if odd := set(table.columns) ^ set(tables[0].columns if tables else table.columns):
+            name = min(odd)
+            has = "has a" if name in table.columns else "has no"
+            raise OpsError(f"{file}: {has} column {name}, unlike {files[0]}; write them alike")
+        for name, dtype in table.schema.items():
+            kind, other = kinds.setdefault(name, (family(dtype), file))
+            if dtype == pl.Null or kind == family(dtype):
+                continue
+            if kind != family(pl.Null()):
+                raise OpsError(
+                    f"{file}: {name} is {dtype}, and of another type in {other}; write them alike"
+                )
+            kinds[name] = family(dtype), file
+        tables.append(table.select(tables[0].columns) if tables else table)
+    return pl.concat(tables, how="vertical_relaxed")
+
+
+def family(dtype: pl.DataType) -> str:
+    """What types can be brought to a common one."""
+    if isinstance(dtype, pl.Datetime):
+        return f"times with zone {dtype.time_zone}"
+    return "numbers" if dtype.is_numeric() else str(dtype)
+
+
+def name(file: Path) -> str:
+    """The folder of the data mart for a file, in which Athena finds a table of that name."""
+    stem = file.resolve().stem.lower()
+    return re.sub(r"[^a-z0-9]+", "_", stem).strip("_") or "records"
+
+
+def own_encoding(file: Path, encoding: str | None) -> str | None:
+    """The encoding of a file that is read beside others: UTF-8 where it can only be that.
+
+    Args:
+        file: CSV, or something else, which has none.
+        encoding: That of the others.
+    """
+    if encoding is None or file.suffix.lower() == ".parquet" or not file.is_file():
+        return None
+    content = file.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeError:
+        return encoding
+    return encoding if content.isascii() else None
 
 
 def settle(values: pl.Series) -> Settled:

@@ -1,4 +1,4 @@
-"""Put a data set in the order of time, and try the project's model on it."""
+"""Put a data set in the order of time, and try a model on it."""
 
 import math
 from collections.abc import Callable
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from workflows import names
 
+from adopt import first_fit
 from adopt.columns import Column, Problem
 from adopt.files import Measures
+from adopt.first_fit import Predict
 from ops import OpsError
 from ops.tables import spread
 from usecase import config, metrics, prepare
 from usecase.config import UseCase
-from usecase.model import Model
-from usecase.monitors import constraints, profile
+from usecase.monitors.settings import ModelQuality
 from usecase.problem import Target
 
 #: So large a fraction of the rows is history; two later parts are the traffic of `poe local`.
@@ -29,6 +31,8 @@ START, DAYS = datetime(2024, 1, 1), 300  # noqa: DTZ001 - times in tables are UT
 #: The trial looks at so many rows of each part of the data.
 SAMPLE = 50_000
 Measured = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+#: Fits a model to training and validation data.
+Fit = Callable[[pl.DataFrame, pl.DataFrame], Predict]
 #: `poe local` asks for so many predictions of each part of the traffic.
 WINDOW = 1500
 #: How often the metric is measured on rows drawn from the test data, to know its spread.
@@ -201,7 +205,7 @@ def leaf(truth: pl.Series) -> dict[str, float]:
 def measure(
     records: pl.DataFrame, history: int, use_case: UseCase, problem: Problem
 ) -> tuple[Measures, list[str]]:
-    """Split the history as the training does, fit the project's model, and measure it.
+    """Split the history as the training does, fit a model, and measure it.
 
     Args:
         records: What `features.build` returns, in the order of time.
@@ -213,83 +217,109 @@ def measure(
         The numbers for usecase.toml, and what else is worth knowing.
 
     Raises:
-        UseCaseError: When the data cannot be split, or no model be trained on it.
+        UseCaseError: When the data cannot be split.
     """
     cleaned = prepare.clean(records, use_case)
     parts = prepare.split(cleaned[:history], use_case)
-    first = fit(parts, use_case)
+    leaf_rows = int(leaf(parts["train"][use_case.target.column])["min_samples_leaf"])
+
+    def boosting(train: pl.DataFrame, validation: pl.DataFrame) -> Predict:
+        return first_fit.fit(train, validation, use_case, leaf_rows)
+
+    first = fit(parts, use_case, boosting)
     # The second training, on all rows, is to pass too.
-    second = fit(prepare.split(cleaned, use_case), use_case)
-    gates = [
-        gate(fitted["test"], use_case, problem, of)
-        for fitted, of in ((first, "of the history"), (second, "of all"))
-    ]
-    sign = 1 if use_case.approval.higher_is_better else -1
-    threshold, reached, notes = min(gates, key=lambda found: sign * found[0])
-    known = known_values(parts, use_case)
-    window = min(WINDOW, (cleaned.height - history) // 2)
-    watched = problem.watched(first["test"][0], WINDOW)
+    second = fit(prepare.split(cleaned, use_case), use_case, boosting)
     tuned = problem.tuned(*first["validation"])
     entries: dict[str, Any] = {name: value for name, (value, _) in tuned.items()}
     target = replace(use_case.target, **entries)
+    gates = [
+        gate(fitted["test"], target, problem.METRIC, problem, of)
+        for fitted, of in ((first, "of the history"), (second, "of all"))
+    ]
+    better = direction(problem.METRIC)
+    chosen = min(gates, key=lambda found: better * found.threshold)
+    known = known_values(parts, use_case)
+    window = min(WINDOW, (cleaned.height - history) // 2)
+    watched = problem.watched(first["test"][0], WINDOW)
     measures = Measures(
         metric=problem.METRIC,
-        threshold=threshold,
-        reached=reached,
+        threshold=chosen.threshold,
+        reached=f"A first fit ({first_fit.NAME}) reached {chosen.words}",
         target=tuned,
         settings={
             "domain_content_threshold": known,
             "metrics": watched,
             "tolerance": tolerance(first["test"], target, watched, window),
-            "min_labels": min(config.ModelQuality().min_labels, window),
-            "min_predictions": min(config.DataQuality().min_predictions, window),
+            "min_labels": min(ModelQuality().min_labels, window),
         },
     )
-    return measures, notes + moving(parts, use_case, known)
+    if "data_quality" not in names.MONITORS:
+        return measures, chosen.notes
+    from adopt import drift  # noqa: PLC0415 - what it imports is only there with that monitor
+
+    least = {"min_predictions": drift.least_predictions(window)}
+    measures = replace(measures, settings={**measures.settings, **least})
+    return measures, [*chosen.notes, *drift.moving(parts, use_case, known)]
 
 
-def fit(parts: dict[str, pl.DataFrame], use_case: UseCase) -> dict[str, Measured]:
-    """Fit the project's model.
+def fit(parts: dict[str, pl.DataFrame], use_case: UseCase, model: Fit) -> dict[str, Measured]:
+    """Fit a model.
 
     Args:
         parts: What `prepare.split` returned.
         use_case: Names the columns.
+        model: Fits it.
 
     Returns:
         Labels and predictions of the validation and the test data.
     """
     samples = {name: spread(part, SAMPLE) for name, part in parts.items()}
-    hyperparameters = use_case.training.hyperparameters
-    model = Model.fit(samples["train"], samples["validation"], use_case, hyperparameters)
+    predict = model(samples["train"], samples["validation"])
     measured = {}
     for name in ("validation", "test"):
-        output = model.predict(samples[name].select(use_case.features.names).to_dict())
+        output = predict(samples[name].select(use_case.features.names))
         labels = samples[name][use_case.target.column].to_numpy()
         measured[name] = (labels, np.asarray(use_case.target.predicted(output)))
     return measured
 
 
-def gate(
-    measured: Measured, use_case: UseCase, problem: Problem, of: str
-) -> tuple[float, str, list[str]]:
-    """The threshold of the gate: half way from a first fit to knowing nothing.
+@dataclass(frozen=True)
+class Gate:
+    """The threshold of the gate.
 
-    Or two standard deviations below the first fit, when that is further.
+    Attributes:
+        threshold: The value that a model must reach.
+        words: What the fit reached, and how the threshold was found.
+        notes: A warning, when the model knows next to nothing.
+    """
+
+    threshold: float
+    words: str
+    notes: list[str]
+
+
+def direction(metric: str) -> int:
+    """1 where a higher value of a metric is a better one, else -1."""
+    return 1 if config.Approval(metric, 0).higher_is_better else -1
+
+
+def gate(measured: Measured, target: Target, metric: str, problem: Problem, of: str) -> Gate:
+    """The threshold of the gate: half way from what a fit reached to knowing nothing.
+
+    Or two standard deviations below the fit, when that is further.
 
     Args:
         measured: Labels and predictions of the test data.
-        use_case: What is predicted.
+        target: What is predicted.
+        metric: What the gate goes by.
         problem: The kind of problem.
         of: Which data the test data is the newest of, in words.
-
-    Returns:
-        The threshold; how it was found; a warning when the model knows next to nothing.
     """
     labels, predictions = measured
-    metric, better = problem.METRIC, 1 if use_case.approval.higher_is_better else -1
-    deviation = deviations(measured, use_case.target, len(labels))[metric]
-    reached = metrics.summary(labels, predictions, use_case.target)[metric]
-    nothing = problem.no_skill(labels)
+    better = direction(metric)
+    deviation = deviations(measured, target, len(labels))[metric]
+    reached = metrics.summary(labels, predictions, target)[metric]
+    nothing = metrics.summary(labels, problem.no_skill(labels), target)[metric]
     gain = better * (reached - nothing)
     distance, how = gain / 2, f"half way to {nothing:.3g}, which knowing nothing reaches"
     if distance < 2 * deviation:
@@ -303,8 +333,7 @@ def gate(
             f"On the newest rows {of} the features tell next to nothing about the target: {metric} "
             f"is {reached:.3g}, and knowing nothing reaches {nothing:.3g}."
         )
-    said = f"A first fit reached {reached:.3g} on the newest rows {of}; {how}."
-    return threshold, said, notes
+    return Gate(threshold, f"{metric} {reached:.3g} on the newest rows {of}; {how}.", notes)
 
 
 def tolerance(measured: Measured, target: Target, watched: list[str], window: int) -> float:
@@ -327,7 +356,7 @@ def tolerance(measured: Measured, target: Target, watched: list[str], window: in
         if value[name] and math.isfinite(evaluation[name] + later[name])
     ]
     chance = math.ceil(20 * max(shares, default=0.0)) / 20
-    return min(0.95, max(config.ModelQuality().tolerance, chance))
+    return min(0.95, max(ModelQuality().tolerance, chance))
 
 
 def deviations(measured: Measured, target: Target, rows: int) -> dict[str, float]:
@@ -348,25 +377,3 @@ def known_values(parts: dict[str, pl.DataFrame], use_case: UseCase) -> float:
             known = float(new.is_in(parts["train"][name].unique().implode()).to_numpy().mean())
             shares.append(math.floor(100 * known - 1) / 100)
     return max(0.0, min(shares))
-
-
-def moving(parts: dict[str, pl.DataFrame], use_case: UseCase, known: float) -> list[str]:
-    """Which features differ between the oldest and the newest rows of the history."""
-    settings = config.DataQuality(comparison_method="Robust", domain_content_threshold=known)
-    train, test = (
-        profile.statistics(parts[name].select(use_case.features.names))
-        for name in ("train", "test")
-    )
-    found = constraints.check(
-        constraints.suggest(train, settings),
-        train,
-        test,
-        dict.fromkeys(use_case.features.names, 1.0),
-    )
-    names = list(dict.fromkeys(violation.feature_name for violation in found))
-    if not names:
-        return []
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return [
-        f"These change within the history, and will look like drift: {', '.join(names[:10])}{more}."
-    ]
