@@ -239,6 +239,7 @@ def test_version_says_where_it_comes_from_and_what_to_compare_with() -> None:
         "Execution": "abcdefgh1234",
         "Monitors": " ".join(names.MONITORS),
         "Report": f"{folder}/evaluation/report.html",
+        **({"Request": "true"} if config.load().request else {}),
         "Schema": f"{folder}/evaluation/schema.json",
         "TestData": f"{folder}/test",
         "Trigger": "manual",

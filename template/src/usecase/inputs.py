@@ -15,6 +15,10 @@ CHECKED = 1000  # so many records of the training are asked about, as callers wo
 TOLERANCE = 1e-6  # by so much may two numbers differ that are the same, as a fraction
 
 
+class InfiniteFeatureError(UseCaseError):
+    """A feature is infinite; the message names it, and the first row in which it is."""
+
+
 def lookups(mart: Mapping[str, pl.DataFrame]) -> dict[str, Lookup]:
     """Call the use case's `features.lookups`.
 
@@ -116,7 +120,8 @@ def number(values: pl.Series) -> pl.Series:
     """Bring a numeric feature to integers or floats.
 
     Raises:
-        UseCaseError: When it is not a number, or infinite.
+        UseCaseError: When it is not a number.
+        InfiniteFeatureError: When it is infinite.
     """
     if values.dtype == pl.Boolean or values.dtype.is_integer():
         return values.cast(pl.Int64)
@@ -129,7 +134,10 @@ def number(values: pl.Series) -> pl.Series:
         )
     values = values.cast(pl.Float64)
     if infinite := values.is_infinite().sum():
-        raise UseCaseError(f"{values.name}: is infinite in {infinite} of {len(values)} rows")
+        first = values.is_infinite().arg_max() or 0
+        raise InfiniteFeatureError(
+            f"row {first + 1}: feature {values.name} is infinite ({infinite} of {len(values)} rows)"
+        )
     return values.fill_nan(None)
 
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from usecase import rows
 from usecase.config import UseCase
 from usecase.errors import BadRequest, UseCaseError
+from usecase.inputs import InfiniteFeatureError
 from usecase.problem import Target
 from usecase.rows import Fields, RowError, Value
 from usecase.version import Version
@@ -47,7 +48,10 @@ def answer(body: bytes, content_type: str, accept: str, version: Version) -> byt
     """
     fields, columns = parse(body, content_type, version.use_case)
     if fields.raw:
-        table = version.features(pl.DataFrame(columns, fields.schema))
+        try:
+            table = version.features(pl.DataFrame(columns, fields.schema))
+        except InfiniteFeatureError as error:  # a zero to divide by, say
+            raise BadRequest(str(error)) from None
         columns = table.to_dict(as_series=False)
     output = version.model.predict(columns)
     if wrong := rows.unanswered(output):

@@ -60,6 +60,10 @@ def compare(asked: pl.DataFrame, records: pl.DataFrame, use_case: UseCase) -> di
         pl.col(use_case.data.id).cast(pl.String).alias(ID), *inputs.typed(records, use_case)
     )
     pairs = single.join(known.unique(ID, keep="any"), on=ID, suffix="_mart", maintain_order="left")
+    if single.is_empty():
+        raise UseCaseError(
+            "no prediction of this version is kept yet; `uv run ops monitor` collects them"
+        )
     if pairs.is_empty():
         raise UseCaseError(
             f"none of {single.height} predictions is of a record in the data mart; ask with the "
