@@ -347,8 +347,9 @@ def test_days_from_before_there_was_one_table_for_all_modes(
 def settings(*tables: str) -> Settings:
     """Where the jobs run; `tables` are those of today's usecase.toml."""
     data = replace(USE_CASE.data, tables=tables or USE_CASE.data.tables)
+    use_case = replace(USE_CASE, data=data, mart={})
     role = "arn:aws:iam::123456789012:role/jobs"
-    return Settings(replace(USE_CASE, data=data), Names(), "image-deployed", role, BUCKET, "commit")
+    return Settings(use_case, Names(), "image-deployed", role, BUCKET, "commit")
 
 
 def test_jobs_run_in_the_image_of_the_version_that_predicts() -> None:
