@@ -119,8 +119,20 @@ def test_proof_of_concept_lives_in_a_folder_of_its_repository(
     assert "年齢" in {v["feature"] for v in result["monitors"]["data_quality"]["violations"]}
 
 
-@pytest.mark.parametrize("answers", matrix.PROBLEMS, ids=matrix.name)
-@pytest.mark.parametrize("tool", ["mypy", "pytest"])
+@pytest.mark.parametrize(
+    ("tool", "answers"),
+    [
+        # Its tests take minutes in the projects of the other problems.
+        pytest.param(
+            tool,
+            answers,
+            id=f"{tool}-{matrix.name(answers)}",
+            marks=[pytest.mark.exhaustive] if tool == "pytest" and number else [],
+        )
+        for tool in ("mypy", "pytest")
+        for number, answers in enumerate(matrix.PROBLEMS)
+    ],
+)
 def test_tool_in_a_project_of_each_problem(
     environment: Callable[[Path], Path], rendered: Render, answers: matrix.Answers, tool: str
 ) -> None:
