@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from usecase.errors import require
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -31,12 +33,16 @@ class Facet:
     thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(set(self.values)) < len(self.values):
-            raise ValueError(f"values: are {', '.join(self.values)}; name each once")
+        require(
+            len(set(self.values)) == len(self.values),
+            f"values: are {', '.join(self.values)}; name each once",
+        )
         ascending = all(low < high for low, high in pairwise(self.thresholds))
-        if not ascending or not all(map(math.isfinite, self.thresholds)):
-            shown = ", ".join(f"{each:g}" for each in self.thresholds)
-            raise ValueError(f"thresholds: are {shown}; give finite numbers in ascending order")
+        shown = ", ".join(f"{each:g}" for each in self.thresholds)
+        require(
+            ascending and all(map(math.isfinite, self.thresholds)),
+            f"thresholds: are {shown}; give finite numbers in ascending order",
+        )
 
     def check(self, *, numeric: bool) -> None:
         """Check that a feature can be parted in this way.
@@ -47,12 +53,10 @@ class Facet:
         Raises:
             ValueError: When it cannot; the message begins with the key.
         """
-        if numeric and not self.thresholds:
-            raise ValueError("thresholds: is missing, as the feature is numeric; add [number, …]")
-        if numeric and self.values:
-            raise ValueError("values: is for categorical features; take it out")
-        if self.thresholds and not numeric:
-            raise ValueError("thresholds: is for numeric features; take it out")
+        need = "thresholds: is missing, as the feature is numeric; add [number, …]"
+        require(bool(self.thresholds) or not numeric, need)
+        require(not (numeric and self.values), "values: is for categorical features; take it out")
+        require(numeric or not self.thresholds, "thresholds: is for numeric features; take it out")
 
     @property
     def names(self) -> list[str]:
