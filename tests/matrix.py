@@ -8,10 +8,9 @@ from functools import cache
 from itertools import chain, combinations, count, product
 from typing import Any
 
-import yaml
 from jinja2 import StrictUndefined, Template, UndefinedError
 
-from tests.template import ROOT
+from tools import questionnaire
 from tools.cookiecutter import fresh
 
 Answers = dict[str, Any]
@@ -79,8 +78,7 @@ APART = ("framework", "ci")
 @cache
 def document() -> dict[str, Any]:
     """All that copier.yml holds."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
-    return found
+    return questionnaire.load()
 
 
 @cache
