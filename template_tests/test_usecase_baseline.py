@@ -12,7 +12,7 @@ from support.image import ROOT, fail, place, read_json, succeed
 
 from usecase import schema, tables
 from usecase.config import UseCase
-from usecase.monitors import chance, constraints, noise, profile
+from usecase.monitors import chance, constraints, distances, noise, profile
 from usecase.monitors.settings import DataQuality, FeatureConstraints
 from usecase.schema import Schema
 
@@ -76,7 +76,7 @@ def test_small_and_odd_columns() -> None:
     assert [entry["completeness"] for entry in suggested["features"]] == [1.0, 0.0, 0.13]
     # The data satisfies what it suggests.
     match = dict.fromkeys(table.columns, 1.0)
-    assert constraints.check(suggested, found, found, match) == []
+    assert not [each for each in constraints.check(suggested, found, found, match) if each.violated]
 
 
 def test_many_categories_are_no_domain() -> None:
@@ -96,25 +96,25 @@ def test_the_numeric_distance_is_kolmogorov_and_smirnovs(
     one = generator.normal(0, 2, size).round(digits)
     two = generator.normal(0.5, 3, other).round(digits)
     expected = stats.ks_2samp(one, two).statistic
-    assert constraints.numeric_distance(one, two) == pytest.approx(expected)
-    assert constraints.numeric_distance(one, one) == 0
+    assert distances.numeric_distance(one, two) == pytest.approx(expected)
+    assert distances.numeric_distance(one, one) == 0
 
 
 def test_the_categorical_distance_is_the_largest_difference_of_shares() -> None:
-    distance = constraints.categorical_distance({"a": 50, "b": 50}, {"a": 20, "c": 60}, [100, 80])
+    distance = distances.categorical_distance({"a": 50, "b": 50}, {"a": 20, "c": 60}, [100, 80])
     assert distance == pytest.approx(0.75)  # c: 0 % and 75 %
 
 
 def test_robust_takes_off_what_is_chance() -> None:
-    assert constraints.robust(0.2, 1000, 1000) == pytest.approx(0.2 - 1.8 * 0.0447213595)
-    assert constraints.robust(0.05, 1000, 1000) == 0
+    assert distances.robust(0.2, 1000, 1000) == pytest.approx(0.2 - 1.8 * 0.0447213595)
+    assert distances.robust(0.05, 1000, 1000) == 0
     # Two samples of one distribution stay below any threshold.
     generator = np.random.default_rng(1)
     for size in (20, 200, 2000):
-        distance = constraints.numeric_distance(
+        distance = distances.numeric_distance(
             generator.normal(size=size), generator.normal(size=9000)
         )
-        assert constraints.robust(distance, size, 9000) == 0
+        assert distances.robust(distance, size, 9000) == 0
 
 
 def test_what_has_been_missing_may_be_missing_again() -> None:
@@ -141,9 +141,13 @@ def test_what_is_missing_by_chance_is_no_violation(
     suggested = constraints.suggest(statistics, DataQuality(comparison_method=method))
     suggested["features"][0]["completeness"] = least
     checks = constraints.check(suggested, statistics, statistics, {"x": 1.0})
-    assert [violation.constraint_check_type for violation in checks] == (
+    assert [each.kind for each in checks if each.violated] == (
         ["completeness_check"] if found else []
     )
+    # What was measured is told in either case.
+    (completeness,) = (each for each in checks if each.kind == "completeness_check")
+    assert (completeness.value, completeness.threshold) == (1 - missing / 1000, least)
+    assert bool(completeness.message) == found
 
 
 def test_the_baseline_has_model_monitors_form(
@@ -257,7 +261,7 @@ def test_small_data_is_not_odd_by_chance(rows: int, window: int) -> None:
     baseline, now = (profile.statistics(drawn(size)) for size in (rows, window))
     limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
     match = dict.fromkeys([entry["name"] for entry in now["features"]], 1.0)
-    assert constraints.check(limits, baseline, now, match) == []
+    assert not [each for each in constraints.check(limits, baseline, now, match) if each.violated]
 
 
 def spoilt(values: Any, odd: float, number: int) -> list[float]:
@@ -286,10 +290,16 @@ def test_values_that_the_baseline_does_not_have(
         for values in (before, spoilt(now, odd, number))
     )
     limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
-    found = constraints.check(limits, baseline, current, {"x": 1.0})
-    assert {violation.constraint_check_type for violation in found} == expected
+    found = {each.kind: each for each in constraints.check(limits, baseline, current, {"x": 1.0})}
+    assert {kind for kind, each in found.items() if each.violated} == expected
+    measured = {kind: found[kind].value for kind in ("range_check", "non_negative_check")}
+    outside, negative = (number / 1000 if is_it else 0 for is_it in (odd > 500, odd < 0))
+    assert measured["non_negative_check"] == negative
+    # Chance may bring a value beyond the baseline's largest one as well.
+    assert measured["range_check"] == pytest.approx(outside, abs=0.001)
     if "sentinel_check" in expected:
-        assert f"2.0% of data is {odd:g}" in found[-1].description
+        assert f"2.0% of data is {odd:g}" in found["sentinel_check"].message
+        assert found["sentinel_check"].value == pytest.approx(0.02)
 
 
 def test_a_window_is_judged_by_the_noise_of_its_length() -> None:

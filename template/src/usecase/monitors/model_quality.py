@@ -12,9 +12,11 @@ from usecase import container, metrics, tables
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.results import Measurement
 from usecase.monitors.settings import ModelQuality
 from usecase.predictions import Window, reading
 from usecase.problem import VALUE
+from usecase.report import intervals
 
 _LABEL = {
     "groundTruthData": pl.Struct({"data": pl.String, "encoding": pl.String}),
@@ -72,13 +74,11 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     few = once.height < settings.min_labels and subject.served_partly
     if few:
         summary += f"; fewer predictions than min_labels = {settings.min_labels}, as {few}"
+    compared = merged[use_case.target.column].to_numpy(), merged["prediction"].to_numpy()
     if merged.height:
-        statistics |= metrics.statistics(
-            merged[use_case.target.column].to_numpy(),
-            merged["prediction"].to_numpy(),
-            use_case.target,
-        )
+        statistics |= metrics.statistics(*compared, use_case.target)
     enough = merged.height >= settings.min_labels
+    spans = intervals(*compared, use_case.target) if enough else {}
     try:
         found = check(statistics, limits) if enough else []
         missing = undefined(statistics, limits) if enough else []
@@ -99,6 +99,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
             ),
         ],
         summary=summary,
+        measured=measure(statistics, limits, spans) if enough else [],
     )
 
 
@@ -321,6 +322,34 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
                 }
             )
     return found
+
+
+def measure(
+    statistics: Mapping[str, Any],
+    constraints: Mapping[str, Any],
+    spans: Mapping[str, Mapping[str, Any]],
+) -> list[Measurement]:
+    """The metrics that are watched, with their limits and the intervals that they lie in.
+
+    Args:
+        statistics: With a section `<problem>_metrics`.
+        constraints: With a section `<problem>_constraints`.
+        spans: What `report.intervals` returned.
+    """
+    broken = {each["metric_name"]: each["description"] for each in check(statistics, constraints)}
+    return [
+        Measurement(
+            name,
+            constraint["comparison_operator"],
+            None if value == "NaN" else value,
+            constraint["threshold"],
+            spans.get(name, {}).get("low"),
+            spans.get(name, {}).get("high"),
+            violated=name in broken,
+            message=broken.get(name, "It is not defined." if value == "NaN" else ""),
+        )
+        for name, constraint, value in _watched(statistics, constraints)
+    ]
 
 
 def undefined(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:
