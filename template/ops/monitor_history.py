@@ -38,31 +38,35 @@ def table(rows: pl.DataFrame) -> Table:
     Args:
         rows: What `read` returned.
     """
-    found = Table(
-        *("monitor", "version", "feature or metric", "check", "last", "limit", "broken in"),
-        "windows",
-    )
-    unremarkable = 0
+    lines, unremarkable = [], 0
     for part in rows.partition_by(CHECK, maintain_order=True):
         first, newest = part.row(0, named=True), part.row(-1, named=True)
         values, broken = part["value"].to_list(), int(part["violated"].sum())
         if first["name"] and not broken and {*values} in ({0.0}, {1.0}):
             unremarkable += 1
             continue
-        found.add_row(
-            first["monitor"],
-            str(first["model_version"]),
-            first["name"] or "-",
-            first["kind"],
-            _shown(newest["value"]) or newest["message"],
-            _shown(newest["threshold"]),
-            f"{broken} of {part.height}" if first["name"] else "",
-            Text(sparkline(values), style="bold red" if newest["violated"] else ""),
+        lines.append(
+            (
+                first["monitor"],
+                str(first["model_version"]),
+                first["name"] or "-",
+                first["kind"],
+                _shown(newest["value"]) or newest["message"],
+                _shown(newest["threshold"]),
+                f"{broken} of {part.height}" if first["name"] else "",
+                Text(sparkline(values), style="bold red" if newest["violated"] else ""),
+            )
         )
     ends = f"{times.show(rows['window_end'][0])} to {times.show(rows['window_end'][-1])}"
-    found.title = f"The last windows, which ended from {ends}"
-    if unremarkable:
-        found.caption = f"Not shown: {unremarkable} that have always measured 0, or always 1"
+    left_out = f"Not shown: {unremarkable} that have always measured 0, or always 1"
+    found = Table(
+        *("monitor", "version", "feature or metric", "check", "last", "limit", "broken in"),
+        "windows",
+        title=f"The last windows, which ended from {ends}",
+        caption=left_out if unremarkable else None,
+    )
+    for line in lines:
+        found.add_row(*line)
     return found
 
 
