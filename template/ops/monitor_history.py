@@ -80,4 +80,6 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

@@ -263,7 +263,7 @@ def _check_feature(
         f"Data type match requirement is not met. Expected data type: {kind}, Expected match: "
         f"{expected:.1%}. Observed: Only {type_match:.1%} of data is {kind}."
     )
-    yield Measurement.checked(
+    yield numbers.checked(
         name, "data_type_check", type_match, expected, broken if type_match < expected else ""
     )
     completeness = common["num_present"] / rows
@@ -275,7 +275,7 @@ def _check_feature(
         f"Completeness requirement is not met. Expected: at least {expected:.1%}. Observed: "
         f"{completeness:.1%} of data is present."
     )
-    yield Measurement.checked(
+    yield numbers.checked(
         name, "completeness_check", completeness, expected, broken if completeness < least else ""
     )
     domain = constraint.get("string_constraints", {}).get("domains")
@@ -289,13 +289,13 @@ def _check_feature(
             f"Observed: {known:.1%}; unknown are {', '.join(unknown[:5])}"
             f"{' …' if len(unknown) > 5 else ''}."
         )
-        yield Measurement.checked(
+        yield numbers.checked(
             name, "categorical_values_check", known, expected, broken if known < expected else ""
         )
     distance, threshold = drift(settings["distribution_constraints"], before, now)
     if distance is not None:
         broken = f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}"
-        yield Measurement.checked(
+        yield numbers.checked(
             name,
             "baseline_drift_check",
             distance,

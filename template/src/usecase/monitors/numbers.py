@@ -1,4 +1,4 @@
-"""Checks of numeric features that Model Monitor does not have."""
+"""Checks of numeric features that Model Monitor does not have, and what a check measures."""
 
 import math
 from collections import Counter
@@ -9,6 +9,19 @@ import numpy as np
 
 from usecase.monitors import chance, profile
 from usecase.monitors.results import Measurement
+
+
+def checked(name: str, kind: str, value: float, threshold: float, broken: str) -> Measurement:
+    """What a check has measured.
+
+    Args:
+        name: The feature.
+        kind: The check.
+        value: What was measured.
+        threshold: What the value may be.
+        broken: What is found, in words, where the constraint is broken; empty where it is not.
+    """
+    return Measurement(name, kind, value, threshold, violated=bool(broken), message=broken)
 
 
 def check(
@@ -47,9 +60,7 @@ def check(
             f"negative, the lowest value is {now['numerical_statistics']['min']:g}."
         )
         beyond = chance.beyond(negative, rows, known)
-        yield Measurement.checked(
-            name, "non_negative_check", negative / rows, 0.0, broken if beyond else ""
-        )
+        yield checked(name, "non_negative_check", negative / rows, 0.0, broken if beyond else "")
     least, most = extension.get("min", -math.inf), extension.get("max", math.inf)
     below = (values < least) & ((values >= 0) | (not non_negative))  # the others are negative
     outside = round(share * int((below | (values > most)).sum()))
@@ -59,9 +70,7 @@ def check(
         f"{least:g} to {most:g}. Observed: {outside / rows:.1%}."
     )
     beyond = outside > allowed * rows and chance.outside(outside, rows, known)
-    yield Measurement.checked(
-        name, "range_check", outside / rows, allowed, broken if beyond else ""
-    )
+    yield checked(name, "range_check", outside / rows, allowed, broken if beyond else "")
     allowed = extension.get("sentinel_threshold", 1.0)
     earlier = Counter(profile.sample_of(before))
     frequent, largest = [], 0.0
@@ -80,4 +89,4 @@ def check(
         f"{allowed:.1%} of data. Observed: {', '.join(frequent[:5])}"
         f"{' …' if len(frequent) > 5 else ''}."
     )
-    yield Measurement.checked(name, "sentinel_check", largest, allowed, broken if frequent else "")
+    yield checked(name, "sentinel_check", largest, allowed, broken if frequent else "")

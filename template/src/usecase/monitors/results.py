@@ -65,21 +65,6 @@ class Measurement:
     violated: bool = False
     message: str = ""
 
-    @classmethod
-    def checked(
-        cls, name: str, kind: str, value: float | None, threshold: float, broken: str
-    ) -> "Measurement":
-        """What a check has measured.
-
-        Args:
-            name: The feature.
-            kind: The check.
-            value: What was measured; `None` where there is nothing to measure.
-            threshold: What the value may be.
-            broken: What is found, in words, where the constraint is broken; empty where it is not.
-        """
-        return cls(name, kind, value, threshold, violated=bool(broken), message=broken)
-
 
 def complete(
     measured: Sequence[Measurement],
