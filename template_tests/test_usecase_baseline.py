@@ -12,7 +12,7 @@ from support.image import ROOT, fail, place, read_json, succeed
 
 from usecase import schema, tables
 from usecase.config import UseCase
-from usecase.monitors import chance, constraints, distances, noise, profile
+from usecase.monitors import chance, constraints, noise, profile
 from usecase.monitors.settings import DataQuality, FeatureConstraints
 from usecase.schema import Schema
 
@@ -96,25 +96,25 @@ def test_the_numeric_distance_is_kolmogorov_and_smirnovs(
     one = generator.normal(0, 2, size).round(digits)
     two = generator.normal(0.5, 3, other).round(digits)
     expected = stats.ks_2samp(one, two).statistic
-    assert distances.numeric_distance(one, two) == pytest.approx(expected)
-    assert distances.numeric_distance(one, one) == 0
+    assert constraints.numeric_distance(one, two) == pytest.approx(expected)
+    assert constraints.numeric_distance(one, one) == 0
 
 
 def test_the_categorical_distance_is_the_largest_difference_of_shares() -> None:
-    distance = distances.categorical_distance({"a": 50, "b": 50}, {"a": 20, "c": 60}, [100, 80])
+    distance = constraints.categorical_distance({"a": 50, "b": 50}, {"a": 20, "c": 60}, [100, 80])
     assert distance == pytest.approx(0.75)  # c: 0 % and 75 %
 
 
 def test_robust_takes_off_what_is_chance() -> None:
-    assert distances.robust(0.2, 1000, 1000) == pytest.approx(0.2 - 1.8 * 0.0447213595)
-    assert distances.robust(0.05, 1000, 1000) == 0
+    assert constraints.robust(0.2, 1000, 1000) == pytest.approx(0.2 - 1.8 * 0.0447213595)
+    assert constraints.robust(0.05, 1000, 1000) == 0
     # Two samples of one distribution stay below any threshold.
     generator = np.random.default_rng(1)
     for size in (20, 200, 2000):
-        distance = distances.numeric_distance(
+        distance = constraints.numeric_distance(
             generator.normal(size=size), generator.normal(size=9000)
         )
-        assert distances.robust(distance, size, 9000) == 0
+        assert constraints.robust(distance, size, 9000) == 0
 
 
 def test_what_has_been_missing_may_be_missing_again() -> None:

@@ -15,7 +15,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from usecase.monitors import chance, distances, numbers, profile
+import numpy as np
+
+from usecase.monitors import chance, numbers, profile
 from usecase.monitors.results import Measurement
 from usecase.monitors.settings import DataQuality, FeatureConstraints
 
@@ -334,13 +336,47 @@ def drift(
     if not all(sizes):
         return None, threshold
     if "numerical_statistics" in now:
-        distance = distances.numeric_distance(profile.sample_of(before), profile.sample_of(now))
+        distance = numeric_distance(profile.sample_of(before), profile.sample_of(now))
     else:
         threshold = settings.get("categorical_comparison_threshold", threshold)
-        distance = distances.categorical_distance(_buckets(before), _buckets(now), sizes)
+        distance = categorical_distance(_buckets(before), _buckets(now), sizes)
     if settings["comparison_method"] == "Robust":
-        distance = distances.robust(distance, *sizes)
+        distance = robust(distance, *sizes)
     return distance, threshold
+
+
+def numeric_distance(first: "np.typing.ArrayLike", second: "np.typing.ArrayLike") -> float:
+    """The two-sample Kolmogorov-Smirnov statistic.
+
+    That is the largest distance of the empirical distribution functions, which Model Monitor
+    computes with Deequ (analyzers/Distance.scala, numericalDistance).
+    """
+    one, two = np.sort(np.asarray(first)), np.sort(np.asarray(second))
+    values = np.concatenate([one, two])
+    below_one = np.searchsorted(one, values, side="right") / len(one)
+    below_two = np.searchsorted(two, values, side="right") / len(two)
+    return float(np.abs(below_one - below_two).max())
+
+
+def categorical_distance(
+    first: Mapping[str, int], second: Mapping[str, int], sizes: list[int]
+) -> float:
+    """The L-infinity distance: the largest difference in a value's fraction.
+
+    As Deequ has it (analyzers/Distance.scala, categoricalLInfinityDistance).
+    """
+    parts = ((first.get(value, 0), second.get(value, 0)) for value in {*first, *second})
+    # Of free text no value is kept.
+    return max((abs(a / sizes[0] - b / sizes[1]) for a, b in parts), default=0.0)
+
+
+def robust(distance: float, size: int, other_size: int) -> float:
+    """Take off a distance what samples of these sizes may differ by chance.
+
+    max(0, d - 1.8 · √((n + m) / (n · m))), as Deequ has it (analyzers/Distance.scala,
+    selectMetrics), after the critical values of the Kolmogorov-Smirnov test.
+    """
+    return max(0.0, distance - 1.8 * math.sqrt((size + other_size) / (size * other_size)))
 
 
 def _common(feature: Mapping[str, Any]) -> Mapping[str, int]:

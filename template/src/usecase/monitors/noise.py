@@ -14,8 +14,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import stdtrit
 
-from usecase.monitors import chance, profile
-from usecase.monitors.distances import robust as less_chance
+from usecase.monitors import chance, constraints, profile
 
 #: Hours of a block: an hour, a quarter of a day, a day, a week, a month.
 LENGTHS = (1, 6, 24, 168, 720)
@@ -79,7 +78,7 @@ def _feature(
         if robust:
             others = np.maximum(1, len(known) - sizes)
             pairs = zip(distances, np.maximum(1, sizes), others, strict=True)
-            distances = np.array([less_chance(*pair) for pair in pairs])
+            distances = np.array([constraints.robust(*pair) for pair in pairs])
         measured = {"distance": distances}
         if numeric:
             numbers = known.to_numpy().astype(np.float64)
