@@ -204,9 +204,7 @@ def compared(
                 yield Limit(group, metric, now, was, allowed)
 
 
-def missing(
-    limits: Sequence[Limit], settings: Bias, labelled: int, use_case: UseCase
-) -> list[str]:
+def missing(limits: Sequence[Limit], settings: Bias, labelled: int, use_case: UseCase) -> list[str]:
     """The problem that a metric which is watched could not be compared in any group.
 
     Args:

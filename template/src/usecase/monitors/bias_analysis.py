@@ -191,9 +191,7 @@ def flipped(
     return flips(features.to_numpy().astype(np.float64), predicted, group)
 
 
-def analysis(
-    groups: Sequence[Group], positive: Sequence[Any], use_case: UseCase
-) -> dict[str, Any]:
+def analysis(groups: Sequence[Group], positive: Sequence[Any], use_case: UseCase) -> dict[str, Any]:
     """What was measured, as Clarify's analysis.json has it."""
     document: dict[str, Any] = {"version": "1.0"}
     for stage in FILES:

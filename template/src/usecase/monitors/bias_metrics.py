@@ -114,24 +114,20 @@ def checked(name: str, tables: Tables) -> Counts:
         raise NotComputableError("There are no labels.")
     if isinstance(table, str):
         raise NotComputableError(table)
-    if name == "FT":
-        if not table.sum():
-            raise NotComputableError("The group is empty, or there are no others.")
-        return table
-    if name == "GE":
-        if table[:, 1, 0].sum() == table.sum():
-            raise NotComputableError("All predictions are false negatives.")
+    if name == "FT" and not table.sum():
+        raise NotComputableError("The group is empty, or there are no others.")
+    if name == "GE" and table[:, 1, 0].sum() == table.sum():
+        raise NotComputableError("All predictions are false negatives.")
+    if name in ("FT", "GE"):
         return table
     others, group = table.sum(axis=(1, 2) if METRICS[name].table == "pairs" else (0, 2)).tolist()
-    if not group:
-        raise NotComputableError("The group is empty.")
-    if not others:
-        raise NotComputableError("There are no other records than those of the group.")
+    if not others or not group:
+        raise NotComputableError("The group is empty, or there are no others.")
     if name in ("CDDL", "CDDPL"):
         if not tables.conditional:
             raise NotComputableError("There is no group variable.")
-        for outcome, kind in ((1, "positive"), (0, "negative")):
-            if not table[..., outcome].sum():
+        for kind, outcomes in zip(("negative", "positive"), table.sum(axis=(0, 1)), strict=True):
+            if not outcomes:
                 raise NotComputableError(f"There is no {kind} outcome.")
     if name in ("KL", "JS", "LP", "TVD", "KS") and not _common(_fractions(table)).any():
         raise NotComputableError("The group and the others have no outcome in common.")
@@ -238,7 +234,7 @@ def _common(fractions: Counts) -> Bools:
 def _logarithms(numerator: Counts, denominator: Counts, common: Bools) -> Counts:
     """The sum of numerator · log(numerator / denominator)."""
     top, bottom = (np.where(common, values, 1.0) for values in (numerator, denominator))
-    return np.where(common, top * np.log(top / bottom), 0.0).sum(axis=-1)
+    return np.asarray(np.where(common, top * np.log(top / bottom), 0.0).sum(axis=-1))
 
 
 def _kullback_leibler(table: Counts) -> Counts:

@@ -9,10 +9,11 @@ import polars as pl
 from usecase import container, metrics
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors.labels import Labels, last_of_each, merge, read_labels, rowed
 from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.labels import Labels, last_of_each, merge, read_labels, rowed
 from usecase.monitors.settings import ModelQuality
 from usecase.predictions import Window, reading
+
 
 def judge(subject: Subject, use_case: UseCase) -> Report:
     """Merge the window's predictions with the labels and compare with the evaluation.
