@@ -25,8 +25,8 @@ Bools = npt.NDArray[np.bool_]
 
 #: So many draws are made; of tables that have more cells than that allows, fewer.
 DRAWS, FEWEST_DRAWS, DRAWN_VALUES = 2000, 200, 4_000_000
-#: What lies within an interval, as a fraction of the draws.
-WITHIN = 0.95
+#: The lower end, the middle and the upper end of an interval of 95 %, among the draws in order.
+PLACES = (0.025, 0.5, 0.975)
 #: Neighbours of the flip test, or one where there are no more than so many records; so many records
 #: of either side are looked at, as each is compared with each.
 NEIGHBOURS, FEW, FLIPPED_ROWS = 5, 9, 2000
@@ -96,9 +96,8 @@ def measure(tables: Tables, generator: np.random.Generator) -> dict[str, Value |
         if metric.table not in drawn:
             subgroups = len(table) if metric.table in ("predictions", "labels") else 1
             drawn[metric.table] = draws(table, subgroups, generator)
-        value, edge = float(COMPUTED[name](table)), (1 - WITHIN) / 2
-        several = np.quantile(COMPUTED[name](drawn[metric.table]), [edge, 0.5, 1 - edge])
-        low, center, high = several.tolist()
+        value, several = float(COMPUTED[name](table)), np.sort(COMPUTED[name](drawn[metric.table]))
+        low, center, high = (float(several[int(place * len(several))]) for place in PLACES)
         found[name] = Value(value, center, min(low, value), max(high, value))
     return found
 
