@@ -236,7 +236,7 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
         ({"triggers": []}, ["started by people alone", "and not schedule, new_data, drift."]),
         (
             {"inference_mode": "batch", "monitors": ["data_quality"], "triggers": ["drift"]},
-            ["by batch transform, whenever data", "and not model_quality, schedule, new_data."],
+            ["by batch transform, whenever data", "and not model_quality, bias, schedule, new_data."],
         ),
     ],
 )

@@ -96,13 +96,30 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         **facets_sections(found),
         "approval": approval_section(measures),
     }
-    texts = ({**sections, **fresh}).values()
-    text = "\n".join(text.strip("\n") + "\n" for text in texts if text.strip())
-    for key, value in measures.settings.items():
-        text = re.sub(
-            rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$", beside(value), text
-        )
-    return text
+    texts = settled({**sections, **fresh}, measures.settings).values()
+    return "\n".join(text.strip("\n") + "\n" for text in texts if text.strip())
+
+
+def settled(sections: Mapping[str, str], settings: Mapping[str, object]) -> dict[str, str]:
+    """Sections of usecase.toml with other values of the keys that are there.
+
+    Those of the bias monitor mean other metrics; its keys that name the old data's are gone.
+
+    Args:
+        sections: Their texts, by name.
+        settings: The values, by key.
+    """
+    found = {}
+    for name, before in sections.items():
+        bias, text = name == "monitors.bias", before
+        if bias:
+            text = re.sub(r"(?m)^(positive|positive_above|group_variable) *=.*\n", "", text)
+        for key, value in settings.items():
+            if not (bias and key in ("metrics", "tolerance")):
+                line = rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$"
+                text = re.sub(line, beside(value), text)
+        found[name] = text
+    return found
 
 
 def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
