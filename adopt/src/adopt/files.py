@@ -122,29 +122,6 @@ def settled(sections: Mapping[str, str], settings: Mapping[str, object]) -> dict
     return found
 
 
-def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
-    """The text of usecase.toml with other values, all comments and all other lines as they were.
-
-    Args:
-        text: The text.
-        values: The values of keys, by section; a key that is not there is added.
-        reached: What takes the place of what such a comment says in [approval].
-    """
-    sections = split(text)
-    for name, entries in values.items():
-        for key, value in entries.items():
-            before = sections.get(name, "")
-            line = re.compile(rf"(?m)^({key} *= *)([^#\n]+?)( *(?:#.*)?)$")
-            sections[name] = line.sub(beside(value), before)
-            if not line.search(before):
-                header, below = re.split(rf"(?m)(?<=^\[{re.escape(name)}\])", before, maxsplit=1)
-                sections[name] = f"{header}\n{key} = {toml(value, 0)}{below}"
-    said = re.compile(r"(?m)^# (?:A first fit|src/usecase/model\.py) [^\n]*\n(?:#[^\n]*\n)*")
-    comment = "".join(f"# {line}\n" for line in wrapped(reached))
-    sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
-    return "".join(sections.values())
-
-
 def beside(value: object) -> Callable[[re.Match[str]], str]:
     """Puts a value in the place of another, with its comment where it was."""
     return lambda found: (
