@@ -32,7 +32,7 @@ from usecase.monitors.bias_analysis import (
 from usecase.monitors.bias_metrics import Value
 from usecase.monitors.bias_names import METRICS
 from usecase.monitors.job import Report, Subject, dropped
-from usecase.monitors.labels import last_of_each, merge, read_labels
+from usecase.monitors.labels import invalid, last_of_each, merge, read_labels
 from usecase.monitors.settings import Bias
 
 #: How often a window in which nothing has changed may be taken for a violation.
@@ -66,7 +66,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     unlabelled = features.height - known.height
     summary = f"{features.height} predictions, {unlabelled} unlabelled"
     few = f"fewer than min_predictions = {settings.min_predictions}"
-    problems = dropped(reading, settings.max_dropped)
+    problems = dropped(reading, settings.max_dropped) + invalid(labels, settings.max_dropped)
     if enough:
         problems += missing(limits, settings, known.height, use_case)
     elif subject.served_partly:
@@ -80,6 +80,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         judged=features.height if enough else 0,
         counts={
             "unlabelled": unlabelled,
+            "invalid_labels": labels.invalid,
             "compared": len(limits),
             "groups": len(groups),
             "small_groups": sum(min(group.rows) < settings.min_group for group in groups),

@@ -104,6 +104,22 @@ def clean(labels: pl.Series, use_case: UseCase) -> tuple[pl.Series, dict[str, st
     return nothing.scatter(places, true), reasons
 
 
+def invalid(labels: Labels, most: float) -> list[str]:
+    """The problem that too many lines are not labels.
+
+    Args:
+        labels: The labels.
+        most: The largest fraction that is none, `max_dropped` of usecase.toml.
+    """
+    if labels.invalid <= most * labels.lines:
+        return []
+    problem = (
+        f"{labels.invalid} of {labels.lines} lines are not labels, more than max_dropped = "
+        f"{most:.1%}. One of them: {labels.example}."
+    )
+    return [problem]
+
+
 def last_of_each(made: pl.DataFrame) -> pl.DataFrame:
     """The predictions without those that were asked for again: each request's last answer counts.
 

@@ -10,7 +10,7 @@ from usecase import container, metrics
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors.job import Report, Subject, dropped
-from usecase.monitors.labels import Labels, last_of_each, merge, read_labels, rowed
+from usecase.monitors.labels import Labels, invalid, last_of_each, merge, read_labels, rowed
 from usecase.monitors.settings import ModelQuality
 from usecase.predictions import Window, reading
 
@@ -161,12 +161,7 @@ def problems(
             f"of {made} predictions lack their label, more than max_unmatched = "
             f"{settings.max_unmatched:.1%}: are the ids the same?"
         )
-    if labels.invalid > settings.max_dropped * labels.lines:
-        found.append(
-            f"{labels.invalid} of {labels.lines} lines are not labels, more than max_dropped = "
-            f"{settings.max_dropped:.1%}. One of them: {labels.example}."
-        )
-    return found
+    return found + invalid(labels, settings.max_dropped)
 
 
 def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[dict[str, str]]:
