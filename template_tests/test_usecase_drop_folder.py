@@ -11,7 +11,7 @@ from support.image import label, write_lines
 
 from usecase import config
 from usecase.errors import UseCaseError
-from usecase.monitors import drop_folder, model_quality
+from usecase.monitors import drop_folder, labels
 from usecase.tables import read_objects
 
 USE_CASE = config.load()
@@ -28,11 +28,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "files"
 
 
-def gathered(files: Path, **written: str) -> tuple[model_quality.Labels, list[str]]:
+def gathered(files: Path, **written: str) -> tuple[labels.Labels, list[str]]:
     """The labels of files of the drop folder, by name with `_` for the dot."""
     arrived = {f"labels/{name.replace('_', '.')}": time for name, time in written.items()}
     folder, odd = drop_folder.gather(files, "ground-truth/", arrived, USE_CASE)
-    return model_quality.read_labels(folder, USE_CASE), odd
+    return labels.read_labels(folder, USE_CASE), odd
 
 
 def write(file: Path, rows: pl.DataFrame) -> None:

@@ -265,8 +265,13 @@ def violation_of(entry: Mapping[str, Any]) -> str:
 
 
 def name_of(violation: Mapping[str, Any]) -> str:
-    """The feature or the metric of an entry of constraint_violations.json."""
+    """The feature or the metric of an entry of constraint_violations.json; with its group.
+
+    `usecase.monitors.results` calls them the same.
+    """
     name: str = violation.get("feature_name") or violation["metric_name"]
+    if "facet" in violation:
+        return f"{name} of {violation['facet']} {violation['facet_value']}"
     return name
 
 

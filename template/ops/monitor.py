@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ops import OpsError, aws, monitor_history, monitor_page, workflow
 from ops.times import End, Start
+from usecase.monitors import results
 from workflows import keys, names
 
 console = Console()
@@ -138,7 +139,7 @@ def result(monitor: str, version: int, execution_id: str) -> Result:
     coverage = aws.find_json(f"{folder}/coverage.json") or {}
     violations = [
         Violation(
-            feature=entry.get("feature_name") or entry["metric_name"],
+            feature=results.name_of(entry),
             check=entry["constraint_check_type"],
             description=entry["description"],
         )

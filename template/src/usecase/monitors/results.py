@@ -82,7 +82,7 @@ def complete(
     known = {(each.name, each.kind) for each in measured if each.violated}
     others = (
         Measurement(
-            violation.get("feature_name") or violation["metric_name"],
+            name_of(violation),
             violation["constraint_check_type"],
             violated=True,
             message=violation["description"],
@@ -90,6 +90,14 @@ def complete(
         for violation in violations
     )
     return [*measured, *(each for each in others if (each.name, each.kind) not in known), *whole]
+
+
+def name_of(violation: Mapping[str, Any]) -> str:
+    """The feature or the metric of an entry of constraint_violations.json; with its group."""
+    name: str = violation.get("feature_name") or violation["metric_name"]
+    if "facet" in violation:
+        return f"{name} of {violation['facet']} {violation['facet_value']}"
+    return name
 
 
 def write(
