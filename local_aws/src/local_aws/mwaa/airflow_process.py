@@ -28,7 +28,7 @@ _API = "/api/v2"
 _QUICK = {
     "core.parallelism": "16",
     "dag_processor.refresh_interval": "1",
-    "scheduler.orphaned_tasks_check_interval": "10",  # those of a process that was killed
+    "scheduler.orphaned_tasks_check_interval": "30",  # those of a process that was killed
     "scheduler.scheduler_idle_sleep_time": "0.25",
     "usage_data_collection.enabled": "False",
 }

@@ -52,7 +52,7 @@ CONFIGURATION = (
 _POLL_SECONDS = 1.0
 _READY_SECONDS = 300.0
 _MOST_MESSAGE = 1024  # characters of an ErrorMessage (limit of the model's shape)
-_UP = ("AVAILABLE", "UPDATE_FAILED", "UPDATING")
+_SETTLED = ("AVAILABLE", "UPDATE_FAILED")
 
 _FAILURES = (
     *(AirflowError, bucket.BucketError, packages.InstallationError),
@@ -111,6 +111,13 @@ class Environments:
                 keeper = self._keepers[name] = _Keeper(self.service, self.folder / name, name)
                 keeper.start()
         keeper.wake.set()
+
+    def status(self, body: Mapping[str, Any]) -> str:
+        """Return an environment's status, which is MAINTENANCE while Airflow starts again."""
+        keeper = self._keepers.get(body["Name"])
+        runs = keeper is not None and keeper.running(0) is not None
+        status = str(body["Status"])
+        return "MAINTENANCE" if status in _SETTLED and not runs else status
 
     def call(
         self, name: str, method: str, path: str, query: Mapping[str, Any] | None, body: object
