@@ -49,6 +49,12 @@ def role(host: HostProcess, name: str, bucket_arn: str) -> str:
             },
             {
                 "Effect": "Allow",
+                "Action": "cloudwatch:PutMetricData",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"cloudwatch:namespace": "AmazonMWAA"}},
+            },
+            {
+                "Effect": "Allow",
                 "Action": "logs:*",
                 "Resource": f"arn:aws:logs:*:{ACCOUNT}:log-group:airflow-*",
             },

@@ -26,6 +26,7 @@ from local_aws.mwaa.airflow_process import (
     options_of,
 )
 from local_aws.mwaa.logs import Logs
+from local_aws.mwaa.metrics import Heartbeat
 from local_aws.mwaa.protocol import RestApiError
 from local_aws.sagemaker.core.loops import attempt
 from local_aws.sagemaker.core.protocol import ApiError
@@ -166,6 +167,7 @@ class _Keeper(threading.Thread):
         self._airflow: Airflow | None = None
         self._dags = bucket.Dags(service, home / "dags")
         self._logs: Logs | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def close(self) -> None:
         """Ask it to end, with its processes."""
@@ -243,8 +245,9 @@ class _Keeper(threading.Thread):
                 self._start(body)
             except Interrupted:
                 return
-        if self._logs:
-            self._logs.follow()
+        if self._airflow and self._logs and self._heartbeat:
+            attempt("following the logs", self._logs.follow)
+            attempt("sending the heartbeat", self._heartbeat.follow, self._airflow)
         self._dags.follow(body)
 
     # Processes
@@ -290,6 +293,7 @@ class _Keeper(threading.Thread):
         acting = self._service.acting_as(role)
         configuration = body["LoggingConfiguration"]
         self._logs = Logs(acting, self._environment, self._home, configuration)
+        self._heartbeat = Heartbeat(acting, self._environment)
         try:
             self._wait(self._airflow, body)
         except BaseException:
