@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cli_process import Cli, fresh_cli
 from conftest import aws_client, until
 from host_process import ACCOUNT, ROLE, HostProcess
 from mwaa_requests import NETWORK, bucket, request, settled
@@ -159,3 +161,21 @@ def test_a_stack_fails_with_the_reason_of_its_environment(host: HostProcess, nam
     reasons = [event.get("ResourceStatusReason", "") for event in events]
     assert any("absent.txt is not in the bucket" in reason for reason in reasons)
     assert name not in host.client("mwaa").list_environments()["Environments"]
+
+
+def status(cli: Cli, name: str) -> str:
+    found: str = cli.client("mwaa").get_environment(Name=name)["Environment"]["Status"]
+    return found
+
+
+def test_packages_come_from_the_index_of_whoever_starts_the_local_aws(
+    tmp_path: Path, name: str
+) -> None:
+    with fresh_cli(tmp_path, UV_INDEX_URL="http://127.0.0.1:9/simple") as cli:
+        cli.start("--region=eu-west-1")
+        asked = request(name, bucket(cli, name), ROLE)
+        cli.client("mwaa").create_environment(**asked)
+        until(lambda: status(cli, name) != "CREATING", 120)
+        found = cli.client("mwaa").get_environment(Name=name)["Environment"]
+    assert found["Status"] == "CREATE_FAILED"
+    assert "127.0.0.1:9" in found["LastUpdate"]["Error"]["ErrorMessage"]

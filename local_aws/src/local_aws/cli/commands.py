@@ -183,6 +183,7 @@ def _serve(given: argparse.Namespace) -> int:
         region=given.region,
         isolation=given.isolation,
         endpoints=dict(given.endpoint),
+        installing=json.loads(sys.stdin.read() or "{}"),
     )
     background.serve(settings, given.lock)
     return 0

@@ -208,12 +208,16 @@ class LocalAws:
                 [sys.executable, "-P", "-u", "-m", "local_aws", "serve", *arguments],
                 cwd=self.data_dir,
                 env=_environment(alone=bool(endpoints)),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=[lock],
             )
+            # Not by its environment: a proxy, for one, is for package indexes and nothing else.
+            assert child.stdin is not None  # noqa: S101 - it is a pipe
+            with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # unless it has ended
+                pipe.write(json.dumps(installing()).encode())
             return child, log.tell()
 
     def _wait_for_answer(self, port: int, child: subprocess.Popen[bytes] | None) -> Record:
@@ -276,16 +280,14 @@ class LocalAws:
 def _environment(*, alone: bool) -> dict[str, str]:
     """Return the process's environment.
 
-    Lambda functions inherit it, and on AWS they see nothing of the user's: what tells how packages
-    are installed, the process takes out once it has read it. Nor are the user's AWS settings for
-    the clients of the process itself; but SageMaker alone needs the user's credentials for the
-    services of others.
+    Lambda functions inherit it, and on AWS they see nothing of the user's. Nor are the user's AWS
+    settings for the clients of the process itself; but SageMaker alone needs the user's credentials
+    for the services of others.
     """
     kept = ["HOME", "LD_LIBRARY_PATH", "PATH", *SWITCHES]
     if alone:
         kept += CREDENTIALS
     return {
-        **installing(),
         **{name: os.environ[name] for name in kept if name in os.environ},
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -98,8 +98,6 @@ class Ministack:
             IncompatibleMinistackError: It lacks something that is used here.
         """
         (settings.data_dir / "tmp").mkdir(parents=True, exist_ok=True)
-        for name in settings.installing.keys() - {"HOME", "LANG"}:  # no Lambda function's business
-            os.environ.pop(name, None)
         os.environ.update(_environment(settings))
         with _hidden("duckdb"):
             check()
