@@ -66,6 +66,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
+        "triggers": ["schedule", "new_data", "drift", "code_change"],
         "ci": "gitlab",
     },
 ]
