@@ -55,9 +55,10 @@ def commands(project: Path, ci: str, job: str) -> list[str]:
     return [*found["default"]["before_script"], *found[job]["script"]]
 
 
+@pytest.mark.parametrize("environments", ["single", "dev_prod"])
 @pytest.mark.parametrize("ci", FILES)
-def test_files_fit_their_schemas(rendered: Render, ci: str) -> None:
-    project = rendered({"ci": ci})
+def test_files_fit_their_schemas(rendered: Render, ci: str, environments: str) -> None:
+    project = rendered({"ci": ci, "environments": environments})
     for name, schema in FILES[ci].items():
         check = ["uv", "tool", "run", "--quiet", SCHEMAS, f"--builtin-schema=vendor.{schema}"]
         template.run([*check, name], project)
@@ -68,6 +69,24 @@ def test_workflows_pass_actionlint(project: Path) -> None:
     for folder in (project, template.ROOT):
         workflows = str(folder / ".github/workflows/*.yml")
         template.run(["uv", "run", "npx", "--yes", ACTIONLINT, workflows], project)
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_commit_comes_to_prod_by_way_of_dev(rendered: Render, ci: str) -> None:
+    project = rendered({"ci": ci, "environments": "dev_prod"})
+    found = pipeline(project, ci)
+    jobs = found["jobs"] if ci == "github" else found
+    dev, prod = jobs["deploy-dev"], jobs["deploy-prod"]
+    assert commands(project, ci, "deploy-dev") == commands(project, ci, "deploy-prod")
+    assert [*map(str, (dev["needs"], prod["needs"]))] == (
+        ["verify", "deploy-dev"] if ci == "github" else ["['verify']", "['deploy-dev']"]
+    )
+    for stage, job in (("dev", dev), ("prod", prod)):
+        assert job["environment"] == stage
+        assert job["env" if ci == "github" else "variables"]["USECASE_ENVIRONMENT"] == stage
+        assert f"AWS_DEPLOYMENT_ROLE_{stage.upper()}" in str(job)
+        if ci == "gitlab":  # at GitHub the protection of the environment asks a person
+            assert ("when" in job["rules"][0]) == (stage == "prod")
 
 
 @pytest.mark.parametrize("ci", FILES)
