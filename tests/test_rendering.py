@@ -76,7 +76,7 @@ TRACES = {
     ("ci", "github"): r"GitHub|[Dd]ependabot|\.github/",
     ("ci", "gitlab"): r"GitLab|[Rr]enovate|gitlab-ci",
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
-    ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)|ROLE_(DEV|PROD)",
+    ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
 }
