@@ -57,6 +57,7 @@ OPPOSITES: list[Answers] = [
         "framework": "scikit_learn",
         "inference_mode": "batch",
         "ci": "none",
+        "environments": "dev_prod",
         "monitors": ["model_quality", "bias"],
         "triggers": ["new_data"],
     },
@@ -67,6 +68,7 @@ OPPOSITES: list[Answers] = [
         "batch_start": "schedule",
         "orchestrator": "step_functions",
         "monitors": ["data_quality", "model_quality", "bias"],
+        "triggers": ["schedule", "new_data", "drift", "code_change"],
         "ci": "gitlab",
     },
 ]
@@ -83,7 +85,7 @@ PROBLEMS: list[Answers] = [
 LEADING = ("decide", "traffic", "max_payload_mb")
 
 # Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
-APART = ("framework", "ci")
+APART = ("framework", "ci", "environments")
 
 
 @cache
@@ -309,7 +311,7 @@ def levels() -> dict[str, list[Answers]]:
     chance = [answers for answers in by_chance(100, day) if answers not in known]
     number = count()
     return {
-        level: [answers | TEXTS[next(number) % len(TEXTS)] for answers in found]
+        level: [answers | text(answers, next(number)) for answers in found]
         for level, found in {
             "fast": fast,
             "pairs": pairs,
@@ -317,6 +319,14 @@ def levels() -> dict[str, list[Answers]]:
             "chance": chance,
         }.items()
     }
+
+
+def text(answers: Answers, number: int) -> Answers:
+    """A text for a combination; the longest short name leaves no room for two environments."""
+    found = TEXTS[number % len(TEXTS)]
+    if "project_slug" in found and answers["environments"] == "dev_prod":
+        return found | {"project_slug": found["project_slug"][:27]}
+    return found
 
 
 def name(answers: Answers) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def commands(project: Path, ci: str, job: str) -> list[str]:
     return [*found["default"]["before_script"], *found[job]["script"]]
 
 
+@pytest.mark.parametrize("environments", ["single", "dev_prod"])
 @pytest.mark.parametrize("ci", FILES)
-def test_files_fit_their_schemas(rendered: Render, ci: str) -> None:
-    project = rendered({"ci": ci})
+def test_files_fit_their_schemas(rendered: Render, ci: str, environments: str) -> None:
+    project = rendered({"ci": ci, "environments": environments})
     for name, schema in FILES[ci].items():
         check = ["uv", "tool", "run", "--quiet", SCHEMAS, f"--builtin-schema=vendor.{schema}"]
         template.run([*check, name], project)
@@ -67,6 +69,24 @@ def test_workflows_pass_actionlint(project: Path) -> None:
     for folder in (project, template.ROOT):
         workflows = str(folder / ".github/workflows/*.yml")
         template.run(["uv", "run", "npx", "--yes", ACTIONLINT, workflows], project)
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_commit_comes_to_prod_by_way_of_dev(rendered: Render, ci: str) -> None:
+    project = rendered({"ci": ci, "environments": "dev_prod"})
+    found = pipeline(project, ci)
+    jobs = found["jobs"] if ci == "github" else found
+    dev, prod = jobs["deploy-dev"], jobs["deploy-prod"]
+    assert commands(project, ci, "deploy-dev") == commands(project, ci, "deploy-prod")
+    assert [*map(str, (dev["needs"], prod["needs"]))] == (
+        ["verify", "deploy-dev"] if ci == "github" else ["['verify']", "['deploy-dev']"]
+    )
+    for stage, job in (("dev", dev), ("prod", prod)):
+        assert job["environment"] == stage
+        assert job["env" if ci == "github" else "variables"]["USECASE_ENVIRONMENT"] == stage
+        assert f"AWS_DEPLOYMENT_ROLE_{stage.upper()}" in str(job)
+        if ci == "gitlab":  # at GitHub the protection of the environment asks a person
+            assert ("when" in job["rules"][0]) == (stage == "prod")
 
 
 @pytest.mark.parametrize("ci", FILES)
@@ -130,11 +150,71 @@ def test_tools_come_from_the_project_after_the_handover(project: Path) -> None:
         template.run(["git", "checkout", "--quiet", ".copier-answers.yml"], project)
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """The job that deploys, as often as it is run.
+
+    Attributes:
+        project: Where it runs.
+        ci: Whose file has its commands.
+        job: The job's environment.
+        person: That of a person with credentials of the account.
+    """
+
+    project: Path
+    ci: str
+    job: dict[str, str]
+    person: dict[str, str]
+
+    def run(self) -> str:
+        """Run it; what its last command has printed."""
+        said = ""
+        for command in commands(self.project, self.ci, "deploy"):
+            # Docker is the local AWS's own here.
+            if not command.startswith("apt-get"):
+                said = template.run(["bash", "-e", "-c", command], self.project, self.job)
+        return said
+
+    def ask(self, code: str) -> str:
+        """What a line of Python in the project prints."""
+        return template.run(["uv", "run", "python", "-c", code], self.project, self.person).strip()
+
+    def change(self, file: str) -> list[str]:
+        """Commit a change and run it twice, as when somebody repeats the job; what was said."""
+        with (self.project / file).open("a") as opened:
+            opened.write("\n# one more line\n")
+        template.commit(self.project, f"Change {file}")
+        return [self.run() for _ in range(2)]
+
+    def trainings(self) -> list[str]:
+        """What has started each training, the newest first; a person is `manual`."""
+        known = "workflow.executions(names.current().training)"
+        imports = "from ops import workflow; from workflows import names"
+        return self.ask(f"{imports}; print(*(e.trigger or 'manual' for e in {known}))").split()
+
+
+def check_trainings(deployment: Deployment) -> None:
+    """Each change of what trains has one training, after the first one of all."""
+    assert "nothing was trained yet" in deployment.run()
+    with pytest.raises(AssertionError, match="failed"):  # there is no data here
+        template.run(["uv", "run", "ops", "train"], deployment.project, deployment.person)
+    for said in deployment.change("README.md"):
+        assert "No training is started" in said
+    assert deployment.trainings() == ["manual"]
+    first, second = deployment.change("src/usecase/features.py")
+    assert "Started arn:" in first
+    assert "No training is started" in second
+    for said in deployment.change("lambdas/retrain.py"):
+        assert "No training is started" in said
+    assert deployment.trainings() == ["code_change", "manual"]
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("ci", FILES)
 def test_commands_run_in_order(repository: Path, tmp_path: Path, ci: str) -> None:
     """As CI would run them, which cannot reach the template; the role alone is enough to deploy."""
-    project = conftest.make_project(repository, tmp_path / "project", {"ci": ci})
+    answers = {"ci": ci, "triggers": ["new_data", "code_change"]}
+    project = conftest.make_project(repository, tmp_path / "project", answers)
     template.run(["uv", "run", "poe", "handover"], project)
     without_template(project)
     template.commit(project, "Hand over")
@@ -168,12 +248,10 @@ def test_commands_run_in_order(repository: Path, tmp_path: Path, ci: str) -> Non
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
             "AWS_TOKEN": token.read_text(),
         }
-        for command in commands(clone, ci, "deploy"):
-            # Docker is the local AWS's own here.
-            if not command.startswith("apt-get"):
-                template.run(["bash", "-e", "-c", command], clone, job)
-        stacks = "from ops import aws; print(*aws.stacks())"
-        deployed = template.run(["uv", "run", "python", "-c", stacks], clone, person).split()
-        assert deployed == [f"flight-delays-{part}" for part in PARTS]
+        deployment = Deployment(clone, ci, job, person)
+        deployment.run()
+        stacks = deployment.ask("from ops import aws; print(*aws.stacks())").split()
+        assert stacks == [f"flight-delays-{part}" for part in PARTS]
+        check_trainings(deployment)
     finally:
         life.end(clone)

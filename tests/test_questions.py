@@ -52,6 +52,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
     ("triggers", ["full_moon"], "'full_moon' is not in"),
+    ("environments", "staging", "is not in \\['single', 'dev_prod'"),
 ]
 
 
@@ -63,6 +64,12 @@ def test_bad_answer_is_refused(
         template.render(source, tmp_path / "project", {question: answer})
     assert question in str(error.value)
     assert not (tmp_path / "project").exists()
+
+
+def test_two_environments_need_room_in_the_short_name(source: Path, tmp_path: Path) -> None:
+    answers = {"environments": "dev_prod", "project_slug": "f" * 28}
+    with pytest.raises(ValueError, match="leaves no room for -prod"):
+        template.render(source, tmp_path / "project", answers)
 
 
 def test_command_line_refuses_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
