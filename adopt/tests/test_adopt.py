@@ -21,6 +21,7 @@ from workflows import names
 
 from adopt import columns, dataset, files, table, trial
 from adopt.project import FEATURES, MART, OWNED, SAMPLE, build, problem
+from local import tools
 from ops import OpsError
 from usecase import prepare
 
@@ -174,6 +175,28 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     assert sections(after) == sections(before)
 
 
+@pytest.mark.parametrize("framework", ["xgboost", "scikit_learn"])
+def test_free_text_is_a_feature_where_the_model_takes_it(
+    run: Adopt, project: Path, framework: str
+) -> None:
+    answers = project / tools.ANSWERS
+    answers.write_text(re.sub("framework: .*", f"framework: {framework}", answers.read_text()))
+    rows = data()
+    number = pl.int_range(pl.len())
+    label = pl.col("the target?").cast(pl.String)
+    review = pl.format("{}番: as good as {} others, says nobody", number, label)
+    shown = run(rows.with_columns(review=review, code=pl.format("code-{}", number.hash())))
+    use_case, records = load(project)
+    if framework == "scikit_learn":
+        assert use_case.features.text == ("review",)
+        assert records["review"].n_unique() == records.height
+        assert "review" not in use_case.features.categorical
+    else:
+        assert use_case.features.text == ()
+        assert "make what counts in it a number or a category in features.py" in shown
+    assert "code" not in use_case.features.names
+
+
 def sections(text: str) -> list[str]:
     """The sections of usecase.toml, but for those that are about some tables and features."""
     return [name for name in files.split(text) if not re.match("(mart|facets|request)\\b", name)]
@@ -185,6 +208,21 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     file.write_text(f"{before}\n[monitors.{names.MONITORS[0]}.features.distance]\nmax = 5000\n")
     run(data(), "--time", "ordered at")
     assert sections(file.read_text()) == sections(before)
+
+
+def test_what_is_watched_of_groups_stays_but_for_the_names_of_old_data() -> None:
+    text = (
+        "[monitors.bias]\npositive = ['late'] # not late\ngroup_variable = 'carrier'\n"
+        "metrics = ['DPPL']\ntolerance = 0.05\nmin_labels = 200\n"
+    )
+    sections = {"monitors.bias": text, "monitors.model_quality": "metrics = ['f1']\n"}
+    settings = {"metrics": ["auc"], "tolerance": 0.5, "min_labels": 90}
+    assert files.settled(sections, settings) == {
+        "monitors.bias": (
+            "[monitors.bias]\nmetrics = ['DPPL']\ntolerance = 0.05\nmin_labels = 90\n"
+        ),
+        "monitors.model_quality": 'metrics = ["auc"]\n',
+    }
 
 
 @pytest.mark.parametrize("edited", OWNED, ids=str)
