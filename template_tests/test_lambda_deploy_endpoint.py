@@ -114,7 +114,7 @@ def test_update_whose_answer_was_lost_keeps_its_configuration(
     assert approve(second, NOON + HOUR) == "ignored, this approval is deployed"
     sagemaker.finish()
     assert sagemaker.serving() == second
-    assert f"{NAMES.endpoint}-2-20260131130000000" in sagemaker.configs
+    assert f"{names.PROJECT}-2-20260131130000000" in sagemaker.configs
 
 
 @pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
@@ -133,7 +133,7 @@ def test_quota_that_is_too_low_is_told_with_what_to_do(
     package = approved(sagemaker, 2, NOON + timedelta(hours=1))
     for _ in range(2):
         assert approve(package, NOON) == f"not deployed, {reason}"
-    assert not [name for name in sagemaker.configs if name.startswith(f"{NAMES.endpoint}-2-")]
+    assert not [name for name in sagemaker.configs if name.startswith(f"{names.PROJECT}-2-")]
     (topic,) = sns_backends[ACCOUNT][session.region_name].topics.values()
     ((_, text, subject, *_),) = topic.sent_notifications
     assert subject == f"{NAMES.endpoint}: version 2 could not be deployed"
@@ -150,9 +150,10 @@ def test_log_of_the_endpoint_expires(session: boto3.Session, sagemaker: SageMake
     for version in (1, 2):
         approve(approved(sagemaker, version, NOON + timedelta(hours=version)), NOON)
         sagemaker.finish()
-    (group,) = session.client("logs").describe_log_groups()["logGroups"]
-    assert group["logGroupName"] == f"/aws/sagemaker/Endpoints/{NAMES.endpoint}"
-    assert group["retentionInDays"] == 90
+    found = session.client("logs").describe_log_groups()["logGroups"]
+    groups = {group["logGroupName"]: group["retentionInDays"] for group in found}
+    assert f"/aws/sagemaker/Endpoints/{NAMES.endpoint}" in groups
+    assert set(groups.values()) == {90}
 
 
 @pytest.mark.parametrize(("seconds", "deployed"), [(2, True), (3600, False)])
@@ -216,12 +217,12 @@ def test_crash_between_the_steps_is_made_good_by_the_retry(
 def test_refusal_for_another_reason_is_an_error(
     sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = approved(sagemaker, 1, NOON)
+    serve(sagemaker, approved(sagemaker, 1, NOON), NOON)
     delete = sagemaker.operations["DeleteEndpoint"]
-    refused = {"EndpointName": "no-such-role"}
-    monkeypatch.setitem(sagemaker.operations, "CreateModel", lambda _: delete(refused))
+    refused = {"EndpointName": "no-such-endpoint"}
+    monkeypatch.setitem(sagemaker.operations, "UpdateEndpoint", lambda _: delete(refused))
     with pytest.raises(ClientError, match="Could not find"):
-        approve(package, NOON)
+        approve(approved(sagemaker, 2, NOON + HOUR), NOON + HOUR)
 
 
 def test_version_that_another_one_was_faster_than_is_deployed_after_it(
@@ -243,7 +244,7 @@ def test_version_that_another_one_was_faster_than_is_deployed_after_it(
         config_only.setitem(sagemaker.operations, "UpdateEndpoint", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             approve(older, NOON)
-    faster = f"{NAMES.endpoint}-2-20260131130000000"
+    faster = f"{names.PROJECT}-2-20260131130000000"
     sagemaker.operations["UpdateEndpoint"] = be_slower
     monkeypatch.setattr("lambdas.deploy.time.sleep", lambda _: sagemaker.finish())
     assert approve(newer, NOON) == "updated the endpoint"

@@ -64,9 +64,12 @@ def instances(endpoint: "DescribeEndpointOutputTypeDef | None") -> int:
     return min(max(present, least), most)
 
 
-def of_model(_: "Deployment") -> dict[str, Any]:
-    """What the model of a deployment has besides the version."""
-    return {"EnableNetworkIsolation": True}
+def of_model(deployment: "Deployment") -> dict[str, Any]:
+    """What the model of a deployment has: the version, in a container without a network."""
+    return {
+        "PrimaryContainer": {"ModelPackageName": deployment.package},
+        "EnableNetworkIsolation": True,
+    }
 
 
 def of_config(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -13,6 +13,12 @@ from lambdas.mail import Mail, quota_advice
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import TagTypeDef
+
+T = TypeVar("T")
+
+MADE_BY = "lambdas/deploy.py"
+"""What deployments create is in no stack: it is found again by its tags."""
 
 
 def serving_package() -> str | None:
@@ -46,21 +52,56 @@ def package_of(config_name: str, client: "SageMakerClient | None" = None) -> str
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
 
 
-def tried_last(endpoint: str, before: datetime) -> str | None:
+def tried_last(before: datetime) -> str | None:
     """The endpoint configuration of the newest approval that was deployed before a time.
 
     `deploy` makes one when the endpoint is free, so that another one than that of the newest
     approval is in service only after a rollback.
     """
-    pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{endpoint}-")
+    project = os.environ["PROJECT"]
+    pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{project}-")
     found = {
         config["EndpointConfigName"]: approval
         for page in pages
         for config in page["EndpointConfigs"]
-        if (approval := approval_in(endpoint, config["EndpointConfigName"]))
+        if (approval := approval_in(project, config["EndpointConfigName"]))
         and config["CreationTime"] < before
     }
     return max(found, key=found.__getitem__, default=None)
+
+
+def tags() -> "list[TagTypeDef]":
+    """The tags of what is created here."""
+    return [
+        {"Key": "project", "Value": os.environ["PROJECT"]},
+        {"Key": "made-by", "Value": MADE_BY},
+    ]
+
+
+def create_once(create: Callable[[], object], describe: Callable[[], object]) -> None:
+    """Create a resource; that another run has created it is as good."""
+    try:
+        create()
+    except ClientError as error:
+        if not is_validation_error(error) or found(describe) is None:
+            raise
+
+
+def found(describe: Callable[[], T]) -> T | None:
+    """What `describe` returns, `None` if there is no such resource."""
+    try:
+        return describe()
+    except ClientError as error:
+        if is_validation_error(error):
+            return None
+        raise
+
+
+def is_validation_error(error: Exception) -> bool:
+    """Whether SageMaker refused: its word for an unknown, an existing and a busy resource alike."""
+    if not isinstance(error, ClientError):
+        return False
+    return error.response["Error"]["Code"] == "ValidationException"
 
 
 def deployed(detail: dict[str, Any]) -> Mail:
@@ -70,7 +111,7 @@ def deployed(detail: dict[str, Any]) -> Mail:
     package = package_of(config_name) or "unknown"
     version = package.rpartition("/")[2]
     # In milliseconds, in the events.
-    last = tried_last(name, datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC))
+    last = tried_last(datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC))
     # An endpoint that was scaled is in service again as well, which is no news.
     news = last if status == "IN_SERVICE" else detail["LastModifiedTime"]
     about = f"{status} {detail['EndpointArn']} {config_name} {news}"
