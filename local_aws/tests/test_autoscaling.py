@@ -252,6 +252,16 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
     assert targets["ScalableTargets"] == []
 
 
+def test_what_is_kept_warm_of_a_serverless_endpoint_is_never_registered(scaling: Any) -> None:
+    """The local AWS does not scale it: that is refused, and there is none to deregister."""
+    dimension = "sagemaker:variant:DesiredProvisionedConcurrency"
+    target = resource("e1") | {"ScalableDimension": dimension}
+    with pytest.raises(ClientError, match="scales sagemaker:variant:DesiredInstanceCount only"):
+        scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="ProvisionedConcurrency"):
+        scaling.deregister_scalable_target(**target)
+
+
 def test_instances_follow_the_requests_within_bounds(
     hosted: Hosted, scaling: Any, cloudwatch: CloudWatch
 ) -> None:
