@@ -22,6 +22,7 @@ from local_aws.sagemaker.core.service import Service
 from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
 
 
 @pytest.fixture
@@ -253,9 +254,7 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
 
 
 def test_what_is_kept_warm_of_a_serverless_endpoint_is_never_registered(scaling: Any) -> None:
-    """The local AWS does not scale it: that is refused, and there is none to deregister."""
-    dimension = "sagemaker:variant:DesiredProvisionedConcurrency"
-    target = resource("e1") | {"ScalableDimension": dimension}
+    target = {**resource("e1"), "ScalableDimension": PROVISIONED}
     with pytest.raises(ClientError, match="scales sagemaker:variant:DesiredInstanceCount only"):
         scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
     with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="ProvisionedConcurrency"):
