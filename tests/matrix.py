@@ -48,6 +48,7 @@ OPPOSITES: list[Answers] = [
     {},
     {
         "framework": "lightgbm",
+        "inference_mode": "serverless",
         "orchestrator": "step_functions",
         "monitors": ["data_quality"],
         "triggers": [],

@@ -45,9 +45,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_payload_mb", "-1", "a number above 0"),
     ("max_payload_mb", "a lot", "for example: 0.1, 1 or 20"),
     ("max_payload_mb", "nan", "a number above 0"),
-    ("inference_mode", "serverless", "does not offer serverless endpoints yet; a real-time"),
     ("inference_mode", "async", "does not offer asynchronous endpoints yet; a real-time"),
-    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'batch'"),
+    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'serverless', 'batch'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
@@ -90,7 +89,7 @@ RECOMMENDED = [
     ("steady", "1", "realtime", "realtime"),
     ("steady", "6", "realtime", "realtime"),
     ("steady", "6.01", "async", "batch"),
-    ("intermittent", "4", "serverless", "realtime"),
+    ("intermittent", "4", "serverless", "serverless"),
     ("intermittent", "4.01", "realtime", "realtime"),
     ("intermittent", "20", "async", "batch"),
     ("bursts", "0.1", "async", "realtime"),
@@ -101,11 +100,15 @@ RECOMMENDED = [
 ]
 SENTENCES = {
     "realtime": "recommended is a real-time endpoint: requests of up to 6 MB",
-    "serverless": "best would be a serverless endpoint (requests of up to 4 MB",
+    "serverless": "recommended is a serverless endpoint: requests of up to 4 MB",
     "async": "best would be an asynchronous endpoint (requests of up to 1 GB",
     "batch": "recommended is batch transform: data of any size",
 }
-INSTEAD = {"realtime": "a real-time endpoint", "batch": "batch transform"}
+INSTEAD = {
+    "realtime": "a real-time endpoint",
+    "serverless": "a serverless endpoint",
+    "batch": "batch transform",
+}
 
 
 @pytest.mark.parametrize(("traffic", "size", "best", "offered"), RECOMMENDED)
@@ -173,11 +176,23 @@ def test_realtime_that_cannot_work_is_refused(source: Path, tmp_path: Path, size
     assert not (tmp_path / "project").exists()
 
 
+@pytest.mark.parametrize(
+    ("size", "instead"), [("4.01", "a real-time endpoint \\(up to 6 MB\\)"), ("6.01", "batch")]
+)
+def test_serverless_that_cannot_work_is_refused(
+    source: Path, tmp_path: Path, size: str, instead: str
+) -> None:
+    answers = {"inference_mode": "serverless", "max_payload_mb": size}
+    with pytest.raises(ValueError, match=f"up to 4 MB, not {size}: choose\\s+{instead}"):
+        template.render(source, tmp_path / "project", answers)
+    assert not (tmp_path / "project").exists()
+
+
 def test_limit_of_realtime_is_awss_and_the_servers(source: Path) -> None:
     runtime = boto3.client("sagemaker-runtime", region_name="us-east-1")
     shape = runtime.meta.service_model.operation_model("InvokeEndpoint").input_shape
     assert shape.members["Body"].metadata["max"] == 6 * 1024**2
-    server = (source / "template" / "src" / "usecase" / "serve_endpoint.py").read_text()
+    server = (source / "template" / "src" / "usecase" / "serve_endpoint.py.jinja").read_text()
     assert "MAX_BYTES = 6 * 1024**2" in server
 
 

@@ -22,6 +22,7 @@ from local_aws.sagemaker.core.service import Service
 from local_aws.sagemaker.hosting import async_queue, autoscaler, autoscaling
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
 
 
 @pytest.fixture
@@ -250,6 +251,14 @@ def test_an_asynchronous_endpoint_scales_to_zero_and_up_again(
     scaling.deregister_scalable_target(**resource(name))
     targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")
     assert targets["ScalableTargets"] == []
+
+
+def test_what_is_kept_warm_of_a_serverless_endpoint_is_never_registered(scaling: Any) -> None:
+    target = {**resource("e1"), "ScalableDimension": PROVISIONED}
+    with pytest.raises(ClientError, match="scales sagemaker:variant:DesiredInstanceCount only"):
+        scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2)
+    with pytest.raises(scaling.exceptions.ObjectNotFoundException, match="ProvisionedConcurrency"):
+        scaling.deregister_scalable_target(**target)
 
 
 def test_instances_follow_the_requests_within_bounds(

@@ -104,7 +104,7 @@ def _answer(
     if request["ServiceNamespace"] != "sagemaker":
         _refuse("The local AWS scales resources of the service namespace sagemaker only")
     dimension = request.get("ScalableDimension", autoscaler.DIMENSION)
-    if dimension != autoscaler.DIMENSION:
+    if dimension != autoscaler.DIMENSION and operation != "DeregisterScalableTarget":
         _refuse(f"The local AWS scales {autoscaler.DIMENSION} only, not {dimension}")
     if session is not None:
         service.roles.authorize(session, [_need(service, operation, request)])
@@ -170,7 +170,7 @@ def _register_target(service: Service, request: Request) -> dict[str, Any]:
 def _deregister_target(service: Service, request: Request) -> dict[str, Any]:
     """Forgets a target, its policies and their alarms."""
     resource = request["ResourceId"]
-    _target(service, resource)
+    _target(service, resource, request["ScalableDimension"])
     for policy in service.store.list(autoscaler.POLICY_KIND, ResourceId=resource):
         _forget_policy(service, policy)
     service.store.delete(autoscaler.TARGET_KIND, resource)
@@ -384,13 +384,13 @@ def _forget_policy(service: Service, policy: Mapping[str, Any]) -> None:
     service.store.delete(autoscaler.POLICY_KIND, policy["PolicyARN"])
 
 
-def _target(service: Service, resource: str) -> dict[str, Any]:
+def _target(service: Service, resource: str, dimension: str = autoscaler.DIMENSION) -> Request:
     target = service.store.get(autoscaler.TARGET_KIND, resource)
-    if target is None:
+    if target is None or dimension != autoscaler.DIMENSION:
         raise ApiError(
             "ObjectNotFoundException",
             f"No scalable target registered for service namespace: sagemaker, resource ID: "
-            f"{resource}, scalable dimension: {autoscaler.DIMENSION}",
+            f"{resource}, scalable dimension: {dimension}",
         )
     return target
 
