@@ -32,5 +32,6 @@ with WORKFLOW.dag(__doc__) as dag:
     collect = WORKFLOW.processing("Collect")
     rejections = WORKFLOW.function("Rejections")
     rejections.trigger_rule = "none_failed"
-    inputs >> select >> any_records(select.output["selection"]) >> transform >> collect >> rejections
+    found = any_records(select.output["selection"])
+    inputs >> select >> found >> transform >> collect >> rejections
     WORKFLOW.end(dag, decides=ANY_RECORDS)

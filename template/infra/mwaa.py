@@ -2,9 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from aws_cdk import Acknowledgment, Duration, Fn, IgnoreMode, RemovalPolicy, Stack, Validations
+from aws_cdk import (
+    Acknowledgment,
+    DefaultStackSynthesizer,
+    Duration,
+    Fn,
+    IgnoreMode,
+    RemovalPolicy,
+    Stack,
+    Validations,
+)
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -34,11 +43,17 @@ class AirflowStack(Stack):
         self.add_stack_dependency(base)
         arns = Arns(self)
         execution_role = self._role(arns)
-        package = Upload(self, "Package", f"{keys.DAGS}usecase_dags/", [code("usecase_dags/*.py")])
         text = (ROOT / "dags" / "requirements.txt").read_text()
         # The environment takes another file when its key is another one.
         folder = f"{keys.REQUIREMENTS}{hashlib.sha256(text.encode()).hexdigest()[:8]}/"
-        requirements = Upload(self, "Requirements", folder, [code("requirements.txt")])
+        files = Upload(
+            self,
+            "Upload",
+            {
+                f"{keys.DAGS}usecase_dags/": [code("usecase_dags/*.py")],
+                folder: [code("requirements.txt")],
+            },
+        )
         vpc = self._network()
         group = ec2.SecurityGroup(
             self, "SecurityGroup", vpc=vpc, description="The parts of the environment"
@@ -79,7 +94,7 @@ class AirflowStack(Stack):
                 worker_logs=log,
             ),
         )
-        environment.node.add_dependency(package, requirements, execution_role, vpc)
+        environment.node.add_dependency(files, execution_role, vpc)
         self._alarm(names.airflow, names.airflow_alarm)
 
     @property
@@ -205,49 +220,59 @@ class Upload(Construct):
     """Files that the deployment writes to the data bucket, and takes away with the stack."""
 
     def __init__(
-        self, scope: Construct, name: str, prefix: str, sources: Sequence[s3_deployment.ISource]
+        self, scope: Construct, name: str, files: Mapping[str, Sequence[s3_deployment.ISource]]
     ) -> None:
-        """Write the files.
+        """Write the files. A stack has one of these, as CDK's function has one role in a stack.
 
         Args:
             scope: Where it belongs.
             name: The construct's id.
-            prefix: What their keys begin with; nothing else is there.
-            sources: The files.
+            files: The files, by what their keys begin with; nothing else is there.
         """
         super().__init__(scope, name)
-        arns = Arns(self)
-        stack = Stack.of(self)
+        arns, stack = Arns(self), Stack.of(self)
         log_group = logs.LogGroup(
-            self, "Log", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.DESTROY
+            self,
+            "Log",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=RemovalPolicy.DESTROY,
         )
-        assets = f"arn:{stack.partition}:s3:::cdk-hnb659fds-assets-{stack.account}-{stack.region}"
+        qualifier = (
+            stack.node.try_get_context("@aws-cdk/core:bootstrapQualifier")
+            or DefaultStackSynthesizer.DEFAULT_QUALIFIER
+        )
+        cdk = f"cdk-{qualifier}-assets-{stack.account}-{stack.region}"
+        assets = f"arn:{stack.partition}:s3:::{cdk}"
         uploading = service_role(
             self,
             "Role",
             "lambda.amazonaws.com",
             [
-                Allow(
-                    ["logs:CreateLogStream", "logs:PutLogEvents"],
-                    [log_group.log_group_arn],
-                ),
+                Allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
                 Allow(["s3:GetObject"], [f"{assets}/*"], "CDK names its files after their content"),
                 Allow(["s3:ListBucket"], [assets]),
-                list_objects(arns, prefix),
+                list_objects(arns, *files),
                 Allow(
                     ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-                    [arns.objects(f"{prefix}*")],
+                    [arns.objects(f"{prefix}*") for prefix in files],
                     "The files are those of the folder dags, whatever their names",
                 ),
             ],
         )
-        s3_deployment.BucketDeployment(
-            self,
-            "Files",
-            sources=list(sources),
-            destination_bucket=s3.Bucket.from_bucket_name(self, "Bucket", arns.data),
-            destination_key_prefix=prefix,
-            retain_on_delete=False,
-            role=uploading.without_policy_updates(),
-            log_group=log_group,
-        )
+        bucket = s3.Bucket.from_bucket_name(self, "Bucket", arns.data)
+        for number, (prefix, sources) in enumerate(files.items()):
+            s3_deployment.BucketDeployment(
+                self,
+                f"Files{number}",
+                sources=list(sources),
+                destination_bucket=bucket,
+                destination_key_prefix=prefix,
+                retain_on_delete=False,
+                role=uploading.without_policy_updates(),
+                log_group=log_group,
+            )
+        reason = "It is CDK's own function, with the Python that CDK tests it with"
+        rule = Acknowledgment(id="AwsSolutions-L1", reason=reason)
+        for child in stack.node.children:
+            if child.node.id.startswith("Custom::CDKBucketDeployment"):
+                Validations.of(child).acknowledge(rule)

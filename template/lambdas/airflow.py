@@ -31,22 +31,21 @@ def mwaa() -> "MWAAClient":
     return boto3.client("mwaa")
 
 
-def call(
-    client: "MWAAClient",
-    environment: str,
-    method: str,
-    path: str,
-    query: Mapping[str, Any] | None = None,
-    body: Mapping[str, Any] | None = None,
-) -> Any:  # noqa: ANN401 - any JSON value
+def call(client: "MWAAClient", environment: str, request: str, **more: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Send a request to Airflow's REST API.
+
+    Args:
+        client: The client.
+        environment: Name of the environment.
+        request: Method and path, for example `GET /dags`.
+        more: `QueryParameters` and `Body`.
 
     Raises:
         RestApiClientException: When Airflow will not do it; with its status and answer.
     """
-    more: dict[str, Any] = {"QueryParameters": dict(query)} if query else {}
-    more |= {"Body": dict(body)} if body is not None else {}
-    answer = client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)  # type: ignore[arg-type]  # a text is one of its literals
+    method: Any
+    method, _, path = request.partition(" ")
+    answer = client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)
     return answer["RestApiResponse"]
 
 
@@ -71,7 +70,7 @@ def start(
     conf = {"Trigger": trigger, **(parameters or {})}
     body = {"dag_run_id": run, "logical_date": None, "conf": conf}
     try:
-        call(mwaa(), environment, "POST", f"/dags/{dag}/dagRuns", body=body)
+        call(mwaa(), environment, f"POST /dags/{dag}/dagRuns", Body=body)
     except mwaa().exceptions.RestApiClientException as error:
         if error.response.get("RestApiStatusCode") != CONFLICT:
             raise
@@ -91,9 +90,8 @@ def executions(workflow: str, client: "MWAAClient | None" = None) -> Iterator[Ex
         page = call(
             client or mwaa(),
             environment,
-            "GET",
-            f"/dags/{dag}/dagRuns",
-            {"order_by": "-run_after", "limit": PAGE, "offset": offset},
+            f"GET /dags/{dag}/dagRuns",
+            QueryParameters={"order_by": "-run_after", "limit": PAGE, "offset": offset},
         )
         for run in page["dag_runs"]:
             yield execution(workflow, run)

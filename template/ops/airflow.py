@@ -37,7 +37,7 @@ def start(workflow: str, parameters: Mapping[str, str]) -> str:
     environment, run = names.current().airflow, f"manual-{uuid.uuid4()}"
     conf = typed(environment, workflow, parameters)
     body = {"dag_run_id": run, "logical_date": None, "conf": conf}
-    dags.call(client(), environment, "POST", f"/dags/{workflow}/dagRuns", body=body)
+    dags.call(client(), environment, f"POST /dags/{workflow}/dagRuns", Body=body)
     return f"{environment}/{workflow}/{run}"
 
 
@@ -47,7 +47,7 @@ def typed(environment: str, workflow: str, given: Mapping[str, str]) -> dict[str
     Raises:
         OpsError: When the workflow has no such parameter, or it is not a number as it should be.
     """
-    known = dags.call(client(), environment, "GET", f"/dags/{workflow}/details")["params"]
+    known = dags.call(client(), environment, f"GET /dags/{workflow}/details")["params"]
     found: dict[str, str | float] = {}
     for name, text in given.items():
         if name not in known:
@@ -68,12 +68,11 @@ def executions(workflow: str) -> list[Execution]:
 def describe(reference: str) -> Execution:
     """The state of a run now."""
     environment, path = dags.run_path(reference)
-    found = dags.execution(
-        reference.rpartition("/")[0], dags.call(client(), environment, "GET", path)
-    )
+    run = dags.call(client(), environment, f"GET {path}")
+    found = dags.execution(reference.rpartition("/")[0], run)
     if found.status == "succeeded":
         return found
-    tasks = dags.call(client(), environment, "GET", f"{path}/taskInstances")["task_instances"]
+    tasks = dags.call(client(), environment, f"GET {path}/taskInstances")["task_instances"]
     if found.status == "running":
         running = [task["task_id"] for task in tasks if task["state"] in ACTIVE]
         return replace(found, running=[task for task in running if task != END])
@@ -90,7 +89,7 @@ def ended(environment: str, path: str) -> Any:  # noqa: ANN401 - any JSON value
     """What the last task of a run has found of its end, `None` if it did not come so far."""
     try:
         found = dags.call(
-            client(), environment, "GET", f"{path}/taskInstances/{END}/xcomEntries/outcome"
+            client(), environment, f"GET {path}/taskInstances/{END}/xcomEntries/outcome"
         )
     except client().exceptions.RestApiClientException as error:
         if error.response.get("RestApiStatusCode") == dags.NOT_FOUND:
@@ -103,6 +102,6 @@ def ended(environment: str, path: str) -> Any:  # noqa: ANN401 - any JSON value
 def stop(reference: str) -> None:
     """Stop a run, unless it has ended; its last task stops its jobs."""
     environment, path = dags.run_path(reference)
-    if dags.call(client(), environment, "GET", path)["state"] not in dags.ENDED:
+    if dags.call(client(), environment, f"GET {path}")["state"] not in dags.ENDED:
         body = {"state": "failed", "note": f"{dags.STOPPED} by `ops`"}
-        dags.call(client(), environment, "PATCH", path, body=body)
+        dags.call(client(), environment, f"PATCH {path}", Body=body)

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.hooks.eventbridge import EventBridgeHook
-from airflow.sdk import DAG, Param, XComArg, task
+from airflow.sdk import DAG, Param, get_current_context, task
 
 from usecase_dags.jobs import Function, Processing, Training, Transform, prefix, stop_jobs
 from usecase_dags.reasons import REASON, fail
@@ -39,7 +39,6 @@ class Workflow:
         parameters: What a run can be given, with what it is otherwise.
         requests: The requests of its tasks, by their names, with Jinja in them.
         timeout_seconds: How long a job may take.
-        gate: What lets a model be registered; only of the training.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Workflow:
     parameters: Mapping[str, str | float]
     requests: Mapping[str, Mapping[str, Any]]
     timeout_seconds: int
-    gate: Mapping[str, Any] | None = None
 
     def dag(self, doc: str | None) -> DAG:
         """The workflow's DAG, without tasks yet."""
@@ -115,7 +113,7 @@ class Workflow:
             dag: The DAG, with all its other tasks.
             decides: The task that may find that there is nothing to do, which skips others.
         """
-        last = tell_end(self.name, self.project, self.environment, decides)
+        last = tell_end(self.project, self.environment, decides)
         for one in list(dag.tasks):
             if one.task_id != END:
                 one.set_downstream(last)
@@ -131,45 +129,49 @@ def load(file: str) -> Workflow:
     return Workflow(**json.loads(Path(file).with_suffix(".json").read_text()))
 
 
-def tell_end(name: str, project: str, environment: str, decides: str | None) -> XComArg:
-    """The task that ends a run."""
+@task(task_id=END, trigger_rule="all_done")
+def tell_end(project: str, environment: str, decides: str | None) -> str:
+    """Stop what still runs of a run, and tell EventBridge how it has ended.
 
-    @task(task_id=END, trigger_rule="all_done")
-    def end(ti: Any = None, run_id: str = "") -> str:  # noqa: ANN401 - Airflow has no public type
-        states: dict[str, str] = ti.get_task_states(dag_id=name, run_ids=[run_id])[run_id]
-        others = {one: str(state) for one, state in states.items() if one != END}
-        reasons = reasons_of(ti, others)  # before the jobs are stopped, which may become one
-        stopped = stop_jobs(prefix(project, name, run_id))
-        status, reason = outcome(others, reasons, decides_not(ti, decides), stopped)
-        ti.xcom_push(key=OUTCOME, value={"status": status, "reason": reason})
-        detail = {
-            "workflow": name,
-            "execution": f"{environment}/{name}/{run_id}",
-            "status": status,
-            "reason": reason,
-        }
-        answer = EventBridgeHook(aws_conn_id=None).conn.put_events(
-            Entries=[{"Source": project, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}]
-        )
-        if answer["FailedEntryCount"]:
-            raise RuntimeError(f"EventBridge has not taken the run's end: {answer['Entries']}")
-        if status != "succeeded":
-            fail({"ti": ti}, f"{status}: {reason}" if reason else status)
-        return status
+    Args:
+        project: What the names of its jobs begin with.
+        environment: The environment of MWAA.
+        decides: The task that may find that there is nothing to do.
 
-    return end()
+    Raises:
+        AirflowFailException: When it has not succeeded; so the run has failed, too.
+        RuntimeError: When EventBridge does not take the event.
+    """
+    context = get_current_context()
+    ti: Any = context["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+    others = {one: str(state) for one, state in states.items() if one != END}
+    reasons = reasons_of(ti, others)  # before the jobs are stopped, which may become one
+    stopped = stop_jobs(prefix(project, ti.dag_id, ti.run_id))
+    idle = decides is not None and ti.xcom_pull(task_ids=decides) is False
+    status, reason = outcome(others, reasons, idle, stopped)
+    ti.xcom_push(key=OUTCOME, value={"status": status, "reason": reason})
+    detail = {
+        "workflow": ti.dag_id,
+        "execution": f"{environment}/{ti.dag_id}/{ti.run_id}",
+        "status": status,
+        "reason": reason,
+    }
+    answer = EventBridgeHook(aws_conn_id=None).conn.put_events(
+        Entries=[{"Source": project, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}]
+    )
+    if answer["FailedEntryCount"]:
+        raise RuntimeError(f"EventBridge has not taken the event: {answer['Entries']}")
+    if status != "succeeded":
+        fail(context, f"{status}: {reason}" if reason else status)
+    return status
 
 
-def reasons_of(ti: Any, states: Mapping[str, str]) -> dict[str, str]:  # noqa: ANN401 - as above
+def reasons_of(ti: Any, states: Mapping[str, str]) -> dict[str, str]:  # noqa: ANN401 - Airflow has no public type
     """Why tasks have failed, as far as they have left it."""
     failed = [one for one, state in states.items() if state == "failed"]
     found = {one: ti.xcom_pull(task_ids=one, key=REASON) for one in failed}
     return {one: reason for one, reason in found.items() if reason}
-
-
-def decides_not(ti: Any, decides: str | None) -> bool:  # noqa: ANN401 - as above
-    """Whether a task has decided that there is nothing to do."""
-    return decides is not None and ti.xcom_pull(task_ids=decides) is False
 
 
 def outcome(

@@ -19,7 +19,6 @@ def workflow(
     description: str,
     parameters: Mapping[str, str | float],
     requests: Body,
-    gate: Body | None = None,
 ) -> Body:
     """What a DAG is told.
 
@@ -29,9 +28,8 @@ def workflow(
         description: What it does.
         parameters: What a run can be given, with what it is otherwise.
         requests: The requests of its tasks by their names, with placeholders.
-        gate: What lets a model be registered, with placeholders.
     """
-    told: Body = {
+    return {
         "name": name,
         "project": names.prefix,
         "environment": names.airflow,
@@ -41,7 +39,6 @@ def workflow(
         # The job stops itself first, and says so; this is for one whose end is never heard of.
         "timeout_seconds": jobs.MAX_RUNTIME_SECONDS + 1800,
     }
-    return told | ({"gate": fill(gate, _expression, _join)} if gate else {})
 
 
 def function(arn: str, payload: Body) -> Body:
