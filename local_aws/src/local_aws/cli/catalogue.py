@@ -1,4 +1,4 @@
-"""What there is: SageMaker's operations with what of each is not as on AWS, and resource types.
+"""What there is: operations with what of each is not as on AWS, and resource types.
 
 `python -m local_aws.cli.catalogue README.md` writes it into the README.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 import botocore.session
 
 import local_aws.sagemaker.assembly  # noqa: F401 - importing it fills the tables
-from local_aws.cloudformation import inert_types, sagemaker_types
+from local_aws.cloudformation import inert_types, mwaa_types, sagemaker_types
+from local_aws.mwaa import operations as mwaa
 from local_aws.sagemaker.core.operations import DIFFERENCES, OPERATIONS
 from local_aws.sagemaker.hosting import autoscaling, runtime
 
@@ -49,6 +50,10 @@ def entries() -> dict[str, list[Entry]]:
             Entry(name, _first_sentence(function.__doc__), autoscaling.DIFFERENCES.get(name, ""))
             for name, function in autoscaling.OPERATIONS.items()
         ],
+        "Amazon MWAA": [
+            Entry(name, _first_sentence(function.__doc__), mwaa.DIFFERENCES.get(name, ""))
+            for name, function in mwaa.OPERATIONS.items()
+        ],
     }
 
 
@@ -65,7 +70,8 @@ def markdown() -> str:
         lines += [f"| {entry.name} | {entry.does} | {entry.differs} |" for entry in found]
         lines.append("")
     lines += ["### CloudFormation", "", "| resource types | |", "|---|---|"]
-    lines.append(f"| real, beside ministack's own | {_types(sagemaker_types.available())} |")
+    real = [*sagemaker_types.available(), mwaa_types.NAME]
+    lines.append(f"| real, beside ministack's own | {_types(real)} |")
     lines.append(f"| inert: checked and stored, and nothing runs | {_types(inert_types.TYPES)} |")
     return "\n".join(["", *lines, "", ""])
 
