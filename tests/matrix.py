@@ -56,6 +56,7 @@ OPPOSITES: list[Answers] = [
         "problem_type": "regression",
         "framework": "scikit_learn",
         "inference_mode": "batch",
+        "orchestrator": "airflow",
         "ci": "none",
         "monitors": ["model_quality"],
         "triggers": ["new_data"],

@@ -67,6 +67,7 @@ TRACES = {
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",
     ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
+    ("orchestrator", "airflow"): r"\b[Aa]irflow|\bDAGs?\b|\bMWAA\b|\bdags\b",
     ("triggers", "schedule"): r"[\"'`]schedule[\"'`]|on a schedule|monthly",
     ("triggers", "new_data"): r"[\"'`/.]new_data|[Nn]ew data|_SUCCESS",
     ("ci", "github"): r"GitHub|[Dd]ependabot|\.github/",
