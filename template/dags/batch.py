@@ -25,7 +25,7 @@ def any_records(selection: str) -> bool:
         return bool(json.loads(S3Hook(aws_conn_id=None).read_key(key, bucket))["records"])
 
 
-with WORKFLOW.dag(__doc__) as dag:
+with WORKFLOW.start(__doc__) as dag:
     inputs = WORKFLOW.function("BatchInputs")
     select = WORKFLOW.processing("Select")
     transform = WORKFLOW.transform("Transform")

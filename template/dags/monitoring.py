@@ -16,7 +16,7 @@ def due(found: dict[str, Any]) -> bool:
     return bool(found["due"] > 0)
 
 
-with WORKFLOW.dag(__doc__) as dag:
+with WORKFLOW.start(__doc__) as dag:
     inputs = WORKFLOW.function("Inputs")
     monitor = WORKFLOW.processing("Monitor")
     results = WORKFLOW.function("Results")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import boto3
 
@@ -19,10 +18,13 @@ if TYPE_CHECKING:
 ENDED: dict[str, Status] = {"success": "succeeded", "failed": "failed"}
 STOPPED = "Stopped"
 """How the note of a run begins that a person has stopped: Airflow itself calls it failed."""
-NAME = re.compile(r"(\w+)-[0-9a-f]{32}")
-"""Ids of runs that `start` has started, with their trigger."""
+NAME = re.compile(r"(\w+)-[0-9a-f]{24}")
+"""Ids of runs that `start` has started, with their trigger.
+
+They are short, and so are the names of the DAGs: MWAA takes paths of up to 64 characters.
+"""
 PAGE = 100
-NOT_FOUND, CONFLICT = 404, 409
+CONFLICT = 409
 
 
 @cache
@@ -66,7 +68,7 @@ def start(
     """
     environment, _, dag = workflow.partition("/")
     digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
-    run = f"{trigger}-{digest[:32]}"
+    run = f"{trigger}-{digest[:24]}"
     conf = {"Trigger": trigger, **(parameters or {})}
     body = {"dag_run_id": run, "logical_date": None, "conf": conf}
     try:
@@ -118,12 +120,6 @@ def execution(workflow: str, run: Mapping[str, Any]) -> Execution:
         trigger=trigger_in(run["dag_run_id"]),
         parameters={name: str(value) for name, value in (run.get("conf") or {}).items()},
     )
-
-
-def run_path(reference: str) -> tuple[str, str]:
-    """The environment of a run, and its path in Airflow's REST API."""
-    environment, dag, run = reference.split("/", 2)
-    return environment, f"/dags/{dag}/dagRuns/{quote(run, safe='')}"
 
 
 def trigger_in(run: str) -> str:

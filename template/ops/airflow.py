@@ -1,24 +1,24 @@
 """Start and follow runs of the DAGs, by Airflow's REST API."""
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 
 from lambdas import Execution
 from lambdas import airflow as dags
-from ops import OpsError
-from workflows import names
+from ops import OpsError, aws
+from workflows import keys, names
 
 if TYPE_CHECKING:
     from types_boto3_mwaa import MWAAClient
 
 END = "End"
 ACTIVE = ("running", "deferred", "up_for_retry", "up_for_reschedule")
+LONGEST_PATH = 64
 
 
 @cache
@@ -33,25 +33,31 @@ def start(workflow: str, parameters: Mapping[str, str]) -> str:
     Raises:
         OpsError: When the workflow has no such parameter, or it is not a number as it should be.
     """
-    # A UUID with hyphens: the ids that functions make have none there.
-    environment, run = names.current().airflow, f"manual-{uuid.uuid4()}"
-    conf = typed(environment, workflow, parameters)
+    environment, dag = found_by(workflow).split("/")
+    # Not as long as the ids that functions make.
+    run = f"manual-{uuid.uuid4().hex[:20]}"
+    conf = typed(environment, dag, parameters)
     body = {"dag_run_id": run, "logical_date": None, "conf": conf}
-    dags.call(client(), environment, f"POST /dags/{workflow}/dagRuns", Body=body)
-    return f"{environment}/{workflow}/{run}"
+    dags.call(client(), environment, f"POST /dags/{dag}/dagRuns", Body=body)
+    return f"{environment}/{dag}/{run}"
 
 
-def typed(environment: str, workflow: str, given: Mapping[str, str]) -> dict[str, str | float]:
+def found_by(workflow: str) -> str:
+    """The environment and the DAG of a workflow, `<environment>/<DAG>`."""
+    return f"{names.current().airflow}/{names.current().dag(workflow)}"
+
+
+def typed(environment: str, dag: str, given: Mapping[str, str]) -> dict[str, str | float]:
     """Parameters as the DAG takes them: command lines have numbers as text.
 
     Raises:
         OpsError: When the workflow has no such parameter, or it is not a number as it should be.
     """
-    known = dags.call(client(), environment, f"GET /dags/{workflow}/details")["params"]
+    known = dags.call(client(), environment, f"GET /dags/{dag}/details")["params"]
     found: dict[str, str | float] = {}
     for name, text in given.items():
         if name not in known:
-            raise OpsError(f"{workflow} has no parameter {name}; it has {', '.join(known)}")
+            raise OpsError(f"{dag} has no parameter {name}; it has {', '.join(known)}")
         number = known[name]["schema"].get("type") == "number"
         try:
             found[name] = float(text) if number else text
@@ -62,46 +68,51 @@ def typed(environment: str, workflow: str, given: Mapping[str, str]) -> dict[str
 
 def executions(workflow: str) -> list[Execution]:
     """The runs of a workflow, newest first, without their details."""
-    return list(dags.executions(f"{names.current().airflow}/{workflow}", client()))
+    return list(dags.executions(found_by(workflow), client()))
 
 
 def describe(reference: str) -> Execution:
-    """The state of a run now."""
-    environment, path = dags.run_path(reference)
-    run = dags.call(client(), environment, f"GET {path}")
-    found = dags.execution(reference.rpartition("/")[0], run)
+    """The state of a run now.
+
+    Raises:
+        OpsError: When there is no such run.
+    """
+    environment, dag, run = reference.split("/", 2)
+    # Among all: the path of a single one can be too long for MWAA.
+    runs = dags.executions(f"{environment}/{dag}", client())
+    found = next((one for one in runs if one.reference == reference), None)
+    if found is None:
+        raise OpsError(f"{environment} has no run {run} of {dag}")
     if found.status == "succeeded":
         return found
-    tasks = dags.call(client(), environment, f"GET {path}/taskInstances")["task_instances"]
+    asked = {"dag_ids": [dag], "dag_run_ids": [run]}
+    answer = dags.call(
+        client(), environment, "POST /dags/~/dagRuns/~/taskInstances/list", Body=asked
+    )
+    states = {task["task_id"]: task["state"] for task in answer["task_instances"]}
     if found.status == "running":
-        running = [task["task_id"] for task in tasks if task["state"] in ACTIVE]
-        return replace(found, running=[task for task in running if task != END])
-    outcome = ended(environment, path)
-    if outcome is None:
-        failed = [task["task_id"] for task in tasks if task["state"] == "failed"]
+        running = [task for task, state in states.items() if state in ACTIVE and task != END]
+        return replace(found, running=running)
+    # What the last task of the run has left.
+    end = aws.find_json(f"s3://{aws.bucket()}/{keys.ENDED}{dag}/{run}.json")
+    if end is None:
+        failed = [task for task, state in states.items() if state == "failed"]
         return replace(found, reason=f"{', '.join(failed)}: see the log in Airflow")
-    if found.status == "failed":
-        found = replace(found, status=outcome["status"])
-    return replace(found, reason=outcome["reason"])
-
-
-def ended(environment: str, path: str) -> Any:  # noqa: ANN401 - any JSON value
-    """What the last task of a run has found of its end, `None` if it did not come so far."""
-    try:
-        found = dags.call(
-            client(), environment, f"GET {path}/taskInstances/{END}/xcomEntries/outcome"
-        )
-    except client().exceptions.RestApiClientException as error:
-        if error.response.get("RestApiStatusCode") == dags.NOT_FOUND:
-            return None
-        raise
-    value = found["value"]
-    return json.loads(value) if isinstance(value, str) else value
+    status = found.status if found.status == "stopped" else end["status"]
+    return replace(found, status=status, reason=end["reason"])
 
 
 def stop(reference: str) -> None:
-    """Stop a run, unless it has ended; its last task stops its jobs."""
-    environment, path = dags.run_path(reference)
-    if dags.call(client(), environment, f"GET {path}")["state"] not in dags.ENDED:
-        body = {"state": "failed", "note": f"{dags.STOPPED} by `ops`"}
-        dags.call(client(), environment, f"PATCH {path}", Body=body)
+    """Stop a run, unless it has ended; its last task stops its jobs.
+
+    Raises:
+        OpsError: When MWAA does not take the path of its id, which Airflow has made.
+    """
+    environment, dag, run = reference.split("/", 2)
+    path = f"/dags/{dag}/dagRuns/{run}"
+    if describe(reference).status != "running":
+        return
+    if len(path) > LONGEST_PATH:
+        raise OpsError(f"{run}: its id is too long for MWAA; mark it as failed on Airflow's page")
+    body = {"state": "failed", "note": f"{dags.STOPPED} by `ops`"}
+    dags.call(client(), environment, f"PATCH {path}", Body=body)

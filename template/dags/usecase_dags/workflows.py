@@ -11,14 +11,13 @@ from typing import Any
 
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.hooks.eventbridge import EventBridgeHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import DAG, Param, get_current_context, task
 
 from usecase_dags.jobs import Function, Processing, Training, Transform, prefix, stop_jobs
 from usecase_dags.reasons import REASON, fail
 
 END = "End"
-OUTCOME = "outcome"
-"""The key of XCom with the status and the reason of a run that has ended."""
 DETAIL_TYPE = "Airflow Run Ended"
 
 
@@ -32,9 +31,12 @@ class Workflow:
     """A workflow, as `workflows/airflow/` describes it and the deployment has written it.
 
     Attributes:
-        name: The id of its DAG.
+        name: Its name.
+        dag: The id of its DAG.
         project: What the names of its jobs begin with.
         environment: The environment of MWAA that it runs in.
+        bucket: The data bucket.
+        ended: What the keys begin with that tell of ends.
         description: What it does.
         parameters: What a run can be given, with what it is otherwise.
         requests: The requests of its tasks, by their names, with Jinja in them.
@@ -42,17 +44,20 @@ class Workflow:
     """
 
     name: str
+    dag: str
     project: str
     environment: str
+    bucket: str
+    ended: str
     description: str
     parameters: Mapping[str, str | float]
     requests: Mapping[str, Mapping[str, Any]]
     timeout_seconds: int
 
-    def dag(self, doc: str | None) -> DAG:
+    def start(self, doc: str | None) -> DAG:
         """The workflow's DAG, without tasks yet."""
         return DAG(
-            dag_id=self.name,
+            dag_id=self.dag,
             description=self.description,
             doc_md=doc,
             # EventBridge starts it, by a function: what for is told there, once for each cause.
@@ -113,7 +118,11 @@ class Workflow:
             dag: The DAG, with all its other tasks.
             decides: The task that may find that there is nothing to do, which skips others.
         """
-        last = tell_end(self.project, self.environment, decides)
+        last = tell_end(
+            {"workflow": self.name, "project": self.project, "environment": self.environment},
+            {"bucket": self.bucket, "prefix": f"{self.ended}{self.dag}/"},
+            decides,
+        )
         for one in list(dag.tasks):
             if one.task_id != END:
                 one.set_downstream(last)
@@ -130,12 +139,13 @@ def load(file: str) -> Workflow:
 
 
 @task(task_id=END, trigger_rule="all_done")
-def tell_end(project: str, environment: str, decides: str | None) -> str:
-    """Stop what still runs of a run, and tell EventBridge how it has ended.
+def tell_end(run_of: dict[str, str], to: dict[str, str], decides: str | None) -> str:
+    """Stop what still runs of a run, and tell `ops` and EventBridge how it has ended.
 
     Args:
-        project: What the names of its jobs begin with.
-        environment: The environment of MWAA.
+        run_of: `workflow`, its name; `project`, what the names of its jobs begin with;
+            `environment`, that of MWAA.
+        to: `bucket`, and the `prefix` of what is written there.
         decides: The task that may find that there is nothing to do.
 
     Raises:
@@ -147,19 +157,16 @@ def tell_end(project: str, environment: str, decides: str | None) -> str:
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     others = {one: str(state) for one, state in states.items() if one != END}
     reasons = reasons_of(ti, others)  # before the jobs are stopped, which may become one
-    stopped = stop_jobs(prefix(project, ti.dag_id, ti.run_id))
+    stopped = stop_jobs(prefix(run_of["project"], ti.dag_id, ti.run_id))
     idle = decides is not None and ti.xcom_pull(task_ids=decides) is False
     status, reason = outcome(others, reasons, idle, stopped)
-    ti.xcom_push(key=OUTCOME, value={"status": status, "reason": reason})
-    detail = {
-        "workflow": ti.dag_id,
-        "execution": f"{environment}/{ti.dag_id}/{ti.run_id}",
-        "status": status,
-        "reason": reason,
-    }
-    answer = EventBridgeHook(aws_conn_id=None).conn.put_events(
-        Entries=[{"Source": project, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}]
-    )
+    told = {"status": status, "reason": reason}
+    key = f"{to['prefix']}{ti.run_id}.json"
+    S3Hook(aws_conn_id=None).load_string(json.dumps(told), key, to["bucket"], replace=True)
+    reference = f"{run_of['environment']}/{ti.dag_id}/{ti.run_id}"
+    detail = {"workflow": run_of["workflow"], "execution": reference, **told}
+    entry = {"Source": run_of["project"], "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
+    answer = EventBridgeHook(aws_conn_id=None).conn.put_events(Entries=[entry])
     if answer["FailedEntryCount"]:
         raise RuntimeError(f"EventBridge has not taken the event: {answer['Entries']}")
     if status != "succeeded":

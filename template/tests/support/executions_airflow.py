@@ -1,17 +1,15 @@
 """Runs of DAGs, in an Airflow that only remembers, behind a real boto3 client of MWAA."""
 
 import json
-import re
 import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import unquote
 
 import boto3
 import pytest
 from botocore.model import OperationModel
-from support.fake_sagemaker import FakeSageMaker, Request
+from support.fake_sagemaker import FakeSageMaker, Request, errors
 from support.templates import text
 
 from workflows import keys, names
@@ -24,7 +22,8 @@ EVERYWHERE = {
 }
 """Actions that AWS does not let one limit to a resource, and that MWAA or the DAGs need."""
 
-RUN = re.compile(r"/dags/([^/]+)/dagRuns(?:/([^/]+))?(/taskInstances)?(/End/xcomEntries/outcome)?")
+DAG = NAMES.dag(NAMES.training)
+RUNS = f"/dags/{DAG}/dagRuns"
 EVENT = "before-call.mwaa"
 
 
@@ -35,10 +34,9 @@ class Executions:
         workflow: What the functions know the training workflow by.
         runs: The runs by their ids, as Airflow's REST API shows them, oldest first.
         tasks: The states of each one's tasks.
-        outcomes: What the last task of each has left in XCom.
     """
 
-    workflow = f"{NAMES.airflow}/{NAMES.training}"
+    workflow = f"{NAMES.airflow}/{DAG}"
 
     def __init__(
         self,
@@ -49,7 +47,6 @@ class Executions:
         self._lock = threading.Lock()
         self.runs: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, dict[str, str]] = {}
-        self.outcomes: dict[str, dict[str, str]] = {}
         answer: Any = self._answer  # botocore takes an answer from this event, its types do not
         # The session is that of all tests.
         session.events.unregister(EVENT, unique_id=EVENT)
@@ -77,8 +74,9 @@ class Executions:
 
     def _answer(self, model: OperationModel, params: Request, **_: object) -> tuple[Any, Request]:
         """Answer a call; a handler of botocore's event `before-call`."""
-        assert model.name == "InvokeRestApi"
         request = json.loads(params["body"])
+        asked = {"Name": NAMES.airflow, "Method": request["Method"], "Path": request["Path"]}
+        assert errors("mwaa", model.name, asked) == []
         with self._lock:
             status, answer = self._rest(request)
         found = {"RestApiStatusCode": status, "RestApiResponse": answer, "ResponseMetadata": {}}
@@ -89,26 +87,23 @@ class Executions:
 
     def _rest(self, request: Request) -> tuple[int, Request]:
         """What Airflow's REST API answers: status and document."""
-        if request["Path"] == f"/dags/{NAMES.training}/details":
-            kinds = {"Trigger": "string", "Threshold": "number"}
-            return 200, {"params": {name: {"schema": {"type": k}} for name, k in kinds.items()}}
-        found = RUN.fullmatch(request["Path"])
-        assert found, request["Path"]
-        dag, run, tasks, outcome = found.groups()
-        assert dag == NAMES.training
-        if run is None:
-            return self._create(request) if request["Method"] == "POST" else (200, self._list())
-        run = unquote(run)
-        if run not in self.runs or (outcome and run not in self.outcomes):
-            return 404, {"detail": "not found"}
-        if outcome:
-            return 200, {"key": "outcome", "value": self.outcomes[run]}
-        if tasks:
-            states = self.tasks.get(run, {}).items()
-            return 200, {"task_instances": [{"task_id": t, "state": s} for t, s in states]}
-        if request["Method"] == "PATCH":
-            self.runs[run] |= request["Body"]
-        return 200, self.runs[run]
+        match request["Method"], request["Path"].split("/dagRuns"):
+            case "GET", [path] if path == f"/dags/{DAG}/details":
+                kinds = {"Trigger": "string", "Threshold": "number"}
+                parameters = {name: {"schema": {"type": kind}} for name, kind in kinds.items()}
+                return 200, {"params": parameters}
+            case "POST", ["/dags/~", "/~/taskInstances/list"]:
+                (run,) = request["Body"]["dag_run_ids"]
+                states = self.tasks.get(run, {}).items()
+                return 200, {"task_instances": [{"task_id": t, "state": s} for t, s in states]}
+            case "POST", [_, ""]:
+                return self._create(request)
+            case "GET", [_, ""]:
+                return 200, self._list()
+            case "PATCH", [_, run]:
+                self.runs[run.removeprefix("/")] |= request["Body"]
+                return 200, {}
+        raise AssertionError(request)
 
     def _create(self, request: Request) -> tuple[int, Request]:
         body = request["Body"]
@@ -162,7 +157,7 @@ def ended(workflow: str, status: str) -> dict[str, Any]:
         "resources": [],
         "detail": {
             "workflow": workflow,
-            "execution": f"{NAMES.airflow}/{workflow}/new_data-{'0' * 32}",
+            "execution": f"{NAMES.airflow}/{NAMES.dag(workflow)}/new_data-{'0' * 24}",
             "status": status,
             "reason": "",
         },

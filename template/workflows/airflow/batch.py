@@ -15,7 +15,7 @@ def definition(settings: Settings, inputs_function: str, rejections_function: st
         rejections_function: ARN of the Lambda function that counts what was rejected.
     """
     return workflow(
-        settings.names,
+        settings,
         settings.names.batch,
         "Scores the records of some days with the version of "
         f"{settings.names.prefix} approved last",

@@ -7,14 +7,13 @@ https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
 
 from collections.abc import Mapping, Sequence
 
-from workflows import jobs
-from workflows.jobs import Body
-from workflows.names import Names
+from workflows import jobs, keys
+from workflows.jobs import Body, Settings
 from workflows.placeholders import fill
 
 
 def workflow(
-    names: Names,
+    settings: Settings,
     name: str,
     description: str,
     parameters: Mapping[str, str | float],
@@ -23,16 +22,20 @@ def workflow(
     """What a DAG is told.
 
     Args:
-        names: The names of the environment.
-        name: The workflow's.
+        settings: Where it runs.
+        name: Its name.
         description: What it does.
         parameters: What a run can be given, with what it is otherwise.
         requests: The requests of its tasks by their names, with placeholders.
     """
+    names = settings.names
     return {
         "name": name,
+        "dag": names.dag(name),
         "project": names.prefix,
         "environment": names.airflow,
+        "bucket": settings.bucket,
+        "ended": keys.ENDED,
         "description": description,
         "parameters": dict(parameters),
         "requests": fill(requests, _expression, _join),

@@ -15,7 +15,7 @@ def definition(settings: Settings, inputs_function: str, results_function: str) 
         results_function: ARN of the Lambda function that publishes what they have found.
     """
     return workflow(
-        settings.names,
+        settings,
         settings.names.monitoring,
         f"Runs the monitors of {settings.names.prefix} on what one version has predicted",
         jobs.MONITORING_PARAMETERS,
