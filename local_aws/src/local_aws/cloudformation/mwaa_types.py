@@ -29,7 +29,7 @@ _ATTRIBUTES = (
     *("Arn", "CeleryExecutorQueue", "DatabaseVpcEndpointService", "WebserverUrl"),
     "WebserverVpcEndpointService",
 )
-_PENDING = ("CREATING", "UPDATING")
+_PENDING = ("CREATING", "MAINTENANCE", "UPDATING")
 _POLL_SECONDS = 0.2
 _MOST_SECONDS = 1800.0
 

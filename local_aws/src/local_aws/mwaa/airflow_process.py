@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,10 @@ _API = "/api/v2"
 _QUICK = {
     "core.parallelism": "16",
     "dag_processor.refresh_interval": "1",
-    "scheduler.orphaned_tasks_check_interval": "10",  # those of a process that was killed
     "scheduler.scheduler_idle_sleep_time": "0.25",
     "usage_data_collection.enabled": "False",
 }
 _ENV_CONNECTION = {"AIRFLOW_CONN_AWS_DEFAULT": "aws://"}  # as in MWAA's image
-_STOP_SECONDS = 15.0
 _WARM_UP_SECONDS = 60.0
 
 _http = urllib3.PoolManager(num_pools=50, maxsize=16, retries=False)
@@ -186,13 +183,10 @@ class Airflow:
             return answer.status, {"detail": answer.data.decode(errors="replace")}
 
     def stop(self) -> None:
-        """End the processes, and all that they have started."""
+        """Kill the processes, with all that they have started; see the launcher for why."""
+        containers.stop(self._process, 0.0)
         if self._process.stdin:
             self._process.stdin.close()
-        deadline = time.monotonic() + _STOP_SECONDS
-        while not self.ended and time.monotonic() < deadline:
-            time.sleep(0.02)
-        containers.stop(self._process, 0.0)
 
     def _last_lines(self, count: int = 5) -> str:
         logs = [self._log, *(path for path in self._log.parent.glob("*.log") if path != self._log)]

@@ -26,6 +26,7 @@ from local_aws.mwaa.airflow_process import (
     options_of,
 )
 from local_aws.mwaa.logs import Logs
+from local_aws.mwaa.metrics import Heartbeat
 from local_aws.mwaa.protocol import RestApiError
 from local_aws.sagemaker.core.loops import attempt
 from local_aws.sagemaker.core.protocol import ApiError
@@ -52,7 +53,7 @@ CONFIGURATION = (
 _POLL_SECONDS = 1.0
 _READY_SECONDS = 300.0
 _MOST_MESSAGE = 1024  # characters of an ErrorMessage (limit of the model's shape)
-_UP = ("AVAILABLE", "UPDATE_FAILED", "UPDATING")
+_SETTLED = ("AVAILABLE", "UPDATE_FAILED")
 
 _FAILURES = (
     *(AirflowError, bucket.BucketError, packages.InstallationError),
@@ -112,6 +113,13 @@ class Environments:
                 keeper.start()
         keeper.wake.set()
 
+    def status(self, body: Mapping[str, Any]) -> str:
+        """Return an environment's status, which is MAINTENANCE while Airflow starts again."""
+        keeper = self._keepers.get(body["Name"])
+        runs = keeper is not None and keeper.running(0) is not None
+        status = str(body["Status"])
+        return "MAINTENANCE" if status in _SETTLED and not runs else status
+
     def call(
         self, name: str, method: str, path: str, query: Mapping[str, Any] | None, body: object
     ) -> tuple[int, Any]:
@@ -159,6 +167,7 @@ class _Keeper(threading.Thread):
         self._airflow: Airflow | None = None
         self._dags = bucket.Dags(service, home / "dags")
         self._logs: Logs | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def close(self) -> None:
         """Ask it to end, with its processes."""
@@ -236,8 +245,9 @@ class _Keeper(threading.Thread):
                 self._start(body)
             except Interrupted:
                 return
-        if self._logs:
-            self._logs.follow()
+        if self._airflow and self._logs and self._heartbeat:
+            attempt("following the logs", self._logs.follow)
+            attempt("sending the heartbeat", self._heartbeat.follow, self._airflow)
         self._dags.follow(body)
 
     # Processes
@@ -283,6 +293,7 @@ class _Keeper(threading.Thread):
         acting = self._service.acting_as(role)
         configuration = body["LoggingConfiguration"]
         self._logs = Logs(acting, self._environment, self._home, configuration)
+        self._heartbeat = Heartbeat(acting, self._environment)
         try:
             self._wait(self._airflow, body)
         except BaseException:

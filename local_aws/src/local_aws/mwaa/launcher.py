@@ -3,8 +3,9 @@
 One process imports Airflow, prepares the database, and forks the parts. Started one by one with
 `airflow …`, each would import it again: that takes twice the time and half as much memory again.
 
-It ends the parts when one of them ends, at SIGTERM, and when its standard input is closed, which
-happens when the local AWS ends in whatever way.
+It kills the parts, with all that they have started, when one of them ends, and when its standard
+input is closed, which happens when the local AWS ends in whatever way. Asked to end by a signal,
+Airflow would wait for the tasks that run, and then let them fail; killed, they start over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -42,38 +42,31 @@ _SHARED = (
     "airflow.jobs.triggerer_job_runner",
 )
 
-_GRACE_SECONDS = 10.0
-_POLL_SECONDS = 0.05
+# The parts of a former run have been killed; nobody else has told the database. Airflow takes up
+# at once what belongs to jobs that have ended, and else waits until it misses their heartbeats.
+_END_FORMER = "update job set state = 'failed', end_date = latest_heartbeat where state = 'running'"
 
 
-def main(home: Path) -> int:
-    """Run the parts until they are to end.
+def main(home: Path) -> None:
+    """Run the parts until they are to end, and this process with them.
 
     Args:
         home: AIRFLOW_HOME.
-
-    Returns:
-        Exit status: 0 if they were to end, 1 if one of them ended by itself.
     """
+    signal.signal(signal.SIGTERM, lambda *_: _end_all())
+    threading.Thread(target=_end_with_input, daemon=True).start()
     for name in _SHARED:
         import_module(name)
     import_module("airflow.utils.db").initdb()
-    # A connection to the database must not be shared by processes.
-    import_module("airflow.settings").engine.dispose()
+    engine = import_module("airflow.settings").engine
+    with engine.begin() as connection:
+        connection.execute(import_module("sqlalchemy").text(_END_FORMER))
+    engine.dispose()  # a connection to the database must not be shared by processes
     run: Callable[[], None] = import_module("airflow.__main__").main
-    running = {
-        _fork(home / f"{name}.log", arguments, run): name for name, arguments in PARTS.items()
-    }
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    threading.Thread(target=_until_input_ends, args=(stopping,), daemon=True).start()
-    while len(running) == len(PARTS) and not stopping.wait(_POLL_SECONDS):
-        _reap(running)
-    if not stopping.is_set():
-        lost = set(PARTS) - set(running.values())
-        print(f"{', '.join(sorted(lost))} ended; see its log", file=sys.stderr, flush=True)
-    _end(running)
-    return 0 if stopping.is_set() else 1
+    parts = {_fork(home / f"{name}.log", arguments, run): name for name, arguments in PARTS.items()}
+    ended, status = os.wait()
+    print(f"{parts[ended]} ended with status {status}; see its log", file=sys.stderr, flush=True)
+    _end_all()
 
 
 def _fork(log: Path, arguments: tuple[str, ...], run: Callable[[], None]) -> int:
@@ -83,6 +76,7 @@ def _fork(log: Path, arguments: tuple[str, ...], run: Callable[[], None]) -> int
         return pid
     status = 1
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
@@ -96,30 +90,16 @@ def _fork(log: Path, arguments: tuple[str, ...], run: Callable[[], None]) -> int
         os._exit(status)
 
 
-def _until_input_ends(stopping: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+def _end_with_input() -> None:
+    while os.read(0, 1):
         pass
-    stopping.set()
+    _end_all()
 
 
-def _reap(running: dict[int, str]) -> None:
-    """Take note of the parts that have ended."""
-    for pid in list(running):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            del running[pid]
-
-
-def _end(running: dict[int, str]) -> None:
-    """End the parts; what they leave running belongs to the same process group."""
-    deadline = time.monotonic() + _GRACE_SECONDS
-    for pid in running:
-        os.kill(pid, signal.SIGTERM)
-    while running and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        _reap(running)
-    for pid in running:
-        os.kill(pid, signal.SIGKILL)
+def _end_all() -> None:
+    """Kill this process's group, which is its own and has all that the parts have started."""
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(os.environ["AIRFLOW_HOME"])))
+    main(Path(os.environ["AIRFLOW_HOME"]))

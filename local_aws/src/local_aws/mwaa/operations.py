@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,9 +28,8 @@ PRINCIPALS = ("airflow.amazonaws.com", "airflow-env.amazonaws.com")
 
 _ROLES = ("Admin", "Op", "Public", "User", "Viewer")
 _MOST_TAGS = 50
-_MOST_ANSWER = 6 * 1024**2  # bytes of what InvokeRestApi returns
+_MOST_ANSWER = 6 * 1024**2  # MWAA User Guide, "Using the Apache Airflow REST API"
 _PAGE = 25
-_SETTLED = ("AVAILABLE", "CREATE_FAILED", "UPDATE_FAILED")
 
 # What an environment has that a request does not set.
 _DEFAULTS: Mapping[str, Any] = {
@@ -131,7 +131,8 @@ def _create(environments: Environments, request: dict[str, Any]) -> dict[str, An
 def _get(environments: Environments, request: dict[str, Any]) -> dict[str, Any]:
     """Returns what was given, and the environment's state."""
     body = _require(environments, request["Name"])
-    return {"Environment": {**body, "WebserverUrl": f"http://{HOST}:{body['Port']}"}}
+    shown = {"Status": environments.status(body), "WebserverUrl": f"http://{HOST}:{body['Port']}"}
+    return {"Environment": {**body, **shown}}
 
 
 @_operation("ListEnvironments")
@@ -216,6 +217,8 @@ def _invoke(environments: Environments, request: dict[str, Any]) -> dict[str, An
     )
     if status >= 400:
         raise RestApiError(status, document)
+    if len(json.dumps(document)) > _MOST_ANSWER:
+        raise RestApiError(500, {"detail": "The answer has more than 6 MB; ask for less"})
     return {"RestApiStatusCode": status, "RestApiResponse": document}
 
 
