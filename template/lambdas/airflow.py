@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -24,6 +25,8 @@ NAME = re.compile(r"(\w+)-[0-9a-f]{24}")
 They are short, and so are the names of the DAGs: MWAA takes paths of up to 64 characters.
 """
 PAGE = 100
+WAITS = (0.5, 1, 2, 4)
+"""Seconds after which a request is sent again that Airflow has failed at."""
 CONFLICT = 409
 
 
@@ -44,11 +47,19 @@ def call(client: "MWAAClient", environment: str, request: str, **more: Any) -> A
 
     Raises:
         RestApiClientException: When Airflow will not do it; with its status and answer.
+        RestApiServerException: When Airflow has failed at it, time and again.
     """
     method: Any
     method, _, path = request.partition(" ")
-    answer = client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)
-    return answer["RestApiResponse"]
+    for seconds in WAITS:
+        try:
+            answer = client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)
+            return answer["RestApiResponse"]
+        except client.exceptions.RestApiServerException:
+            time.sleep(seconds)
+    return client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)[
+        "RestApiResponse"
+    ]
 
 
 def start(
@@ -79,21 +90,24 @@ def start(
     return f"{workflow}/{run}"
 
 
-def executions(workflow: str, client: "MWAAClient | None" = None) -> Iterator[Execution]:
+def executions(
+    workflow: str, client: "MWAAClient | None" = None, like: str = ""
+) -> Iterator[Execution]:
     """The runs of a workflow, newest first.
 
     Args:
         workflow: The environment and the DAG, `<environment>/<DAG>`.
         client: Asks MWAA; that of the function's region unless given.
+        like: Only those with an id that has this in it, where Airflow can tell them apart.
     """
     environment, _, dag = workflow.partition("/")
-    offset = 0
+    offset, pattern = 0, {"run_id_pattern": like} if like else {}
     while True:
         page = call(
             client or mwaa(),
             environment,
             f"GET /dags/{dag}/dagRuns",
-            QueryParameters={"order_by": "-run_after", "limit": PAGE, "offset": offset},
+            QueryParameters={"order_by": "-run_after", "limit": PAGE, "offset": offset} | pattern,
         )
         for run in page["dag_runs"]:
             yield execution(workflow, run)

@@ -79,17 +79,20 @@ def describe(reference: str) -> Execution:
     """
     environment, dag, run = reference.split("/", 2)
     # Among all: the path of a single one can be too long for MWAA.
-    runs = dags.executions(f"{environment}/{dag}", client())
+    runs = dags.executions(f"{environment}/{dag}", client(), run)
     found = next((one for one in runs if one.reference == reference), None)
     if found is None:
         raise OpsError(f"{environment} has no run {run} of {dag}")
     if found.status == "succeeded":
         return found
-    asked = {"dag_ids": [dag], "dag_run_ids": [run]}
     answer = dags.call(
-        client(), environment, "POST /dags/~/dagRuns/~/taskInstances/list", Body=asked
+        client(),
+        environment,
+        f"GET /dags/{dag}/dagRuns/~/taskInstances",
+        QueryParameters={"run_id_pattern": run, "limit": dags.PAGE},
     )
-    states = {task["task_id"]: task["state"] for task in answer["task_instances"]}
+    tasks = [task for task in answer["task_instances"] if task["dag_run_id"] == run]
+    states = {task["task_id"]: task["state"] for task in tasks}
     if found.status == "running":
         running = [task for task, state in states.items() if state in ACTIVE and task != END]
         return replace(found, running=running)

@@ -92,10 +92,11 @@ class Executions:
                 kinds = {"Trigger": "string", "Threshold": "number"}
                 parameters = {name: {"schema": {"type": kind}} for name, kind in kinds.items()}
                 return 200, {"params": parameters}
-            case "POST", ["/dags/~", "/~/taskInstances/list"]:
-                (run,) = request["Body"]["dag_run_ids"]
+            case "GET", [_, "/~/taskInstances"]:
+                run = request["QueryParameters"]["run_id_pattern"]
                 states = self.tasks.get(run, {}).items()
-                return 200, {"task_instances": [{"task_id": t, "state": s} for t, s in states]}
+                tasks = [{"task_id": t, "state": s, "dag_run_id": run} for t, s in states]
+                return 200, {"task_instances": tasks}
             case "POST", [_, ""]:
                 return self._create(request)
             case "GET", [_, ""]:
