@@ -51,15 +51,15 @@ def call(client: "MWAAClient", environment: str, request: str, **more: Any) -> A
     """
     method: Any
     method, _, path = request.partition(" ")
-    for seconds in WAITS:
+    for seconds in (*WAITS, None):
         try:
             answer = client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)
-            return answer["RestApiResponse"]
+            break
         except client.exceptions.RestApiServerException:
+            if seconds is None:
+                raise
             time.sleep(seconds)
-    return client.invoke_rest_api(Name=environment, Method=method, Path=path, **more)[
-        "RestApiResponse"
-    ]
+    return answer["RestApiResponse"]
 
 
 def start(
