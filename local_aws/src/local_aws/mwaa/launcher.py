@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 
 PARTS = {
+    "webserver": ("api-server",),  # first, as it takes longest
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "triggerer": ("triggerer", "--skip-serve-logs"),
-    "webserver": ("api-server",),
     "dag_processor": ("dag-processor",),
 }
 """The arguments of `airflow` by part; each part writes to `<part>.log` in AIRFLOW_HOME."""

@@ -32,7 +32,7 @@ CONTAINER_HOME = "/usr/local/airflow/"
 
 _PINS = Path(__file__).with_name("pins")
 # The image's, and other versions for which the same packages install.
-_PYTHONS = ("3.12", ">=3.10,<3.14")
+_PYTHONS = ("3.12", ">=3.10,<3.13")
 # As MWAA looks for it, in comments too, by which users turn its own constraints off.
 _HAS_CONSTRAINTS = re.compile(r"^.*(?:-c |--constraint )", re.MULTILINE)
 
