@@ -171,7 +171,7 @@ class AirflowStack(Stack):
         )
 
     def _alarm(self, environment: str, name: str) -> None:
-        """The alarm on a scheduler that gives no sign of life for a quarter of an hour."""
+        """The alarm on a quarter of an hour without a sign of life of the scheduler."""
         cloudwatch.Alarm(
             self,
             "Health",
