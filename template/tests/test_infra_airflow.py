@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_cdk import App
 from support.in_airflow import DAGS, told
-from support.templates import alarm_event, as_list, matching, of_type, text
+from support.templates import alarm_event, as_list, matching, of_type
 
 from infra import mwaa
 from workflows import names
@@ -24,9 +24,7 @@ def test_environment_is_private_and_takes_what_is_uploaded(
     assert environment["Name"] == NAMES.airflow
     assert environment["DagS3Path"] == "airflow/dags"
     network = environment["NetworkConfiguration"]
-    subnets = {
-        subnet["Ref"] for subnet in network["SubnetIds"]
-    }
+    subnets = {subnet["Ref"] for subnet in network["SubnetIds"]}
     assert len(subnets) == 2
     assert all("Private" in subnet for subnet in subnets)
     written = {
@@ -63,7 +61,7 @@ def test_stacks_of_workflows_do_not_replace_each_others_permissions(
 
 
 def test_dags_are_uploaded_with_what_they_are_told(app: App) -> None:
-    """CDK puts markers where it does not know a value yet; the rest is there when it synthesises."""
+    """CDK puts markers where it does not know a value yet; the rest is there by then."""
     for name, expected in told().items():
         (found,) = Path(app.outdir).glob(f"asset.*/{name}.json")
         assert set(json.loads(unmarked(found.read_text()))["requests"]) == set(expected["requests"])
