@@ -30,8 +30,7 @@ with WORKFLOW.start(__doc__) as dag:
     select = WORKFLOW.processing("Select")
     transform = WORKFLOW.transform("Transform")
     collect = WORKFLOW.processing("Collect")
-    rejections = WORKFLOW.function("Rejections")
-    rejections.trigger_rule = "none_failed"
+    rejections = WORKFLOW.function("Rejections", trigger_rule="none_failed")
     found = any_records(select.output["selection"])
     inputs >> select >> found >> transform >> collect >> rejections
     WORKFLOW.end(dag, decides=ANY_RECORDS)

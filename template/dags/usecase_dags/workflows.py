@@ -90,11 +90,14 @@ class Workflow:
         """The task that runs a transform job."""
         return Transform(task_id=name, config=self.requests[name], **self._job())
 
-    def function(self, name: str) -> Function:
-        """The task that calls a function."""
+    def function(self, name: str, trigger_rule: str = "all_success") -> Function:
+        """The task that calls a function, unless one before it has failed or was skipped."""
         request = self.requests[name]
         return Function(
-            task_id=name, function_name=request["FunctionName"], body=request["Payload"]
+            task_id=name,
+            function_name=request["FunctionName"],
+            body=request["Payload"],
+            trigger_rule=trigger_rule,
         )
 
     def _job(self) -> dict[str, Any]:
