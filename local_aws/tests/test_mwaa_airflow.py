@@ -235,7 +235,7 @@ def test_an_update_that_fails_is_rolled_back(environment: Environment, name: str
 
     mwaa.update_environment(Name=environment.name, AirflowConfigurationOptions=changed)
     assert settled(host, environment.name)["Status"] == "AVAILABLE"
-    assert environment.call("GET", "/config", QueryParameters={"section": "core"})
+    until(lambda: environment.call("GET", "/dags/say/details")["max_active_tasks"] == 3, 120)
     assert environment.state(name) == "success"
 
 

@@ -6,6 +6,7 @@ AWS: AWS CloudFormation Template Reference, AWS::MWAA::Environment.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from local_aws.cloudformation.properties import Given, Handlers, Properties, Provisioned, typed
@@ -68,7 +69,9 @@ class _Environments:
             if network.pop("SubnetIds", None) != old["NetworkConfiguration"].get("SubnetIds"):
                 raise ValueError(f"{physical_id}: SubnetIds cannot be changed")
             self._client.update_environment(**request)
-        made = self._ready(physical_id)
+            made = self._ready(physical_id)
+        else:
+            made = _provisioned(self._client.get_environment(Name=physical_id)["Environment"])
         self._tag(made[1]["Arn"], old, new)
         return made
 
@@ -112,11 +115,7 @@ class _Environments:
         last = found["LastUpdate"]
         if last["Status"] == "FAILED":
             raise ValueError(last["Error"]["ErrorMessage"])
-        attributes = {name: found[name] for name in _ATTRIBUTES} | {
-            f"LoggingConfiguration.{module}.CloudWatchLogGroupArn": log["CloudWatchLogGroupArn"]
-            for module, log in found["LoggingConfiguration"].items()
-        }
-        return name, attributes
+        return _provisioned(found)
 
     def _tag(self, arn: str, old: Given, new: Given) -> None:
         before, after = old.get("Tags") or {}, new.get("Tags") or {}
@@ -124,3 +123,12 @@ class _Environments:
             self._client.untag_resource(ResourceArn=arn, tagKeys=gone)
         if added := {key: str(value) for key, value in after.items() if before.get(key) != value}:
             self._client.tag_resource(ResourceArn=arn, Tags=added)
+
+
+def _provisioned(found: Mapping[str, Any]) -> Provisioned:
+    """Return the name and the attributes of an environment that is described."""
+    groups = {
+        f"LoggingConfiguration.{module}.CloudWatchLogGroupArn": log["CloudWatchLogGroupArn"]
+        for module, log in found["LoggingConfiguration"].items()
+    }
+    return found["Name"], {name: found[name] for name in _ATTRIBUTES} | groups

@@ -91,7 +91,7 @@ class Airflow:
         self._log = home / "launcher.log"
         with self._log.open("ab") as log_file:
             self._process = subprocess.Popen(
-                # -P: the launcher's folder has modules of other names only by accident.
+                # -P: no module beside the launcher is taken for one that Airflow imports.
                 [environment / "bin/python", "-P", LAUNCHER],
                 cwd=home,
                 env=env,
@@ -169,7 +169,8 @@ class Airflow:
 
     def _request(self, method: str, url: str, body: object, seconds: float) -> tuple[int, Any]:
         content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        # A connection that is kept could be closed by the other side when it is used again.
+        headers = {"Connection": "close", "Content-Type": "application/json"}
         try:
             answer = _http.request(
                 method,

@@ -51,7 +51,7 @@ CONFIGURATION = (
     *("WebserverAccessMode", "WeeklyMaintenanceWindowStart"),
 )
 _POLL_SECONDS = 1.0
-_READY_SECONDS = 300.0
+_READY_SECONDS = 600.0
 _MOST_MESSAGE = 1024  # characters of an ErrorMessage (limit of the model's shape)
 _SETTLED = ("AVAILABLE", "UPDATE_FAILED")
 
