@@ -18,6 +18,8 @@ from tests.conftest import Render
 from tests.levels import every_combination
 
 MOST_FILES = 152
+#: Airflow has a Python of its own: the DAGs are files beside those that tell them what to do.
+MOST_OF_AIRFLOW = 165
 
 # An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
 LEFTOVER = re.compile(
@@ -119,7 +121,8 @@ def test_exactly_the_expected_files(rendered: Render, answers: matrix.Answers) -
     found = set(files(rendered(answers)))
     expected = expected_files(answers)
     assert found == expected
-    assert len(found) < MOST_FILES
+    most = MOST_OF_AIRFLOW if answers["orchestrator"] == "airflow" else MOST_FILES
+    assert len(found) < most
 
 
 @every_combination

@@ -158,7 +158,7 @@ def ended(workflow: str, status: str) -> dict[str, Any]:
         "resources": [],
         "detail": {
             "workflow": workflow,
-            "execution": f"{NAMES.airflow}/{NAMES.dag(workflow)}/new_data-{'0' * 24}",
+            "execution": f"{NAMES.airflow}/{NAMES.dag(workflow)}/load-{'0' * 24}",
             "status": status,
             "reason": "",
         },
