@@ -57,6 +57,7 @@ OPPOSITES: list[Answers] = [
         "problem_type": "regression",
         "framework": "scikit_learn",
         "inference_mode": "batch",
+        "orchestrator": "airflow",
         "ci": "none",
         "environments": "dev_prod",
         "monitors": ["model_quality", "bias"],

@@ -107,7 +107,11 @@ def combinations() -> Iterator[Combination]:
     frameworks = cycle(asked["framework"])
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
         yield Combination(*answers, next(frameworks))
-    for orchestrator, mode in zip(reversed(orchestrators), modes, strict=True):
+    for number in range(max(len(orchestrators), len(modes))):
+        orchestrator, mode = (
+            orchestrators[-1 - number % len(orchestrators)],
+            modes[number % len(modes)],
+        )
         yield Combination(orchestrator, mode, "multiclass_classification", next(frameworks))
 
 

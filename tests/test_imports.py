@@ -23,7 +23,7 @@ def modules(project: Path) -> dict[str, Path]:
     for file in project.rglob("*.py"):
         path = file.relative_to(project)
         parts = path.with_suffix("").parts
-        if parts[0] in ("src", "tests"):
+        if parts[0] in ("src", "tests", "dags"):
             parts = parts[1:]
         found[".".join(parts).removesuffix(".__init__")] = file
     return found

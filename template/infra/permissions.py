@@ -66,7 +66,20 @@ def role(
     Raises:
         ValueError: When there is a wildcard without a reason.
     """
-    document = iam.PolicyDocument(
+    created = iam.Role(
+        scope,
+        name,
+        assumed_by=principal,
+        role_name=role_name,
+        inline_policies={"permissions": document(permissions)},
+    )
+    acknowledge(created, permissions)
+    return created
+
+
+def document(permissions: Sequence[Allow]) -> iam.PolicyDocument:
+    """Permissions as a policy."""
+    return iam.PolicyDocument(
         statements=[
             iam.PolicyStatement(
                 actions=list(allow.actions),
@@ -76,25 +89,24 @@ def role(
             for allow in permissions
         ]
     )
-    created = iam.Role(
-        scope,
-        name,
-        assumed_by=principal,
-        role_name=role_name,
-        inline_policies={"permissions": document},
-    )
+
+
+def acknowledge(created: Construct, permissions: Sequence[Allow]) -> None:
+    """Give the reasons for the wildcards in the policy of a role.
+
+    Raises:
+        ValueError: When there is a wildcard without a reason.
+    """
+    where = created.node.path
     for allow in permissions:
         if any("*" in action for action in allow.actions):
-            raise ValueError(
-                f"{scope.node.path}/{name}: name the actions instead of {allow.actions}"
-            )
+            raise ValueError(f"{where}: name the actions instead of {allow.actions}")
         for resource in allow.resources:
             if "*" in resource:
                 if not allow.reason:
-                    raise ValueError(f"{scope.node.path}/{name}: {resource} needs a reason")
+                    raise ValueError(f"{where}: {resource} needs a reason")
                 rule = f"AwsSolutions-IAM5[Resource::{readable(created, resource)}]"
                 Validations.of(created).acknowledge(Acknowledgment(id=rule, reason=allow.reason))
-    return created
 
 
 def readable(scope: Construct, arn: str) -> str:

@@ -235,7 +235,7 @@ def options_of(
         # Whoever reaches a loopback port is the user.
         "core.simple_auth_manager_all_admins": "True",
         "database.load_default_connections": "False",
-        "database.sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}",
+        "database.sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "logging.base_log_folder": str(home / "logs"),
     }
 
