@@ -65,6 +65,10 @@ TRACES = {
     ("batch_start", "new_data"): r"batch-new-data|Predictions are made whenever",
     ("batch_start", "schedule"): r"Predictions are made every day|EXPRESSION = \"cron\(0 0 \*",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality|ops labels",
+    (
+        "monitors",
+        "feature_attribution",
+    ): r"[Ff]eature[-_ ]attribution|\bSHAP\b|_shap\b|\b[Cc]ontributions\b|\b[Aa]ttributions\b",
     ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
     ("triggers", "schedule"): r"[\"'`]schedule[\"'`]|on a schedule|monthly",

@@ -102,7 +102,7 @@ def worth(
         chosen = np.where(members[:, place, None], known, unknown)
         mixed[name] = pl.concat([rows[name], base[name]])[chosen.ravel()]
     scores = score(pl.DataFrame(mixed))
-    return scores.reshape(*shape, *scores.shape[1:]).mean(axis=2)
+    return np.asarray(scores.reshape(*shape, *scores.shape[1:]).mean(axis=2))
 
 
 def solve(members: npt.NDArray[np.bool_], weights: Values, worth: Values, gains: Values) -> Values:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,6 @@ RESAMPLES, CONFIDENCE = 500, 0.99
 LEAST_CORRELATION = 0.3
 #: Of the least that stretches of the test data reach, a window must have this fraction.
 MARGIN = 0.8
-
-
-@dataclass(frozen=True)
-class Attributions(Report):
-    """What the monitor has found; the statistics are analysis.json."""
-
-    def documents(self) -> Mapping[str, Any]:
-        """Clarify's files, by name."""
-        return {
-            attributions.NAME: self.statistics,
-            "constraint_violations.json": {"version": "1.0", "violations": self.violations},
-        }
 
 
 def judge(subject: Subject, use_case: UseCase) -> Report:
@@ -72,7 +59,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
             raise UseCaseError(message) from None
     if names := dict.fromkeys(name for features in turned.values() for name in features):
         summary += f"; {', '.join(names)} now work in the other direction"
-    return Attributions(
+    return Report(
         statistics=statistics,
         constraints=baseline,
         violations=found,
@@ -80,6 +67,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         counts={"explained": table.height if enough else 0, "turned": turned},
         problems=problems,
         summary=summary,
+        analysis=True,
     )
 
 
