@@ -16,9 +16,9 @@ import polars as pl
 Values = npt.NDArray[np.float64]
 
 #: The rows of the background: each is predicted with each coalition.
-BACKGROUND_ROWS = 20
+BACKGROUND_ROWS = 10
 #: Where there are no more coalitions, all are looked at; else so many are drawn, at least.
-COALITIONS = 512
+COALITIONS = 128
 #: So many rows are predicted together, which bounds the memory.
 AT_ONCE = 200_000
 
