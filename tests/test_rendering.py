@@ -188,7 +188,8 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
     }
     assert several == set(TRACES)
     for (question, answer), words in TRACES.items():
-        chosen = {} if questions[question].get("multiselect") else {question: answer}
+        multiselect = questions[question].get("multiselect")
+        chosen: matrix.Answers = {question: [answer] if multiselect else answer}
         if "when" in questions[question]:
             chosen["inference_mode"] = "batch"
         project = rendered(matrix.standard() | chosen)

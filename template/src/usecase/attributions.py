@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float64]
 NAME = "analysis.json"
 
 #: So many times `sample_rows` are explained for the baseline.
-BASELINE = 2
+TIMES = 2
 #: Stretches of time with fewer rows tell nothing, nor do fewer stretches.
 LEAST_ROWS, LEAST_BLOCKS = 15, 4
 
@@ -145,7 +145,7 @@ def describe(model: Model, test: pl.DataFrame, use_case: UseCase, folder: Path) 
         UseCaseError: When the model cannot tell what its features contribute.
     """
     settings = use_case.monitors.feature_attribution
-    rows = sample(test, BASELINE * settings.sample_rows)
+    rows = sample(test, TIMES * settings.sample_rows)
     table = rows.select(use_case.features.names)
     values = contributions(model, table.to_dict(), use_case)
     document = analysis(values, table, use_case)
@@ -192,8 +192,8 @@ def ndcg(baseline: Values, others: Values) -> Values:
     """How well the order of features by their global value agrees with that of the baseline.
 
     The normalised discounted cumulative gain, whose gains are the global values of the baseline: 1
-    where the order is the same. Features that are even share their places, as in scikit-learn's
-    ndcg_score, to which Clarify refers.
+    where the order is the same. Features that are even share their places, as in the function
+    ndcg_score that Clarify refers to.
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
 
     Args:
