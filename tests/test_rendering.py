@@ -76,7 +76,7 @@ TRACES = {
     ("ci", "github"): r"GitHub|[Dd]ependabot|\.github/",
     ("ci", "gitlab"): r"GitLab|[Rr]enovate|gitlab-ci",
     ("ci", "none"): r"\bci: none\b",
-    ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
+    ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Files that may speak of what was not chosen, by question.
 ELSEWHERE = {
