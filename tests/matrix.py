@@ -57,7 +57,7 @@ OPPOSITES: list[Answers] = [
         "framework": "scikit_learn",
         "inference_mode": "batch",
         "ci": "none",
-        "monitors": ["model_quality", "feature_attribution"],
+        "monitors": ["model_quality", "bias", "feature_attribution"],
         "triggers": ["new_data"],
     },
     {
@@ -66,7 +66,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
-        "monitors": ["data_quality", "model_quality", "feature_attribution"],
+        "monitors": ["data_quality", "model_quality", "bias", "feature_attribution"],
         "ci": "gitlab",
     },
 ]
