@@ -13,8 +13,8 @@ from usecase.attributions import Values
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.evaluate import load_model
+from usecase.monitors.attribution_settings import FeatureAttribution
 from usecase.monitors.job import Report, Subject, dropped
-from usecase.monitors.settings import FeatureAttribution
 
 #: How often the rows are resampled, and the fraction of resamples that have to agree.
 RESAMPLES, CONFIDENCE = 500, 0.99
