@@ -60,7 +60,7 @@ OPPOSITES: list[Answers] = [
         "orchestrator": "airflow",
         "ci": "none",
         "environments": "dev_prod",
-        "monitors": ["model_quality", "bias"],
+        "monitors": ["model_quality", "bias", "feature_attribution"],
         "triggers": ["new_data"],
     },
     {
@@ -69,7 +69,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
-        "monitors": ["data_quality", "model_quality", "bias"],
+        "monitors": ["data_quality", "model_quality", "bias", "feature_attribution"],
         "triggers": ["schedule", "new_data", "drift", "code_change"],
         "ci": "gitlab",
     },

@@ -50,3 +50,10 @@ def test_two_versions_of_a_package_are_refused() -> None:
         pins.versions([*lines, "a==3 ; sys_platform == 'darwin'"])
     with pytest.raises(SystemExit, match=r"a: is 2 or 1, as answers differ"):
         pins.tested({"orchestrator": [("one", {"a": "1"}), ("other", {"a": "2"})]})
+
+
+def test_package_of_one_choice_comes_with_whatever_others_are_chosen() -> None:
+    options = matrix.choices()["monitors"]
+    with_it = [(option, {"scipy": "1"} if "data_quality" in option else {}) for option in options]
+    text = pins.tested({"monitors": with_it})
+    assert text == "{% if 'data_quality' in monitors -%}\nscipy==1\n{% endif -%}\n"

@@ -76,6 +76,10 @@ TRACES = {
     ("batch_start", "schedule"): r"Predictions are made every day|EXPRESSION = \"cron\(0 0 \*",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality",
     ("monitors", "bias"): r"\b[Bb]ias",
+    (
+        "monitors",
+        "feature_attribution",
+    ): r"[Ff]eature[-_ ]attribution|\bSHAP\b|_shap\b|\b[Cc]ontributions\b|\b[Aa]ttributions\b",
     ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
     ("orchestrator", "airflow"): r"\b[Aa]irflow|\bDAGs?\b|\bMWAA\b|\bdags\b",
@@ -87,7 +91,7 @@ TRACES = {
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
-    ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|on drift",
+    ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Files that may speak of what was not chosen, by question.
 ELSEWHERE = {

@@ -91,7 +91,7 @@ def condition(package: str, found: dict[str, list[tuple[Any, Versions]]]) -> str
         for question, options in found.items()
     }
     some = {
-        question: f"{question} in {options}"
+        question: asked(question, options)
         for question, options in with_it.items()
         if len(options) < len(found[question])
     }
@@ -99,6 +99,18 @@ def condition(package: str, found: dict[str, list[tuple[Any, Versions]]]) -> str
     if all(default[question] in options for question, options in with_it.items()):
         return " and ".join(some.values())
     return " or ".join(text for question, text in some.items() if with_it[question])
+
+
+def asked(question: str, options: list[Any]) -> str:
+    """Whether a question was answered with one of some options, as Jinja.
+
+    Of a question with several choices one alone may bring a package, whatever the others are.
+    """
+    known = matrix.questions()[question]
+    for choice in matrix.offered(known) if known.get("multiselect") else ():
+        if options == [option for option in matrix.choices()[question] if choice in option]:
+            return f"'{choice}' in {question}"
+    return f"{question} in {options}"
 
 
 def tested(found: dict[str, list[tuple[Any, Versions]]]) -> str:

@@ -1,0 +1,171 @@
+"""Do the same features still decide?"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from usecase import attributions, container
+from usecase.attributions import Values
+from usecase.config import UseCase
+from usecase.errors import UseCaseError
+from usecase.evaluate import load_model
+from usecase.monitors.attribution_settings import FeatureAttribution
+from usecase.monitors.job import Report, Subject, dropped
+
+#: How often the rows are resampled, and the fraction of resamples that have to agree.
+RESAMPLES, CONFIDENCE = 500, 0.99
+#: Correlations nearer to 0 tell no direction.
+LEAST_CORRELATION = 0.3
+#: Of the least that stretches of the test data reach, a window must have this fraction.
+MARGIN = 0.8
+
+
+def judge(subject: Subject, use_case: UseCase) -> Report:
+    """Explain the window's predictions and compare with those of the test data.
+
+    Raises:
+        UseCaseError: When the baseline cannot be read, or the model explains nothing.
+    """
+    baseline = container.read_json(subject.baseline / attributions.NAME)
+    settings = use_case.monitors.feature_attribution
+    made = typed(subject.reading.features, use_case)
+    problems = dropped(subject.reading, settings.max_dropped)
+    summary = f"{made.height} predictions"
+    enough = made.height >= settings.min_predictions
+    if not enough:
+        few = f"{summary}, fewer than min_predictions = {settings.min_predictions}: not judged"
+        if subject.served_partly:
+            summary = f"{few}, as {subject.served_partly}"
+        else:
+            problems.append(f"There are {few}.")
+    table = attributions.sample(made, settings.sample_rows)
+    statistics: Mapping[str, Any] = {}
+    found: list[dict[str, str]] = []
+    turned: dict[str, list[str]] = {}
+    if enough:
+        values = explained(subject.model, table, use_case)
+        statistics = attributions.analysis(values, table, use_case)
+        try:
+            for place, label in enumerate(attributions.labels(use_case)):
+                parts = values[:, place, :-1]
+                found += check(label, parts, statistics, baseline, settings)
+                turned[label] = turns(label, statistics, baseline)
+        except KeyError as error:
+            message = f"baseline: {attributions.NAME} has no {error}"
+            raise UseCaseError(message) from None
+    if names := dict.fromkeys(name for features in turned.values() for name in features):
+        summary += f"; {', '.join(names)} now work in the other direction"
+    return Report(
+        statistics=statistics,
+        constraints=baseline,
+        violations=found,
+        judged=made.height if enough else 0,
+        counts={"explained": table.height if enough else 0, "turned": turned},
+        problems=problems,
+        summary=summary,
+        analysis=True,
+    )
+
+
+def typed(features: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """The features that the model takes, numbers as numbers; what is none is missing."""
+    columns = []
+    for name in use_case.features.names:
+        values = features[name]
+        if name in use_case.features.numeric:
+            # A number may have space around it: the server takes such.
+            numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
+            values = numbers.set(~numbers.is_finite(), None)
+        columns.append(values)
+    return pl.DataFrame(columns)
+
+
+def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
+    """The contributions of the features of rows, by the model in a model.tar.gz."""
+    with tempfile.TemporaryDirectory() as folder:
+        container.extract(archive, Path(folder))
+        model = load_model(Path(folder))
+    return attributions.contributions(model, table.to_dict(), use_case)
+
+
+def check(
+    label: str,
+    parts: Values,
+    statistics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    settings: FeatureAttribution,
+) -> list[dict[str, str]]:
+    """Check the contributions to the raw score of one label.
+
+    Args:
+        label: Its name.
+        parts: The contributions, shape (rows, features).
+        statistics: What `attributions.analysis` made of them.
+        baseline: What `attributions.describe` made of the test data.
+        settings: The thresholds.
+
+    Returns:
+        Entries of constraint_violations.json. `feature_attribution_drift_check` is Clarify's: the
+        order of the features is another. `feature_silence_check` is ours, and has the feature's
+        name: whatever its value, it contributes nearly the same.
+    """
+    noise = baseline["extensions"]["noise"]["labels"].get(label, {"ndcg": 1.0, "spread": {}})
+    known = baseline["explanations"]["kernel_shap"][label]["global_shap_values"]
+    found = []
+    ideal, absolute = np.array([*known.values()]), np.abs(parts)
+    threshold = min(settings.threshold, noise["ndcg"])
+    # By chance alone the order of a few rows is another: nearly all resamples must agree.
+    times = np.random.default_rng(0).multinomial(
+        len(parts), np.full(len(parts), 1 / len(parts)), size=RESAMPLES
+    )
+    resampled = attributions.ndcg(ideal, times @ absolute / len(parts))
+    score = float(attributions.ndcg(ideal, absolute.mean(axis=0)))
+    if score < threshold and np.quantile(resampled, CONFIDENCE) < threshold:
+        now = statistics["explanations"]["kernel_shap"][label]["global_shap_values"]
+        found.append(
+            {
+                "label": label,
+                "metric_name": "shap",
+                "constraint_check_type": "feature_attribution_drift_check",
+                "description": f"Feature attribution drift {score:.4f} exceeds threshold "
+                f"{threshold:.4g} for {label}: the order was {ranking(known)}, is {ranking(now)}",
+            }
+        )
+    before = baseline["extensions"]["labels"][label]["spread"]
+    for name, spread in statistics["extensions"]["labels"][label]["spread"].items():
+        least = min(settings.silence, MARGIN * noise["spread"].get(name, 1.0))
+        if spread < least * before[name]:
+            found.append(
+                {
+                    "label": label,
+                    "feature_name": name,
+                    "metric_name": "shap",
+                    "constraint_check_type": "feature_silence_check",
+                    "description": f"The contributions of {name} to {label} spread over "
+                    f"{spread:.4g}, less than {least:.2g} of the {before[name]:.4g} of the test "
+                    "data",
+                }
+            )
+    return found
+
+
+def ranking(values: Mapping[str, float]) -> str:
+    """The features with the largest global values, in order."""
+    return ", ".join(sorted(values, key=lambda name: -values[name])[:5])
+
+
+def turns(label: str, statistics: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """The features of which more now adds to a label where it took away, or the reverse."""
+    now, before = (
+        document["extensions"]["labels"][label]["direction"] for document in (statistics, baseline)
+    )
+    return [
+        name
+        for name, found in now.items()
+        if min(abs(found), abs(before.get(name, 0.0))) >= LEAST_CORRELATION
+        and found * before[name] < 0
+    ]
