@@ -51,7 +51,7 @@ test: check ## What has to pass before a change lands (under 25 minutes on two c
 	uv run --quiet pytest -m "not exhaustive"
 	cd local_aws && $(AT_ONCE) -m "not exhaustive"
 
-test-all: check ## Everything: every combination of answers, life killed at every stage
+test-all: check ## Everything: a hundred combinations of answers by chance, life killed at every stage
 	uv run --quiet pytest
 	cd local_aws && $(AT_ONCE)
 

@@ -4,8 +4,8 @@
   that have every option once and once not. What developers run after each change.
 - `make test`: `wide`, too: all pairs and triples of answers, updates, Cookiecutter's door; and
   `slow`: projects that are installed and live. What has to pass before a change lands.
-- `make test-all`: `exhaustive`, too: every combination of answers, updates from every commit,
-  orchestrators and modes in every scenario. What has to pass before a release.
+- `make test-all`: `exhaustive`, too: another hundred combinations of answers each day, updates from
+  every commit, orchestrators and modes in every scenario. What has to pass before a release.
 """
 
 import pytest
@@ -16,10 +16,10 @@ MARKS = {
     "fast": [],
     "pairs": [pytest.mark.wide],
     "triples": [pytest.mark.wide],
-    "rest": [pytest.mark.exhaustive],
+    "chance": [pytest.mark.exhaustive],
 }
 
-#: Gives a test the answers of each combination there is, each from its level on.
+#: Gives a test the answers of each combination, each from its level on.
 every_combination = pytest.mark.parametrize(
     "answers",
     [

@@ -1,20 +1,29 @@
-"""All combinations of answers, and which of them are tested at which level.
+"""Combinations of answers, and which of them are tested at which level.
 
-`python -m tests.matrix` says how many there are and lists those of `make test`.
+`python -m tests.matrix` lists them.
 """
 
-from collections.abc import Iterator
-from functools import cache
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache, partial
 from itertools import chain, combinations, count, product
+from random import Random
 from typing import Any
 
-import yaml
-from jinja2 import StrictUndefined, Template, UndefinedError
+from jinja2 import Environment, StrictUndefined, Template, UndefinedError
 
-from tests.template import ROOT
+from tools import questionnaire
 from tools.cookiecutter import fresh
 
+JINJA = Environment(undefined=StrictUndefined)  # noqa: S701  renders answers, not HTML
+
 Answers = dict[str, Any]
+
+#: A question, and of one with several choices the choice that is taken or not.
+Factor = tuple[str, str | None]
+Value = str | bool
+Row = dict[Factor, Value]
 
 # What people type, which must come out as typed: quotes, Jinja, Markdown, Japanese.
 TEXTS: list[Answers] = [
@@ -79,8 +88,7 @@ APART = ("framework", "ci")
 @cache
 def document() -> dict[str, Any]:
     """All that copier.yml holds."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
-    return found
+    return questionnaire.load()
 
 
 @cache
@@ -139,77 +147,174 @@ def choices() -> dict[str, list[Any]]:
     }
 
 
+@cache
+def standard() -> Answers:
+    """What is recorded for them when nobody answers any."""
+    return {name: defaults()[name] for name in choices()}
+
+
+@cache
+def factors() -> dict[Factor, list[Value]]:
+    """What can be one way or another: the answer to a question, or one choice of several."""
+    found: dict[Factor, list[Value]] = {}
+    for name in choices():
+        question = questions()[name]
+        if question.get("multiselect"):
+            found |= {(name, choice): [True, False] for choice in offered(question)}
+        else:
+            found[name, None] = list(offered(question))
+    return found
+
+
+def row_of(answers: Answers) -> Row:
+    """Which way each factor is in a combination of answers."""
+    return {
+        (name, choice): answers[name] if choice is None else choice in answers[name]
+        for name, choice in factors()
+    }
+
+
+def answers_of(row: Row) -> Answers:
+    """The answers of the questions that all factors of a row, which may lack some, decide."""
+    found: Answers = {}
+    open_ = {name for name, choice in factors() if (name, choice) not in row}
+    for (name, choice), value in row.items():
+        if name in open_:
+            continue
+        if choice is None:
+            found[name] = value
+        else:
+            found.setdefault(name, []).extend([choice] if value else [])
+    return found
+
+
 def possible(answers: Answers) -> bool:
     """Whether some answers can be given together: what is not asked then has its default."""
     return all(
-        answers[name] == defaults()[name]
-        for name, question in questions().items()
-        if name in answers and "when" in question and not is_asked(question["when"], answers)
+        given in choices()[name]
+        and (given == standard()[name] or is_asked(questions()[name].get("when", "True"), answers))
+        for name, given in answers.items()
     )
+
+
+@cache
+def condition(when: str) -> Template:
+    """What says whether a question is asked."""
+    template: Template = JINJA.from_string(when)
+    return template
 
 
 def is_asked(when: str, answers: Answers) -> bool:
     """Whether a question is asked on a condition; if that is about other questions, it may be."""
-    condition = Template(when, undefined=StrictUndefined)
     try:
-        return bool(condition.render(answers) == "True")
+        return condition(when).render(answers) == "True"
     except UndefinedError:
         return True
 
 
-@cache
-def every() -> tuple[Answers, ...]:
-    """Every valid combination of answers to the questions with choices, the defaults first."""
-    names, values = choices().keys(), choices().values()
-    found = [dict(zip(names, answers, strict=True)) for answers in product(*values)]
-    return tuple(answers for answers in found if possible(answers))
+def meeting(size: int) -> list[Factor]:
+    """The factors of which so many at a time have to meet."""
+    return [factor for factor in factors() if size == 2 or factor[0] not in APART]
 
 
-def meeting(size: int) -> list[str]:
-    """The questions of which so many answers at a time have to meet."""
-    return [name for name in choices() if size == 2 or name not in APART]
+def tuples(size: int) -> Iterator[Row]:
+    """So many factors at a time, each way that they can be together, and some that cannot be."""
+    for chosen in combinations(meeting(size), size):
+        for values in product(*(factors()[factor] for factor in chosen)):
+            yield dict(zip(chosen, values, strict=True))
 
 
-def subsets(answers: Answers, size: int) -> set[tuple[tuple[str, str], ...]]:
-    """The answers of a combination, so many at a time."""
-    return set(combinations(((name, str(answers[name])) for name in meeting(size)), size))
+def completed(row: Row, gain: Callable[[Row, Factor, Value], int]) -> Row | None:
+    """A valid combination that is as some factors want it.
+
+    Args:
+        row: What they want.
+        gain: How good a value of one more factor is beside those of a row; the first of the best
+            is taken, of all that are possible.
+
+    Returns:
+        All factors in their order, or nothing if there is no such combination.
+    """
+    found = dict(row)
+    if not possible(ordered(found)):
+        return None
+    for factor, values in factors().items():
+        if factor not in found:
+            can = [one for one in values if possible(ordered(found | {factor: one}))]
+            if not can:
+                return None
+            found[factor] = max(can, key=partial(gain, found, factor))
+    return found
+
+
+def ordered(row: Row) -> Answers:
+    """The answers of a row, several choices in the questionnaire's order."""
+    return answers_of({factor: row[factor] for factor in factors() if factor in row})
 
 
 def covering(size: int, chosen: list[Answers]) -> Iterator[Answers]:
-    """The combinations to add to some so that any `size` answers that can meet do meet in one.
+    """The combinations to add to some so that any `size` factors that can meet do meet in one.
 
-    Each is the first of those with the most that have not met yet: a few more than there have to
-    be, which no library finds for three at a time (allpairspy leaves most triples out).
+    Greedy, one row at a time, as AETG does (Cohen et al. 1997, "The AETG system: an approach to
+    testing based on combinatorial design"): the first tuple that has not met, then of each factor
+    the value with which most others meet. allpairspy leaves most triples out.
     """
-    left = set[tuple[tuple[str, str], ...]]().union(*(subsets(one, size) for one in every()))
-    left = left.difference(*(subsets(one, size) for one in chosen))
-    candidates = [(answers, subsets(answers, size)) for answers in every()]
+    left = {frozenset(row.items()): row for row in tuples(size)}
+
+    def met(row: Row) -> Iterator[frozenset[tuple[Factor, Value]]]:
+        return map(frozenset, combinations([(f, row[f]) for f in meeting(size)], size))
+
+    def gain(row: Row, factor: Factor, value: Value) -> int:
+        others = combinations(row.items(), size - 1)
+        return sum(frozenset([(factor, value), *other]) in left for other in others)
+
+    for answers in chosen:
+        for one in met(row_of(answers)):
+            left.pop(one, None)
     while left:
-        answers, met = max(candidates, key=lambda one: len(one[1] & left))
-        left -= met
-        yield answers
+        first = next(iter(left))
+        row = completed(left.pop(first), gain)
+        if row is not None:
+            for one in met(row):
+                left.pop(one, None)
+            yield ordered(row)
+
+
+def by_chance(number: int, seed: str) -> list[Answers]:
+    """Some valid combinations, the same for the same seed."""
+    chance = Random(seed)  # noqa: S311  no secret
+    found: list[Answers] = []
+    while len(found) < number:
+        row = {factor: chance.choice(values) for factor, values in factors().items()}
+        if possible(ordered(row)) and ordered(row) not in found:
+            found.append(ordered(row))
+    return found
 
 
 @cache
 def levels() -> dict[str, list[Answers]]:
-    """Every combination once, under the first level that tests it, each with a text in turn.
+    """Combinations, each once, under the first level that tests it, with a text in turn.
 
     - fast: every option once, and once not
-    - pairs: with them, any two answers meet
-    - triples: with them, any three answers meet: of problem_type, inference_mode, batch_start,
-      orchestrator, monitors and triggers, which share files
-    - rest: all others
+    - pairs: with them, any two options meet
+    - triples: with them, any three options meet: of the questions that share files
+    - chance: a hundred others, another hundred each day; MATRIX_DAY=2026-11-29 has that day's
     """
-    recorded = defaults()
-    fast = [{name: one.get(name, recorded[name]) for name in choices()} for one in OPPOSITES]
-    pairs = [*covering(2, fast)]
-    triples = [*covering(3, fast + pairs)]
+    fast = [standard() | one for one in OPPOSITES]
+    pairs = list(covering(2, fast))
+    triples = list(covering(3, fast + pairs))
     known = fast + pairs + triples
-    rest = [answers for answers in every() if answers not in known]
+    day = os.environ.get("MATRIX_DAY") or datetime.now(UTC).date().isoformat()
+    chance = [answers for answers in by_chance(100, day) if answers not in known]
     number = count()
     return {
         level: [answers | TEXTS[next(number) % len(TEXTS)] for answers in found]
-        for level, found in {"fast": fast, "pairs": pairs, "triples": triples, "rest": rest}.items()
+        for level, found in {
+            "fast": fast,
+            "pairs": pairs,
+            "triples": triples,
+            "chance": chance,
+        }.items()
     }
 
 
@@ -225,14 +330,13 @@ def name(answers: Answers) -> str:
 
 
 def main() -> None:
-    """Say how many combinations there are, and which `make test` makes projects of."""
+    """List the combinations of each level."""
     sizes = {level: len(found) for level, found in levels().items()}
-    print(f"{len(every())} combinations of answers bring different files.")
     print(f"make test-fast: {sizes['fast']}, with every option once and once without")
     print(f"make test: {sizes['pairs']} more for all pairs, {sizes['triples']} for all triples")
-    print(f"make test-all: the other {sizes['rest']}")
-    for level in ("fast", "pairs", "triples"):
-        for answers in levels()[level]:
+    print(f"make test-all: {sizes['chance']} more by chance, others each day")
+    for level, found in levels().items():
+        for answers in found:
             print(f"{level:8}{name(answers)}")
 
 

@@ -124,7 +124,9 @@ def install(project: Path) -> None:
     run(["uv", "sync", "--quiet"], project)
 
 
-def stub(folder: Path, questionnaire: str, files: Mapping[str, str] | None = None) -> Path:
+def stub(
+    folder: Path, questionnaire: Mapping[str, Any], files: Mapping[str, str] | None = None
+) -> Path:
     """A template that is a questionnaire and a few files: rendered in a hundredth of the time."""
     answers = ".copier-answers.yml.jinja"
     recorded = (ROOT / "template" / answers).read_text()
@@ -132,7 +134,7 @@ def stub(folder: Path, questionnaire: str, files: Mapping[str, str] | None = Non
         file = folder / "template" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    (folder / "copier.yml").write_text(questionnaire)
+    (folder / "copier.yml").write_text(yaml.safe_dump(dict(questionnaire), sort_keys=False))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 import yaml
 
 from tests import matrix, template, versions
+from tools import questionnaire
 
-QUESTIONS = (template.ROOT / versions.QUESTIONS).read_text()
+Document = questionnaire.Document
+
+QUESTIONS = questionnaire.load()
 LONGEST: matrix.Answers = {
     "project_name": "x" * 60,
     "project_slug": "a" * 32,
@@ -18,23 +22,27 @@ LONGEST: matrix.Answers = {
 }
 
 
-def earlier() -> dict[str, str]:
+def earlier() -> dict[str, Document]:
     """The different questionnaires that projects were made with, by the commit they came with."""
-    found: dict[str, str] = {}
+    found: dict[str, Document] = {}
     first, *later = versions.landed()
     for version in (first, *versions.tags(), *later):
-        name = f"{version}:{versions.QUESTIONS}"
-        text = template.run(["git", "show", name], template.ROOT)
-        if text not in found.values():
-            found[version] = text
+        document = questionnaire.load(partial(file_of, version))
+        if document not in found.values():
+            found[version] = document
     return found
 
 
-def samples(questionnaire: str) -> Iterator[matrix.Answers]:
+def file_of(version: str, name: str) -> str:
+    """The text of a file of a version."""
+    return template.run(["git", "show", f"{version}:{name}"], template.ROOT)
+
+
+def samples(questions: Document) -> Iterator[matrix.Answers]:
     """Answers to a questionnaire: texts, each choice by itself, and all the last ones together."""
     yield from (*matrix.TEXTS, LONGEST)
     last: matrix.Answers = {}  # which questions on a condition may need
-    for name, question in yaml.safe_load(questionnaire).items():
+    for name, question in questions.items():
         if not name.startswith("_") and "choices" in question:
             options = matrix.options(question)
             last[name] = options[-1]
@@ -42,13 +50,13 @@ def samples(questionnaire: str) -> Iterator[matrix.Answers]:
     yield last
 
 
-def answered(questionnaire: str, project: Path, answers: matrix.Answers) -> matrix.Answers:
+def answered(questions: Document, project: Path, answers: matrix.Answers) -> matrix.Answers:
     """What a project records of answers to a questionnaire, with its earlier ones if it has any."""
-    template.render(template.stub(project.with_name("stub"), questionnaire), project, answers)
+    template.render(template.stub(project.with_name("stub"), questions), project, answers)
     return versions.answers_of(project)
 
 
-def lost(old: str, new: str, folder: Path) -> dict[str, tuple[Any, Any]]:
+def lost(old: Document, new: Document, folder: Path) -> dict[str, tuple[Any, Any]]:
     """The answers that a project would lose from one questionnaire to another, before and after."""
     found: dict[str, tuple[Any, Any]] = {}
     for number, answers in enumerate(samples(old)):
@@ -77,7 +85,7 @@ def test_every_earlier_answer_stays(tmp_path: Path, version: str) -> None:
 
 @pytest.mark.wide
 def test_changes_that_lose_an_answer_are_noticed(tmp_path: Path) -> None:
-    changed = QUESTIONS
+    changed = yaml.safe_dump(QUESTIONS, sort_keys=False)
     for old, new in {
         r"\bnotification_email\b": "email",
         r"\bregression\b": "numbers",
@@ -86,4 +94,4 @@ def test_changes_that_lose_an_answer_are_noticed(tmp_path: Path) -> None:
     }.items():
         changed = re.sub(old, new, changed)
     names = {"notification_email", "problem_type", "triggers", "description"}
-    assert lost(QUESTIONS, changed, tmp_path).keys() == names
+    assert lost(QUESTIONS, yaml.safe_load(changed), tmp_path).keys() == names

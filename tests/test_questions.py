@@ -106,8 +106,7 @@ def test_traffic_and_payload_recommend_a_mode(
     tmp_path: Path, traffic: str, size: str, best: str, offered: str
 ) -> None:
     help_ = matrix.questions()["inference_mode"]["help"]
-    questionnaire = (template.ROOT / "copier.yml").read_text()
-    stub = template.stub(tmp_path / "stub", questionnaire, {"shown.txt.jinja": help_})
+    stub = template.stub(tmp_path / "stub", matrix.document(), {"shown.txt.jinja": help_})
     answers = {"traffic": traffic, "max_payload_mb": size}
     project = template.render(stub, tmp_path / "project", answers)
     shown = (project / "shown.txt").read_text()
@@ -145,9 +144,8 @@ def test_documentation_has_the_same_table(tmp_path: Path) -> None:
     text = (template.ROOT / "docs" / "inference-modes.md").read_text()
     rows = re.findall(r"^\| `(\w+)`: .*?((?: \| [a-z-]+)+) \|$", text, re.MULTILINE)
     assert [traffic for traffic, _ in rows] == matrix.offered(matrix.questions()["traffic"])
-    questionnaire = (template.ROOT / "copier.yml").read_text()
     stub = template.stub(
-        tmp_path / "stub", questionnaire, {"best.txt.jinja": "{{ recommended_mode }}"}
+        tmp_path / "stub", matrix.document(), {"best.txt.jinja": "{{ recommended_mode }}"}
     )
     names = {"realtime": "real-time", "async": "asynchronous"}
     for traffic, cells in rows:
@@ -310,8 +308,7 @@ def test_relative_path_of_the_template_is_found_again(repository: Path, tmp_path
 
 
 def test_template_runs_no_code() -> None:
-    document = yaml.safe_load((template.ROOT / "copier.yml").read_text())
-    assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(document)
+    assert not {"_tasks", "_migrations", "_jinja_extensions"} & matrix.document().keys()
 
 
 def at_terminal(command: list[str | Path], keys: dict[str, str]) -> str:

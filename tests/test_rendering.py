@@ -187,14 +187,14 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
         chosen = {} if questions[question].get("multiselect") else {question: answer}
         if "when" in questions[question]:
             chosen["inference_mode"] = "batch"
-        project = rendered(matrix.every()[0] | chosen)
+        project = rendered(matrix.standard() | chosen)
         everything = "\n".join(files(project).values())
         assert re.search(words, everything), f"{words} is never written"
 
 
 @pytest.mark.parametrize("texts", matrix.TEXTS[1:], ids=["special-characters", "japanese"])
 def test_texts_come_out_as_typed(rendered: Render, texts: matrix.Answers) -> None:
-    project = files(rendered(matrix.every()[0] | texts))
+    project = files(rendered(matrix.standard() | texts))
     pyproject = tomllib.loads(project["pyproject.toml"])
     assert pyproject["project"]["name"] == texts["project_slug"]
     assert pyproject["project"]["description"] == texts["description"]

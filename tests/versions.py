@@ -11,6 +11,7 @@ import yaml
 from tests import template
 
 QUESTIONS = "copier.yml"
+SOURCES = (QUESTIONS, "questions", "template")
 
 
 def landed() -> list[str]:
@@ -22,7 +23,7 @@ def landed() -> list[str]:
     first = template.run([*log, "--diff-filter=A", "--", QUESTIONS], template.ROOT).split()
     if not first:
         raise AssertionError("updates start from earlier commits: fetch the whole history")
-    later = template.run([*log, f"{first[0]}..", "--", QUESTIONS, "template"], template.ROOT)
+    later = template.run([*log, f"{first[0]}..", "--", *SOURCES], template.ROOT)
     return [first[0], *later.split()]
 
 

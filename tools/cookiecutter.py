@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, TemplateError, meta
+
+from tools import questionnaire
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "cookiecutter.json"
@@ -46,7 +47,7 @@ def cookiecutter_json() -> str:
     Raises:
         ValueError: When a question in copier.yml cannot be asked by Cookiecutter; says why.
     """
-    settings = yaml.safe_load((ROOT / "copier.yml").read_text())
+    settings = questionnaire.load()
     questions: Questions = {
         name: question for name, question in settings.items() if not name.startswith("_")
     }
