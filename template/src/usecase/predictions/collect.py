@@ -79,7 +79,7 @@ def files_of(file: str) -> list[str]:
     """The files of each table that the rows of a captured file go into.
 
     They are those of the days that it can have rows of: what was captured at the end of an hour can
-    be filed under the next one. `lambdas/endpoint.py` has the same names, so that it knows what is
+    be filed under the next one. `lambdas/capture.py` has the same names, so that it knows what is
     collected without reading anything.
 
     Args:
