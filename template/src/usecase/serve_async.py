@@ -75,9 +75,7 @@ async def respond(
     return StreamingResponse(_sent(answer), headers=headers)
 
 
-def write(
-    body: Path, content_type: str, accept: str, version: Version, answer: BinaryIO
-) -> None:
+def write(body: Path, content_type: str, accept: str, version: Version, answer: BinaryIO) -> None:
     """Write the answer to a body; see `respond`."""
     for block in bodies.blocks(body, content_type):
         try:
