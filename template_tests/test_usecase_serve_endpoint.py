@@ -18,7 +18,6 @@ from support.examples import CSV, OUTPUT, TARGET
 from support.examples import JSON as ANSWERS
 from support.image import Server, fail
 
-from lambdas import deploy
 from ops import predictions
 from usecase import serve_endpoint, tables
 from usecase.config import UseCase
@@ -279,10 +278,9 @@ def test_whole_numbers_can_be_categories(server: Server, use_case: UseCase) -> N
 
 
 def test_who_names_content_types_names_those_that_are_understood() -> None:
-    """The registry, the capture, which would write others as Base64, and `ops invoke`."""
+    """The registry and `ops invoke`."""
     understood = serve_endpoint.CONTENT_TYPES
     assert understood == names.CONTENT_TYPES
-    assert understood == (deploy.CSV, deploy.JSON, deploy.JSON_LINES)
     assert tuple(predictions.CONTENT_TYPES.values()) == understood
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,18 +26,13 @@ from lambdas import (
     recorded_approval,
     time_of_approval,
 )
-from lambdas.aws import cloudwatch, sagemaker
+from lambdas.aws import sagemaker
 from lambdas.endpoint import package_of
 from lambdas.mail import Mail, quota_advice, send
 
 if TYPE_CHECKING:
     from types_boto3_logs import CloudWatchLogsClient
-    from types_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
-    from types_boto3_sagemaker.type_defs import (
-        DeploymentConfigUnionTypeDef,
-        DescribeEndpointOutputTypeDef,
-        TagTypeDef,
-    )
+    from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, TagTypeDef
 
 T = TypeVar("T")
 
@@ -48,7 +43,6 @@ READY = ("InService", "UpdateRollbackFailed", "OutOfService")
 POLL_SECONDS = 5.0
 # Time to say so, once the function has waited as long as it may.
 RESERVE_MILLISECONDS = 30_000
-CSV, JSON, JSON_LINES = "text/csv", "application/json", "application/jsonlines"
 LOG_DAYS = 90
 MADE_BY = "lambdas/deploy.py"
 """What it creates is in no stack: it is found again by its tags."""
@@ -190,12 +184,11 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
     if endpoint and endpoint["EndpointStatus"] not in READY:
         return None
     keep_log(name)
-    count = capacity.instances(endpoint)
     try:
         # First, so that the endpoint is not scaled between its configuration and its update.
         capacity.stop_scaling()
         create_model(deployment)
-        create_config(deployment, count)
+        create_config(deployment, capacity.of_config(deployment, endpoint))
         if endpoint is None:
             sagemaker().create_endpoint(
                 EndpointName=name, EndpointConfigName=deployment.name, Tags=tags()
@@ -204,7 +197,7 @@ def attempt(deployment: Deployment, endpoint: "DescribeEndpointOutputTypeDef | N
         sagemaker().update_endpoint(
             EndpointName=name,
             EndpointConfigName=deployment.name,
-            DeploymentConfig=deployment_config(deployment, count),
+            **capacity.of_update(deployment, endpoint),
         )
     except (ClientError, BotoCoreError) as error:
         changed = describe_endpoint()
@@ -229,40 +222,6 @@ def configs_of(endpoint: "DescribeEndpointOutputTypeDef | None") -> set[str]:
         for part in (endpoint, endpoint.get("PendingDeploymentSummary"))
         if part and "EndpointConfigName" in part
     }
-
-
-def deployment_config(deployment: Deployment, instances: int) -> "DeploymentConfigUnionTypeDef":
-    """How one version takes over from the other: new instances, to which the requests move."""
-    config: DeploymentConfigUnionTypeDef = {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": capacity.routing(instances),
-            # The old instances stay this long, for an alarm to bring traffic back to them.
-            "TerminationWaitInSeconds": int(os.environ["BAKE_SECONDS"]),
-        }
-    }
-    alarms = os.environ["ALARMS"].split()
-    found = cloudwatch().describe_alarms(AlarmNames=alarms)["MetricAlarms"]
-    raised = ", ".join(a["AlarmName"] for a in found if a["StateValue"] == "ALARM")
-    if not raised:
-        config["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in alarms]}
-        return config
-    # SageMaker terminates a deployment whose alarm is in ALARM when it begins: the version that
-    # is to put things right could not be deployed.
-    log.warning("%s: without automatic rollback, as %s is in ALARM", deployment.package, raised)
-    name = os.environ["ENDPOINT"]
-    text = f"""\
-Version {deployment.version} is being deployed to {name} without automatic rollback, as these alarms
-are in the state ALARM already: {raised}.
-
-SageMaker would terminate a deployment that they watch. Look at the endpoint yourself; if the
-version does no better, approve another one:
-  uv run ops models list
-
-{deployment.package}
-"""
-    subject = f"{name}: version {deployment.version} is deployed without automatic rollback"
-    send(Mail(f"without rollback {deployment.name}", subject, text))
-    return config
 
 
 def out_of_quota(deployment: Deployment, reason: str) -> str:
@@ -306,42 +265,18 @@ def create_model(deployment: Deployment) -> None:
             ModelName=deployment.name,
             PrimaryContainer={"ModelPackageName": deployment.package},
             ExecutionRoleArn=os.environ["MODEL_ROLE"],
-            EnableNetworkIsolation=True,
+            **capacity.of_model(deployment),
             Tags=tags(),
         ),
         lambda: sagemaker().describe_model(ModelName=deployment.name),
     )
 
 
-def create_config(deployment: Deployment, instances: int) -> None:
+def create_config(deployment: Deployment, members: Mapping[str, Any]) -> None:
     """Create the endpoint configuration of a deployment, if it is not there."""
-    instance_type = cast("ProductionVariantInstanceTypeType", os.environ["INSTANCE_TYPE"])
     create_once(
         lambda: sagemaker().create_endpoint_config(
-            EndpointConfigName=deployment.name,
-            ProductionVariants=[
-                {
-                    "VariantName": os.environ["VARIANT"],
-                    "ModelName": deployment.name,
-                    "InitialInstanceCount": instances,
-                    "InstanceType": instance_type,
-                    "InitialVariantWeight": 1.0,
-                }
-            ],
-            DataCaptureConfig={
-                "EnableCapture": True,
-                "InitialSamplingPercentage": 100,
-                # A folder of its own tells which version has made a prediction, also while the
-                # instances of two versions answer.
-                "DestinationS3Uri": f"{os.environ['CAPTURE_URI']}/version={deployment.version}",
-                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-                # What is not listed here would be captured as Base64.
-                "CaptureContentTypeHeader": {
-                    "CsvContentTypes": [CSV],
-                    "JsonContentTypes": [JSON, JSON_LINES],
-                },
-            },
-            Tags=tags(),
+            EndpointConfigName=deployment.name, **members, Tags=tags()
         ),
         lambda: sagemaker().describe_endpoint_config(EndpointConfigName=deployment.name),
     )
