@@ -87,22 +87,25 @@ def _lines(path: Path, *, quoted: bool) -> Iterator[bytes]:
     Raises:
         BadRequest: When a row is too long.
     """
-    row, number = b"", 1
+    parts: list[bytes] = []
+    size, open_quote, number = 0, False, 1
     with path.open("rb") as file:
         while part := file.readline(ROW_BYTES + 1):
-            row += part
-            if len(row) > ROW_BYTES:
+            parts.append(part)
+            size += len(part)
+            if size > ROW_BYTES:
                 raise BadRequest(
                     f"row {number}: has more than {ROW_BYTES} bytes; is each row on a line of its "
                     "own, and each quote closed?"
                 )
+            open_quote ^= quoted and part.count(b'"') % 2 == 1
             # An empty line goes with the row after it, which is refused for it. After the last row
             # it is none.
-            if row.strip(b"\r\n") and not (quoted and row.count(b'"') % 2):
-                yield row
-                row, number = b"", number + 1
-    if row.strip(b"\r\n"):
-        yield row
+            if not open_quote and part.strip(b"\r\n"):
+                yield b"".join(parts)
+                parts, size, number = [], 0, number + 1
+    if open_quote:
+        yield b"".join(parts)
 
 
 def _parquet(path: Path) -> Iterator[bytes]:
