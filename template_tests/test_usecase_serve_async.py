@@ -147,7 +147,12 @@ def test_values_of_parquet_are_those_of_json(tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "body")
     (block,) = bodies.blocks(tmp_path / "body", PARQUET)
     assert [json.loads(line) for line in block.body.splitlines()] == [
-        {"number": 1.5, "whole": 2**53 + 1, "text": "a", "time": "2026-01-31T09:00:00.000000+00:00"},
+        {
+            "number": 1.5,
+            "whole": 2**53 + 1,
+            "text": "a",
+            "time": "2026-01-31T09:00:00.000000+00:00",
+        },
         {"number": None, "whole": None, "text": "b", "time": None},
         {"number": None, "whole": 0, "text": None, "time": None},
     ]

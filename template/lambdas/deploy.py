@@ -263,7 +263,6 @@ def create_model(deployment: Deployment) -> None:
     create_once(
         lambda: sagemaker().create_model(
             ModelName=deployment.name,
-            PrimaryContainer={"ModelPackageName": deployment.package},
             ExecutionRoleArn=os.environ["MODEL_ROLE"],
             **capacity.of_model(deployment),
             Tags=tags(),
