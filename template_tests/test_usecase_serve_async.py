@@ -60,7 +60,8 @@ def test_every_form_gets_the_same_answers(
     assert found.splitlines() == expected.splitlines()[: some.height]
     status, answered, found = server.invoke(body, content_type)
     kind = ANSWERS[content_type][0]
-    assert (status, answered) == (200, f"{kind}; charset=utf-8")
+    assert status == 200
+    assert answered == (f"{CSV}; charset=utf-8" if kind == CSV else kind)
     if kind == JSON_LINES:
         assert len([json.loads(line) for line in found.splitlines()]) == some.height
 

@@ -3,7 +3,8 @@
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,7 +85,7 @@ def invoke(
     with console.status(f"Uploading {size} bytes …") as status:
         key = f"{keys.REQUESTS}{uuid.uuid4().hex}{file.suffix.lower()}"
         aws.s3().upload_file(str(file), aws.bucket(), key)
-        request = submit(key, content_type, uuid.uuid4().hex, config.load(), accept)
+        request = submit(key, content_type, uuid.uuid4().hex, config.load(), Accept=accept)
         outcome(request, wait, lambda text: status.update(f"{request.inference_id}: {text}"))
     bucket, key = split_uri(request.answer)
     if to:
@@ -95,30 +96,58 @@ def invoke(
         sys.stdout.buffer.write(chunk)
 
 
-def send(inference_id: str, body: bytes) -> str | None:
-    """Send a request of CSV and wait for its answer; return why it failed, if it did.
+def send_all(ids: Sequence[str], bodies: Iterable[bytes], workers: int) -> Iterator[str | None]:
+    """Take requests of CSV into the queue, then wait for their answers.
+
+    Args:
+        ids: Their ids.
+        bodies: Their bodies, in the same order.
+        workers: So many are taken into the queue at the same time.
+
+    Returns:
+        Why each failed; `None` where it was answered.
 
     Raises:
         ClientError: When there is no endpoint.
     """
-    key = f"{keys.REQUESTS}{uuid.uuid4().hex}.csv"
-    aws.s3().put_object(Bucket=aws.bucket(), Key=key, Body=body)
-    try:
-        use_case = config.load()
-        request = submit(key, CSV, inference_id, use_case)
-        inference = use_case.inference
-        outcome(request, inference.request_ttl_seconds + inference.invocation_timeout_seconds)
-    except ClientError as error:
-        if aws.is_missing(error):  # so it is for all others
-            raise
-        return str(error)
-    except OpsError as error:
-        return str(error)
-    return None
+    together, use_case = uuid.uuid4().hex, config.load()
+
+    def take(number: int, inference_id: str, body: bytes) -> Request | str:
+        key = f"{keys.REQUESTS}{together}/{number}.csv"
+        try:
+            aws.s3().put_object(Bucket=aws.bucket(), Key=key, Body=body)
+            return submit(key, CSV, inference_id, use_case, S3OutputPathExtension=together)
+        except ClientError as error:
+            if aws.is_missing(error):  # so it is for all others
+                raise
+            return str(error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        requests = [*pool.map(take, range(len(ids)), ids, bodies)]
+    inference, ends = use_case.inference, set[str]()
+    limit = inference.request_ttl_seconds + inference.invocation_timeout_seconds
+
+    def ended(request: Request) -> bool:
+        if not ends & {request.answer, request.failure}:
+            places = (keys.ANSWERS, keys.FAILURES)
+            found = (key for place in places for key in aws.keys(f"{place}{together}/"))
+            ends.update(f"s3://{aws.bucket()}/{key}" for key in found)
+        return bool(ends & {request.answer, request.failure})
+
+    for request in requests:
+        if isinstance(request, str):
+            yield request
+            continue
+        try:
+            outcome(request, limit, ended=ended)
+        except OpsError as error:
+            yield str(error)
+        else:
+            yield None
 
 
 def submit(
-    key: str, content_type: str, inference_id: str, use_case: UseCase, accept: str = ""
+    key: str, content_type: str, inference_id: str, use_case: UseCase, **wanted: str
 ) -> Request:
     """Take a request into the queue.
 
@@ -127,9 +156,8 @@ def submit(
         content_type: The form of that.
         inference_id: Its id.
         use_case: Says how long it may wait, and take.
-        accept: The form of its answer; empty for that of the request.
+        wanted: What else InvokeEndpointAsync is to be told.
     """
-    wanted = {"Accept": accept} if accept else {}
     answer = runtime().invoke_endpoint_async(
         EndpointName=names.current().endpoint,
         ContentType=content_type,
@@ -137,13 +165,21 @@ def submit(
         InputLocation=f"s3://{aws.bucket()}/{key}",
         RequestTTLSeconds=use_case.inference.request_ttl_seconds,
         InvocationTimeoutSeconds=use_case.inference.invocation_timeout_seconds,
-        **wanted,
+        **{name: value for name, value in wanted.items() if value},
     )
     return Request(inference_id, answer["OutputLocation"], answer["FailureLocation"])
 
 
+def there(request: Request) -> bool:
+    """Whether a request has come to its end."""
+    return exists(request.answer) or exists(request.failure)
+
+
 def outcome(
-    request: Request, timeout: float, progress: Callable[[str], None] | None = None
+    request: Request,
+    timeout: float,
+    progress: Callable[[str], None] | None = None,
+    ended: Callable[[Request], bool] = there,
 ) -> None:
     """Wait for the answer to a request.
 
@@ -151,18 +187,14 @@ def outcome(
         request: The request.
         timeout: Seconds to wait at the most.
         progress: Called with what is known while it waits.
+        ended: Tells whether it has come to its end.
 
     Raises:
         RequestFailedError: When it failed.
         RequestTimeoutError: When it has neither an answer nor a failure in time.
     """
     begin, pause = time.monotonic(), LEAST_SECONDS
-    while not there(request.answer):
-        if there(request.failure):
-            bucket, key = split_uri(request.failure)
-            said = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read(CHUNK)
-            reason = " ".join(said.decode(errors="replace").split())
-            raise RequestFailedError(f"request {request.inference_id} failed: {reason}")
+    while not ended(request):
         waited = time.monotonic() - begin
         if waited > timeout:
             raise RequestTimeoutError(
@@ -173,6 +205,11 @@ def outcome(
             progress(f"{waited:.0f} s, {instances()}")
         time.sleep(pause)
         pause = min(pause * 1.5, MOST_SECONDS)
+    if not exists(request.answer):
+        bucket, key = split_uri(request.failure)
+        said = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read(CHUNK)
+        reason = " ".join(said.decode(errors="replace").split())
+        raise RequestFailedError(f"request {request.inference_id} failed: {reason}")
 
 
 def instances() -> str:
@@ -183,7 +220,7 @@ def instances() -> str:
     return f"{number} instances" if number else "no instance yet: the first is started by requests"
 
 
-def there(uri: str) -> bool:
+def exists(uri: str) -> bool:
     """Whether there is an object."""
     bucket, key = split_uri(uri)
     try:

@@ -92,7 +92,8 @@ def labelled(accept: str) -> str:
     waited in the queue during a deployment is answered by either.
     """
     version = os.environ.get(VERSION)
-    return f"{accept}; charset=utf-8" + (f"; model-version={version}" if version else "")
+    kind = f"{accept}; charset=utf-8" if accept == CSV else accept
+    return f"{kind}; model-version={version}" if version else kind
 
 
 def _sent(answer: BinaryIO) -> Iterator[bytes]:
