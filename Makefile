@@ -17,7 +17,7 @@ VERSION ?=
 # Options of `poe local`, for example LOCAL=--keep.
 LOCAL ?=
 
-# local_aws's tests mostly wait: a process for each core takes the next file of them.
+# Tests wait for processes as much as they work: one of pytest for each core takes the next file of them.
 AT_ONCE := uv run --quiet pytest --numprocesses auto --dist loadfile
 
 # Last on PATH: what the user has comes first, and what these targets start finds uv too.
@@ -48,11 +48,11 @@ test-fast: $(UV) ## The inner loop: tests that take no project's life, under 30 
 	uv run --quiet pytest -m "not wide and not slow and not exhaustive"
 
 test: check ## What has to pass before a change lands (under 25 minutes on two cores)
-	uv run --quiet pytest -m "not exhaustive"
+	$(AT_ONCE) -m "not exhaustive"
 	cd local_aws && $(AT_ONCE) -m "not exhaustive"
 
 test-all: check ## Everything: a hundred combinations of answers by chance, life killed at every stage
-	uv run --quiet pytest
+	$(AT_ONCE)
 	cd local_aws && $(AT_ONCE)
 
 check: $(UV) ## Format, lint and types of this repository and of local_aws

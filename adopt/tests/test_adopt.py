@@ -21,6 +21,7 @@ from workflows import names
 
 from adopt import columns, dataset, files, table, trial
 from adopt.project import FEATURES, MART, OWNED, SAMPLE, build, problem
+from local import tools
 from ops import OpsError
 from usecase import prepare
 
@@ -172,6 +173,28 @@ def test_the_rest_of_usecase_toml_stays(run: Adopt, project: Path) -> None:
     assert after.splitlines()[0] == before.splitlines()[0]
     assert after.endswith(f"{before[before.index('[instances]') :]}# the end\n")
     assert sections(after) == sections(before)
+
+
+@pytest.mark.parametrize("framework", ["xgboost", "scikit_learn"])
+def test_free_text_is_a_feature_where_the_model_takes_it(
+    run: Adopt, project: Path, framework: str
+) -> None:
+    answers = project / tools.ANSWERS
+    answers.write_text(re.sub("framework: .*", f"framework: {framework}", answers.read_text()))
+    rows = data()
+    number = pl.int_range(pl.len())
+    label = pl.col("the target?").cast(pl.String)
+    review = pl.format("{}番: as good as {} others, says nobody", number, label)
+    shown = run(rows.with_columns(review=review, code=pl.format("code-{}", number.hash())))
+    use_case, records = load(project)
+    if framework == "scikit_learn":
+        assert use_case.features.text == ("review",)
+        assert records["review"].n_unique() == records.height
+        assert "review" not in use_case.features.categorical
+    else:
+        assert use_case.features.text == ()
+        assert "make what counts in it a number or a category in features.py" in shown
+    assert "code" not in use_case.features.names
 
 
 def sections(text: str) -> list[str]:

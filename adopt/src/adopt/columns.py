@@ -31,7 +31,11 @@ LEAK = 0.97
 #: More classes than these are not classes, and whole numbers of more values are amounts.
 CLASSES, COUNTED = 100, 20
 
-Kind = Literal["target", "id", "time", "number", "category", "date", "left out"]
+#: Text of so many characters, with spaces or in a script that needs none, is written by people.
+LEAST_WRITTEN = 20
+WRITTEN = re.compile(r"\S\s+\S+\s+\S|[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+
+Kind = Literal["target", "id", "time", "number", "category", "text", "date", "left out"]
 Score = Callable[[pl.DataFrame, pl.DataFrame], float]
 
 
@@ -71,9 +75,10 @@ class Feature:
     Attributes:
         name: Its name in usecase.toml.
         column: The column it is made of, as the file has it.
-        numeric: Whether it is a number; else a category.
+        numeric: Whether it is a number; else a category or free text.
         code: The Polars expression that makes it; empty when the column is taken as it is.
         values: Its values.
+        text: Whether it is free text.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Feature:
     numeric: bool
     code: str
     values: pl.Series
+    text: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,13 +213,25 @@ def record_id(columns: Iterable[Column]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> Iterator[Feature]:
+def is_written(column: Column) -> bool:
+    """Whether a column has free text: most of its values are sentences, or parts of them."""
+    texts = column.values.drop_nulls()
+    if texts.dtype != pl.String or not len(texts):
+        return False
+    of_people = (texts.str.len_chars() >= LEAST_WRITTEN) & texts.str.contains(WRITTEN.pattern)
+    return int(of_people.sum()) > len(texts) / 2
+
+
+def features(
+    column: Column, name: str, time: tuple[str, pl.Series] | None, *, takes_text: bool
+) -> Iterator[Feature]:
     """What the model sees of a column; sets its kind, and notes why it is left out.
 
     Args:
         column: The column.
         name: Its plain name.
         time: Plain name and values of the records' time; `None` when it was made up.
+        takes_text: Whether the project's model takes free text.
     """
     values, rows = column.values, len(column.values)
     distinct, present = column.distinct, rows - column.missing
@@ -226,6 +244,12 @@ def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> I
         column.notes.append(f"constant: {shorten(values[0])}")
     elif present < LEAST_PRESENT * rows:
         column.notes.append(f"present in less than {LEAST_PRESENT:.0%} of the rows")
+    elif not is_category(column) and is_written(column):
+        if not takes_text:
+            column.notes.append(f"free text: {OF_TEXT}")
+            return
+        column.kind = "text"
+        yield Feature(name, column.name, numeric=False, code="", values=values, text=True)
     elif is_identifier(column, by_name=False):
         column.notes.append(
             "identifies rows" if distinct == present else f"text, hardly ever twice: {OF_TEXT}"
@@ -234,7 +258,7 @@ def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> I
         column.kind = "number"
         yield Feature(name, column.name, numeric=True, code="", values=values)
     elif values.dtype == pl.String:
-        if distinct > CATEGORIES or present < ROWS_PER_CATEGORY * distinct:
+        if not is_category(column):
             column.notes.append(too_many(column))
             return
         column.kind = "category"
@@ -244,6 +268,12 @@ def features(column: Column, name: str, time: tuple[str, pl.Series] | None) -> I
         yield from date_features(column, name, time)
     else:
         column.notes.append(f"{values.dtype}: no number, text or date")
+
+
+def is_category(column: Column) -> bool:
+    """Whether text has few enough values to be a category."""
+    present = len(column.values) - column.missing
+    return column.distinct <= CATEGORIES and present >= ROWS_PER_CATEGORY * column.distinct
 
 
 def too_many(column: Column) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from adopt import columns, joins, pairs, table, trial
+from adopt import columns, joins, pairs, project, table, trial
 from adopt.columns import Column, Feature, Kind, Problem, Target
 from adopt.files import Findings
 from adopt.joins import Join, Joined
@@ -298,7 +298,12 @@ def chosen(
     features = [*inputs(found, plain)]
     if not features:
         raise OpsError("no column is left that can be a feature; see what --target leaves")
-    history = [replace(feature, values=feature.values.head(len(truth))) for feature in features]
+    # Free text hardly ever comes twice, so it cannot be learnt of by its values.
+    history = [
+        replace(feature, values=feature.values.head(len(truth)))
+        for feature in features
+        if not feature.text
+    ]
     scores = columns.leaks(history, truth, problem.score)
     alone = {name: score for name, score in scores.items() if score > columns.LEAK}
     reasons = {name: f"gives the target away ({score:.3f} of 1)" for name, score in alone.items()}
@@ -313,7 +318,7 @@ def chosen(
             if feature.column not in [other.column for other in left]:
                 found[feature.column].kind = "left out"
     notes = []
-    if (rest := len(features) - len(alone)) > looked:
+    if (rest := len(history) - len(alone)) > looked:
         notes.append(f"Pairs that give the target away: looked for in {looked} of {rest} features.")
     if reasons and left == features:
         named = ", ".join(reasons)
@@ -336,6 +341,6 @@ def inputs(found: Mapping[str, Column], plain: Mapping[str, str]) -> Iterator[Fe
             yield from columns.time_features(column, plain[name])
         elif column.kind == "left out":
             when = (plain[time.name], time.values) if time else None
-            yield from columns.features(column, plain[name], when)
+            yield from columns.features(column, plain[name], when, takes_text=project.takes_text())
         if plain[name] != name:
             column.notes.append(f"called {plain[name]}")

@@ -20,7 +20,7 @@ def moving(parts: dict[str, pl.DataFrame], use_case: UseCase, known: float) -> l
     """Which features differ between the oldest and the newest rows of the history."""
     settings = DataQuality(comparison_method="Robust", domain_content_threshold=known)
     train, test = (
-        profile.statistics(parts[name].select(use_case.features.names))
+        profile.statistics(parts[name].select(use_case.features.names), use_case.features.text)
         for name in ("train", "test")
     )
     found = constraints.check(

@@ -198,7 +198,7 @@ def target_section(found: Findings, measures: Measures) -> str:
 def features_section(found: Findings) -> str:
     """[features]: what the model sees, and what it does not."""
     comments = [
-        "The columns of features.build() that the model sees. A CSV request has them in this order."
+        "The columns of features.build() that the model sees. A CSV row of them has this order."
     ]
     numbers = [f.name for f in found.features if f.numeric and f.name in found.facets]
     for what, names in (
@@ -207,16 +207,18 @@ def features_section(found: Findings) -> str:
     ):
         if names:
             comments += wrapped(f"{what}: {', '.join(names)}")
-    numeric = [feature.name for feature in found.features if feature.numeric]
-    categorical = [feature.name for feature in found.features if not feature.numeric]
-    return section(
-        "features", comments, {"numeric": (numeric, ""), "categorical": (categorical, "")}
-    )
+    kinds = {
+        "numeric": [f.name for f in found.features if f.numeric],
+        "categorical": [f.name for f in found.features if not f.numeric and not f.text],
+        "text": [f.name for f in found.features if f.text],
+    }
+    shown = {kind: (names, "") for kind, names in kinds.items() if names or kind != "text"}
+    return section("features", comments, shown)
 
 
 def facets_sections(found: Findings) -> dict[str, str]:
     """[facets.<name>]: the groups to compare. Where numbers part, only people can say."""
-    names = [f.name for f in found.features if not f.numeric and f.name in found.facets]
+    names = [f.name for f in found.features if not (f.numeric or f.text) and f.name in found.facets]
     headers = [f"facets.{name if name.isascii() else toml(name, 0)}" for name in names]
     return {header: section(header, [], {}) for header in headers}
 

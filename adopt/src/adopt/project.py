@@ -27,6 +27,11 @@ def problem() -> Problem:
     return cast("Problem", found)
 
 
+def takes_text() -> bool:
+    """Whether the model that the project began with takes free text."""
+    return tools.answers().get("framework") == "scikit_learn"
+
+
 def build(features: Path, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Build the features of tables.
 

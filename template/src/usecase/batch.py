@@ -110,7 +110,7 @@ def selection(
         pl.col(data.id).cast(pl.String),
         utc(records[data.time]),
         *(plain(records[name]) for name in use_case.features.numeric),
-        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+        *(records[name].cast(pl.String) for name in use_case.features.strings),
     )
     table = table.with_columns(
         pl.col(data.time).dt.date().alias(_DAY), reason(table, use_case).alias(_REASON)

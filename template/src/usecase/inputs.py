@@ -112,7 +112,7 @@ def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
     """
     return [
         *(number(records[name]) for name in use_case.features.numeric),
-        *(records[name].cast(pl.String) for name in use_case.features.categorical),
+        *(records[name].cast(pl.String) for name in use_case.features.strings),
     ]
 
 

@@ -95,6 +95,7 @@ def check_columns(
         "data.time": [data.time],
         "features.numeric": use_case.features.numeric,
         "features.categorical": use_case.features.categorical,
+        "features.text": use_case.features.text,
         **further,
     }
     for key, names in needed.items():

@@ -70,7 +70,7 @@ class Fields:
     def of_features(cls, features: Features) -> Self:
         """The features: JSON has to name each, as whoever leaves one out may not know of it."""
         numeric: dict[str, FieldType] = dict.fromkeys(features.numeric, "number")
-        return cls({**numeric, **dict.fromkeys(features.categorical, "text")})
+        return cls({**numeric, **dict.fromkeys(features.strings, "text")})
 
     @classmethod
     def of_request(cls, request: Request) -> Self:

@@ -31,7 +31,7 @@ class Field:
     Attributes:
         name: Its name.
         type: Integral, Fractional or String.
-        categories: The values that training has seen, of a feature that is a String.
+        categories: The values that training has seen, of a categorical feature.
     """
 
     name: str
@@ -70,7 +70,10 @@ class Schema:
         """
         code = Path(features.__file__).read_bytes()
         return cls(
-            features=[field(train[name]) for name in use_case.features.names],
+            features=[
+                Field(name, "String") if name in use_case.features.text else field(train[name])
+                for name in use_case.features.names
+            ],
             target=use_case.target.column,
             answer=[Field(name, KINDS[kind]) for name, kind in use_case.target.answer.items()],
             tables=list(use_case.data.tables),

@@ -374,10 +374,9 @@ def categorical_distance(
 
     As Deequ has it (analyzers/Distance.scala, categoricalLInfinityDistance).
     """
-    return max(
-        abs(first.get(value, 0) / sizes[0] - second.get(value, 0) / sizes[1])
-        for value in {*first, *second}
-    )
+    parts = ((first.get(value, 0), second.get(value, 0)) for value in {*first, *second})
+    # Of free text no value is kept.
+    return max((abs(a / sizes[0] - b / sizes[1]) for a, b in parts), default=0.0)
 
 
 def robust(distance: float, size: int, other_size: int) -> float:

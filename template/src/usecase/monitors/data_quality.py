@@ -26,9 +26,10 @@ def describe(train: pl.DataFrame, use_case: UseCase, folder: Path) -> None:
         folder: Where to.
     """
     features, settings = train.select(use_case.features.names), use_case.monitors.data_quality
-    statistics = profile.statistics(features)
+    statistics = profile.statistics(features, use_case.features.text)
     robust = settings.comparison_method == "Robust"
-    differences = noise.measure(features, train[use_case.data.time], robust=robust)
+    values = features.drop(use_case.features.text)
+    differences = noise.measure(values, train[use_case.data.time], robust=robust)
     suggested = constraints.suggest(statistics, settings, differences)
     container.write_json(folder / "constraints.json", suggested)
     container.write_json(folder / "statistics.json", statistics)
@@ -47,7 +48,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         limits = constraints.applied(suggested, subject.window.hours, features.height)
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
-        statistics = profile.statistics(table)
+        statistics = profile.statistics(table, use_case.features.text)
         found = constraints.check(limits, baseline, statistics, type_match) if table.height else []
         new = unseen(table, limits)
     except KeyError as error:

@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-statistics.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,21 @@ SAMPLE = 2048  # values kept of a numeric distribution; the `k` of Model Monitor
 CATEGORIES = 1000  # values kept of a categorical one, like the bins of Deequ's Histogram analyzer
 
 
-def statistics(table: pl.DataFrame) -> dict[str, Any]:
+def statistics(table: pl.DataFrame, free: Collection[str] = ()) -> dict[str, Any]:
     """Describe the columns of a table.
 
     Args:
         table: Integers, floats without NaN, or text.
+        free: Columns with free text, of which no value is kept.
     """
     return {
         "version": 0.0,
         "dataset": {"item_count": table.height},
         "features": [
-            _text(values) if values.dtype == pl.String else _number(values) for values in table
+            _text(values, CATEGORIES if values.name not in free else 0)
+            if values.dtype == pl.String
+            else _number(values)
+            for values in table
         ],
     }
 
@@ -80,8 +84,8 @@ def _number(values: pl.Series) -> dict[str, Any]:
     }
 
 
-def _text(values: pl.Series) -> dict[str, Any]:
-    """Statistics of a categorical column; the most frequent values come first."""
+def _text(values: pl.Series, kept: int) -> dict[str, Any]:
+    """Statistics of a column of text with so many values; the most frequent ones come first."""
     present = values.drop_nulls()
     counts = present.value_counts().sort("count", values.name, descending=[True, False])
     return {
@@ -94,7 +98,7 @@ def _text(values: pl.Series) -> dict[str, Any]:
                 "categorical": {
                     "buckets": [
                         {"value": value, "count": count}
-                        for value, count in counts.head(CATEGORIES).iter_rows()
+                        for value, count in counts.head(kept).iter_rows()
                     ]
                 }
             },

@@ -48,7 +48,7 @@ def columns(use_case: UseCase) -> dict[str, dict[str, type]]:
     """
     stored, answer = feature_columns(use_case), use_case.target.answer
     features: dict[str, type] = {stored[name]: float for name in use_case.features.numeric}
-    features |= {stored[name]: str for name in use_case.features.categorical}
+    features |= {stored[name]: str for name in use_case.features.strings}
     origin: dict[str, type] = {VERSION: int, SCORED_AT: datetime}
     names = [name.lower() for name in (*stored.values(), *_reserved(use_case))]
     if twice := sorted({name for name in names if names.count(name) > 1}):
