@@ -48,6 +48,7 @@ OPPOSITES: list[Answers] = [
     {},
     {
         "framework": "lightgbm",
+        "inference_mode": "async",
         "orchestrator": "step_functions",
         "monitors": ["data_quality"],
         "triggers": [],

@@ -107,7 +107,7 @@ def combinations() -> Iterator[Combination]:
     frameworks = cycle(asked["framework"])
     for answers in product(orchestrators, modes, ("binary_classification", "regression")):
         yield Combination(*answers, next(frameworks))
-    for orchestrator, mode in zip(reversed(orchestrators), modes, strict=True):
+    for orchestrator, mode in zip(cycle(reversed(orchestrators)), modes, strict=False):
         yield Combination(orchestrator, mode, "multiclass_classification", next(frameworks))
 
 

@@ -46,8 +46,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_payload_mb", "a lot", "for example: 0.1, 1 or 20"),
     ("max_payload_mb", "nan", "a number above 0"),
     ("inference_mode", "serverless", "does not offer serverless endpoints yet; a real-time"),
-    ("inference_mode", "async", "does not offer asynchronous endpoints yet; a real-time"),
-    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'batch'"),
+    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'async', 'batch'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
@@ -82,12 +81,12 @@ def test_command_line_refuses_and_leaves_nothing(source: Path, tmp_path: Path) -
 RECOMMENDED = [
     ("steady", "1", "realtime", "realtime"),
     ("steady", "6", "realtime", "realtime"),
-    ("steady", "6.01", "async", "batch"),
+    ("steady", "6.01", "async", "async"),
     ("intermittent", "4", "serverless", "realtime"),
     ("intermittent", "4.01", "realtime", "realtime"),
-    ("intermittent", "20", "async", "batch"),
-    ("bursts", "0.1", "async", "realtime"),
-    ("bursts", "1024", "async", "batch"),
+    ("intermittent", "20", "async", "async"),
+    ("bursts", "0.1", "async", "async"),
+    ("bursts", "1024", "async", "async"),
     ("bursts", "1025", "batch", "batch"),
     ("scheduled", "1", "batch", "batch"),
     ("scheduled", "5000", "batch", "batch"),
@@ -95,10 +94,10 @@ RECOMMENDED = [
 SENTENCES = {
     "realtime": "recommended is a real-time endpoint: requests of up to 6 MB",
     "serverless": "best would be a serverless endpoint (requests of up to 4 MB",
-    "async": "best would be an asynchronous endpoint (requests of up to 1 GB",
+    "async": "recommended is an asynchronous endpoint: requests of up to 1 GB",
     "batch": "recommended is batch transform: data of any size",
 }
-INSTEAD = {"realtime": "a real-time endpoint", "batch": "batch transform"}
+INSTEAD = "a real-time endpoint"
 
 
 @pytest.mark.parametrize(("traffic", "size", "best", "offered"), RECOMMENDED)
@@ -115,7 +114,7 @@ def test_traffic_and_payload_recommend_a_mode(
     assert recorded["inference_mode"] == offered
     shown = " ".join(shown.split())
     assert SENTENCES[best] in shown
-    instead = f"does not offer yet: until then, {INSTEAD[offered]}"
+    instead = f"does not offer yet: until then, {INSTEAD}"
     assert (instead in shown) == (best != offered)
 
 
@@ -125,8 +124,7 @@ def lines(text: str) -> list[str]:
     return [
         line
         for mode in SENTENCES
-        for instead in INSTEAD
-        for advice in [matrix.worked_out("advice", recommended_mode=mode, offered_mode=instead)]
+        for advice in [matrix.worked_out("advice", recommended_mode=mode)]
         for line in Template(text).render(answers | {"advice": advice}).splitlines()
     ]
 
@@ -159,11 +157,23 @@ def test_documentation_has_the_same_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["6.01", "50", "1025"])
 def test_realtime_that_cannot_work_is_refused(source: Path, tmp_path: Path, size: str) -> None:
     answers = {"inference_mode": "realtime", "max_payload_mb": size}
-    later = "asynchronous endpoint would take it, which is not offered yet"
-    with pytest.raises(ValueError, match=f"up to 6 MB, not {size}: choose batch") as error:
+    better = "async, which takes up to 1 GB, or batch" if size != "1025" else "batch"
+    with pytest.raises(ValueError, match=f"up to 6 MB, not {size}: choose") as error:
         template.render(source, tmp_path / "project", answers)
-    assert (later in str(error.value)) == (size != "1025")
+    assert f"not {size}: choose {better}, which splits" in " ".join(str(error.value).split())
     assert not (tmp_path / "project").exists()
+
+
+def test_async_that_cannot_work_is_refused(source: Path, tmp_path: Path) -> None:
+    answers = {"inference_mode": "async", "max_payload_mb": "1024.5"}
+    with pytest.raises(ValueError, match="up to 1 GB, not 1024.5 MB: choose batch"):
+        template.render(source, tmp_path / "project", answers)
+    assert not (tmp_path / "project").exists()
+
+
+def test_limit_of_async_is_the_servers(source: Path) -> None:
+    server = (source / "template" / "src" / "usecase" / "serve_async.py").read_text()
+    assert "MAX_BYTES = 1024**3" in server
 
 
 def test_limit_of_realtime_is_awss_and_the_servers(source: Path) -> None:
