@@ -13,7 +13,8 @@ from lambdas import capture, exchanges
 from workflows import names
 
 NAMES = names.Names()
-NOW = datetime.now(UTC) + timedelta(minutes=1)
+#: When requests are answered: after their bodies are written, however long that takes here.
+NOW = datetime.now(UTC) + timedelta(hours=2)
 WHERE = f"{NAMES.endpoint}/{names.VARIANT}/{NOW:%Y/%m/%d/%H}"
 CSV = "text/csv; charset=utf-8; model-version=7"
 
@@ -84,7 +85,7 @@ def test_what_was_answered_is_kept_as_if_it_had_been_captured(session: boto3.Ses
         },
     }
     assert event["eventMetadata"]["inferenceId"] == "id-a"
-    assert capture.versions(NOW - timedelta(minutes=5), NOW + timedelta(minutes=5)) == {7}
+    assert capture.versions(NOW - timedelta(hours=3), NOW + timedelta(minutes=5)) == {7}
 
 
 def test_a_request_is_kept_once_however_often_it_is_told(session: boto3.Session) -> None:

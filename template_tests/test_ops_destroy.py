@@ -332,11 +332,8 @@ def test_endpoint_that_batch_has_left_behind_is_shown_and_deleted_on_request(
     before = account.names()
     status, said = ops("leftovers", "--after-deployment")
     assert (status, account.names()) == (0, before)
-    for part in (
-        f"endpoint {ENDPOINT} (costs money",
-        FIRST,
-        f"s3://{BUCKET}/capture/ (objects: 1;",
-    ):
+    costs = f"endpoint {ENDPOINT} (costs money"
+    for part in (costs, FIRST, f"s3://{BUCKET}/capture/ (objects: 1;"):
         assert part in said
     assert "uv run ops leftovers --remove --data" in said
     assert ops("leftovers", "--remove", "--data", typed="n\n")[0] == 1

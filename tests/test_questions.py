@@ -180,7 +180,7 @@ def test_limit_of_realtime_is_awss_and_the_servers(source: Path) -> None:
     runtime = boto3.client("sagemaker-runtime", region_name="us-east-1")
     shape = runtime.meta.service_model.operation_model("InvokeEndpoint").input_shape
     assert shape.members["Body"].metadata["max"] == 6 * 1024**2
-    server = (source / "template" / "src" / "usecase" / "serve_endpoint.py").read_text()
+    server = (source / "template" / "src" / "usecase" / "serve_endpoint.py.jinja").read_text()
     assert "MAX_BYTES = 6 * 1024**2" in server
 
 

@@ -22,7 +22,10 @@ class Exchanges(Construct):
         super().__init__(scope, "Exchanges")
         arns = Arns(self)
         self._names = names = arns.names
-        self.topics = tuple(self._topic(name) for name in (names.answers, names.failures))
+        self.topics = (
+            self._topic("Answers", names.answers),
+            self._topic("Failures", names.failures),
+        )
         function = Function(
             self,
             "exchanges.handler",
@@ -56,8 +59,8 @@ class Exchanges(Construct):
             )
         self._alarm()
 
-    def _topic(self, name: str) -> str:
-        topic = sns.Topic(self, name.title().replace("-", ""), topic_name=name, enforce_ssl=True)
+    def _topic(self, identifier: str, name: str) -> str:
+        topic = sns.Topic(self, identifier, topic_name=name, enforce_ssl=True)
         arn: str = topic.topic_arn
         return arn
 

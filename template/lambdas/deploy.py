@@ -1,4 +1,4 @@
-"""Deploy an approved version of the model to the real-time endpoint.
+"""Deploy an approved version of the model to the endpoint.
 
 Events come more than once, at the same time, and out of order. So a deployment is named after the
 version and the time of its approval, each run looks at what is there before it acts, and the newest

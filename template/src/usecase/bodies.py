@@ -23,7 +23,7 @@ ROWS = 5000
 SLICE = 4 * ROWS
 #: No row may be longer: a body without line breaks would come into the memory as a whole.
 ROW_BYTES = 1024**2
-#: A JSON document is in the memory as a whole: as much as a real-time endpoint takes.
+#: A JSON document is in the memory as a whole.
 DOCUMENT_BYTES = 6 * 1024**2
 
 
