@@ -71,7 +71,7 @@ questions: $(UV) ## Write cookiecutter.json, the questions of copier.yml for Coo
 	uv run --quiet python -m tools.cookiecutter
 
 operations: $(UV) ## Write what local_aws's README and docs say of its code: operations, rooms, patches
-	cd local_aws && uv run --quiet python -m local_aws.cli.catalogue README.md
+	cd local_aws && uv run --quiet python -m local_aws.cli.catalogue README.md docs/mwaa.md
 	cd local_aws && uv run --quiet python -m local_aws.documentation docs
 
 pins: $(UV) ## Move all pins, and what projects start with, to the newest versions

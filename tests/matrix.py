@@ -58,7 +58,7 @@ OPPOSITES: list[Answers] = [
         "framework": "scikit_learn",
         "inference_mode": "batch",
         "ci": "none",
-        "monitors": ["model_quality"],
+        "monitors": ["model_quality", "bias"],
         "triggers": ["new_data"],
     },
     {
@@ -67,6 +67,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "batch",
         "batch_start": "schedule",
         "orchestrator": "step_functions",
+        "monitors": ["data_quality", "model_quality", "bias"],
         "ci": "gitlab",
     },
 ]

@@ -52,6 +52,9 @@ def checked(rendered: Render, environment: Callable[[Path], Path], tmp_path: Pat
         for key, value in (OTHER | keys).items():
             text, number = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
             assert number == 1, key
+        if "bias" in answers.get("monitors", ()):
+            names = r"(?m)^(positive|positive_above|group_variable) = .*\n"
+            text = f"{re.sub(names, '', text)}\n[facets.kind]\n"
         file.write_text(text)
         (project / "src" / "usecase" / "features.py").write_text(FEATURES)
         programs = environment(project)

@@ -239,14 +239,21 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
             [
                 "by a real-time endpoint",
                 "started by schedule, new_data, drift",
-                "checks and deployment by GitHub Actions\n\n  Another",
+                "checks and deployment by GitHub Actions\n\n  and not bias.",
             ],
         ),
-        ({"ci": "none"}, ["no CI\n\n  Another"]),
-        ({"triggers": []}, ["started by people alone", "and not schedule, new_data, drift."]),
+        ({"ci": "none"}, ["no CI\n\n  and not bias."]),
+        (
+            {"monitors": ["data_quality", "model_quality", "bias"]},
+            ["checks and deployment by GitHub Actions\n\n  Another"],
+        ),
+        ({"triggers": []}, ["started by people alone", "and not bias, schedule, new_data, drift."]),
         (
             {"inference_mode": "batch", "monitors": ["data_quality"], "triggers": ["drift"]},
-            ["by batch transform, whenever data", "and not model_quality, schedule, new_data."],
+            [
+                "by batch transform, whenever data",
+                "and not model_quality, bias, schedule, new_data.",
+            ],
         ),
     ],
 )

@@ -210,6 +210,21 @@ def test_what_people_wanted_of_features_goes_with_the_features(run: Adopt, proje
     assert sections(file.read_text()) == sections(before)
 
 
+def test_what_is_watched_of_groups_stays_but_for_the_names_of_old_data() -> None:
+    text = (
+        "[monitors.bias]\npositive = ['late'] # not late\ngroup_variable = 'carrier'\n"
+        "metrics = ['DPPL']\ntolerance = 0.05\nmin_labels = 200\n"
+    )
+    sections = {"monitors.bias": text, "monitors.model_quality": "metrics = ['f1']\n"}
+    settings = {"metrics": ["auc"], "tolerance": 0.5, "min_labels": 90}
+    assert files.settled(sections, settings) == {
+        "monitors.bias": (
+            "[monitors.bias]\nmetrics = ['DPPL']\ntolerance = 0.05\nmin_labels = 90\n"
+        ),
+        "monitors.model_quality": 'metrics = ["auc"]\n',
+    }
+
+
 @pytest.mark.parametrize("edited", OWNED, ids=str)
 def test_edited_files_are_not_replaced(project: Path, app: typer.Typer, edited: Path) -> None:
     file = project / "data.csv"

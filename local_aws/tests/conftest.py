@@ -23,6 +23,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -73,7 +74,7 @@ SESSION: Any = boto3.session.Session()  # one, for it keeps the service models t
 def aws_client(name: str, port: int, config: Any = None) -> Any:
     return SESSION.client(
         name,
-        config=config,
+        config=config or Config(inject_host_prefix=False),  # nobody knows api.127.0.0.1
         region_name=REGION,
         endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id="test",

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+from botocore.config import Config
 from conftest import REGION, SESSION, until
 from host_process import ACCOUNT, HostProcess
 
@@ -54,6 +55,7 @@ class Acting:
             aws_access_key_id=self._keys["AccessKeyId"],
             aws_secret_access_key=self._keys["SecretAccessKey"],
             aws_session_token=self._keys["SessionToken"],
+            config=Config(inject_host_prefix=False),
         )
 
     def logged(self) -> list[dict[str, Any]]:

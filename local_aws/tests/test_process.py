@@ -57,6 +57,7 @@ def test_start_returns_once_it_answers_and_stop_keeps_all(cli: Cli) -> None:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "eu-west-1",
             "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
             "CDK_DOCKER": str(LOCAL_AWS.with_name("local-aws-docker")),
             "LOCAL_AWS_DATA_DIR": str(cli.data_dir),
         },

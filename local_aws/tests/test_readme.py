@@ -9,14 +9,16 @@ import pytest
 from local_aws.cli import catalogue
 from local_aws.sagemaker.core.operations import DIFFERENCES, OPERATIONS
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
-def test_its_tables_are_those_of_the_code(tmp_path: Path) -> None:
-    written = tmp_path / "README.md"
-    written.write_text(README.read_text())
+@pytest.mark.parametrize("page", ["README.md", "docs/mwaa.md"])
+def test_its_tables_are_those_of_the_code(tmp_path: Path, page: str) -> None:
+    now = (ROOT / page).read_text()
+    written = tmp_path / Path(page).name
+    written.write_text(now)
     catalogue.write(written)
-    assert written.read_text() == README.read_text(), "write it anew: make operations"
+    assert written.read_text() == now, "write it anew: make operations"
 
 
 def test_every_operation_says_what_it_does() -> None:

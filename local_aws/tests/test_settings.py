@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import Cli
-from host_process import HostProcess, queue, receive
+from cli_process import Cli, fresh_cli
+from host_process import HostProcess, function, queue, receive
 
 from local_aws.sagemaker.core.events import copies
 from local_aws.settings import SettingError, Settings
@@ -84,3 +84,14 @@ def test_events_come_twice_where_that_is_set(
     assert first["detail-type"] == "SageMaker Model Package State Change"
     assert first["detail"] == second["detail"]
     assert first["id"] != second["id"]
+
+
+def test_functions_reach_mwaa_and_do_not_see_how_packages_are_installed(tmp_path: Path) -> None:
+    code = "import os\ndef handler(event, context): return dict(os.environ)"
+    with fresh_cli(tmp_path, UV_INDEX_URL="http://index.example", PIP_CERT="/cert.pem") as cli:
+        cli.start()
+        function(cli, "seen", code)
+        answer = cli.client("lambda").invoke(FunctionName="seen")
+        seen = json.load(answer["Payload"])
+    assert seen["AWS_DISABLE_HOST_PREFIX_INJECTION"] == "true"
+    assert not {"UV_INDEX_URL", "PIP_CERT"} & seen.keys()

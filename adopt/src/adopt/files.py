@@ -96,36 +96,30 @@ def use_case(before: str, found: Findings, measures: Measures) -> str:
         **facets_sections(found),
         "approval": approval_section(measures),
     }
-    texts = ({**sections, **fresh}).values()
-    text = "\n".join(text.strip("\n") + "\n" for text in texts if text.strip())
-    for key, value in measures.settings.items():
-        text = re.sub(
-            rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$", beside(value), text
-        )
-    return text
+    texts = settled({**sections, **fresh}, measures.settings).values()
+    return "\n".join(text.strip("\n") + "\n" for text in texts if text.strip())
 
 
-def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
-    """The text of usecase.toml with other values, all comments and all other lines as they were.
+def settled(sections: Mapping[str, str], settings: Mapping[str, object]) -> dict[str, str]:
+    """Sections of usecase.toml with other values of the keys that are there.
+
+    Those of the bias monitor mean other metrics; its keys that name the old data's are gone.
 
     Args:
-        text: The text.
-        values: The values of keys, by section; a key that is not there is added.
-        reached: What takes the place of what such a comment says in [approval].
+        sections: Their texts, by name.
+        settings: The values, by key.
     """
-    sections = split(text)
-    for name, entries in values.items():
-        for key, value in entries.items():
-            before = sections.get(name, "")
-            line = re.compile(rf"(?m)^({key} *= *)([^#\n]+?)( *(?:#.*)?)$")
-            sections[name] = line.sub(beside(value), before)
-            if not line.search(before):
-                header, below = re.split(rf"(?m)(?<=^\[{re.escape(name)}\])", before, maxsplit=1)
-                sections[name] = f"{header}\n{key} = {toml(value, 0)}{below}"
-    said = re.compile(r"(?m)^# (?:A first fit|src/usecase/model\.py) [^\n]*\n(?:#[^\n]*\n)*")
-    comment = "".join(f"# {line}\n" for line in wrapped(reached))
-    sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
-    return "".join(sections.values())
+    found = {}
+    for name, before in sections.items():
+        bias, text = name == "monitors.bias", before
+        if bias:
+            text = re.sub(r"(?m)^(positive|positive_above|group_variable) *=.*\n", "", text)
+        for key, value in settings.items():
+            if not (bias and key in ("metrics", "tolerance")):
+                line = rf"(?m)^({key} *= *)(\[[^]\n]*\]|[^[#\n]+?)( *(?:#.*)?)$"
+                text = re.sub(line, beside(value), text)
+        found[name] = text
+    return found
 
 
 def beside(value: object) -> Callable[[re.Match[str]], str]:

@@ -1,6 +1,8 @@
 """`poe retune`: set the thresholds of usecase.toml anew, once the model is another one."""
 
+import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +64,7 @@ def retune(
         return
     text = USE_CASE.read_text(encoding="utf-8")
     values = {"approval": {"threshold": gate.threshold}, "target": entries}
-    text = files.retuned(text, values, f"src/usecase/model.py reached {gate.words}")
+    text = retuned(text, values, f"src/usecase/model.py reached {gate.words}")
     with tempfile.TemporaryDirectory(dir=".", prefix=".retune-") as folder:
         new = Path(folder, USE_CASE.name)
         new.write_text(text, encoding="utf-8")
@@ -118,3 +120,26 @@ def fitted(use_case: UseCase, train: pl.DataFrame, validation: pl.DataFrame) -> 
 
 if __name__ == "__main__":
     project.run(retune, "poe retune")
+
+
+def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
+    """The text of usecase.toml with other values, all comments and all other lines as they were.
+
+    Args:
+        text: The text.
+        values: The values of keys, by section; a key that is not there is added.
+        reached: What takes the place of what such a comment says in [approval].
+    """
+    sections = files.split(text)
+    for name, entries in values.items():
+        for key, value in entries.items():
+            before = sections.get(name, "")
+            line = re.compile(rf"(?m)^({key} *= *)([^#\n]+?)( *(?:#.*)?)$")
+            sections[name] = line.sub(files.beside(value), before)
+            if not line.search(before):
+                header, below = re.split(rf"(?m)(?<=^\[{re.escape(name)}\])", before, maxsplit=1)
+                sections[name] = f"{header}\n{key} = {files.toml(value, 0)}{below}"
+    said = re.compile(r"(?m)^# (?:A first fit|src/usecase/model\.py) [^\n]*\n(?:#[^\n]*\n)*")
+    comment = "".join(f"# {line}\n" for line in files.wrapped(reached))
+    sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
+    return "".join(sections.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,21 @@ ENFORCE = "enforce"
 
 SWITCHES = (LONGEST_BAKE, CAPTURE_MINUTES, DUPLICATE_EVENTS, IAM)
 """Environment variables that the process of a local AWS reads its settings from."""
+
+# How to reach package indexes, and caches.
+_INSTALLING = re.compile(
+    r"HOME|LANG|TMPDIR|NETRC|XDG_(?:CACHE|CONFIG)_HOME"
+    r"|(?i:https?|all|no)_(?i:proxy)|SSL_CERT_(?:FILE|DIR)|(?:REQUESTS|CURL)_CA_BUNDLE"
+    r"|PIP_(?:CACHE_DIR|CERT|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|TRUSTED_HOST)"
+    r"|UV_(?:CACHE_DIR|CONCURRENT_\w+|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|HTTP_TIMEOUT"
+    r"|(?:DEFAULT_)?INDEX|INDEX_STRATEGY|INDEX_\w+_(?:USERNAME|PASSWORD)|INSECURE_HOST"
+    r"|KEYRING_PROVIDER|NATIVE_TLS|OFFLINE|SYSTEM_CERTS)"
+)
+
+
+def installing() -> dict[str, str]:
+    """Return what pip and uv may see of this process's environment when they install packages."""
+    return {name: value for name, value in os.environ.items() if _INSTALLING.fullmatch(name)}
 
 
 class SettingError(ValueError):
@@ -105,6 +121,7 @@ class Settings:
         duplicate_events: Fraction of the events that come twice, as on AWS any may.
         iam: What is done with calls of a role that its policies do not allow: `log` or
             `enforce`, which refuses them.
+        installing: Environment in which packages are installed for Airflow's environments.
     """
 
     data_dir: Path
@@ -118,6 +135,7 @@ class Settings:
     capture_minutes: float = field(default_factory=lambda: _number(CAPTURE_MINUTES, 0.0))
     duplicate_events: float = field(default_factory=lambda: _number(DUPLICATE_EVENTS, 0.0, 1.0))
     iam: str = field(default_factory=_iam)
+    installing: Mapping[str, str] = field(default_factory=installing, repr=False)
 
     @property
     def endpoint_url(self) -> str:
@@ -146,4 +164,6 @@ class Settings:
             **self.credentials(),
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
+            # Amazon MWAA's clients would call api.127.0.0.1, a name that nobody knows.
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         }

@@ -12,9 +12,9 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_ecs_patterns as patterns
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_mwaa as mwaa
 from aws_cdk import aws_quicksight as quicksight
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as deployment
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as targets
@@ -33,6 +33,14 @@ account = cdk.Aws.ACCOUNT_ID
 # The model's own
 key = kms.Key(stack, "Key", removal_policy=cdk.RemovalPolicy.DESTROY)
 bucket = s3.Bucket(stack, "Bucket", encryption_key=key, removal_policy=cdk.RemovalPolicy.DESTROY)
+deployment.BucketDeployment(
+    stack,
+    "Files",
+    sources=[deployment.Source.data("said.txt", f"of {bucket.bucket_arn}")],
+    destination_bucket=bucket,
+    destination_key_prefix="files",
+    retain_on_delete=False,
+)
 role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
 group = sagemaker.CfnModelPackageGroup(stack, "Models", model_package_group_name="around")
 pipeline = sagemaker.CfnPipeline(
@@ -88,7 +96,7 @@ pool = cognito.UserPool(
 pool.add_client("Client", generate_secret=True)
 pool.add_domain("Domain", cognito_domain=cognito.CognitoDomainOptions(domain_prefix="around"))
 
-# QuickSight, Studio and Airflow
+# QuickSight and Studio
 source = quicksight.CfnDataSource(
     stack, "Source", aws_account_id=account, data_source_id="around", name="around", type="ATHENA"
 )
@@ -120,8 +128,8 @@ domain = sagemaker.CfnDomain(
 profile = sagemaker.CfnUserProfile(
     stack, "Person", domain_id=domain.ref, user_profile_name="person"
 )
-mwaa.CfnEnvironment(stack, "Airflow", name="around", source_bucket_arn=bucket.bucket_arn)
 
+cdk.CfnOutput(stack, "BucketName", value=bucket.bucket_name)
 cdk.CfnOutput(stack, "DataSetArn", value=data.attr_arn)
 cdk.CfnOutput(stack, "ProfileArn", value=profile.attr_user_profile_arn)
 cdk.CfnOutput(stack, "ModelsArn", value=group.attr_model_package_group_arn)

@@ -59,6 +59,9 @@ def test_a_stack_of_everything_lives_and_goes(host: HostProcess, tmp_path: Path)
     outputs = {item["OutputKey"]: item["OutputValue"] for item in described["Outputs"]}
     assert outputs["DataSetArn"] == f"arn:aws:quicksight:{REGION}:{ACCOUNT}:dataset/around"
     assert outputs["ProfileArn"].endswith("/person")
+    name = outputs["BucketName"]
+    said = host.client("s3").get_object(Bucket=name, Key="files/said.txt")["Body"].read()
+    assert said.decode() == f"of arn:aws:s3:::{name}"
     schedules = host.client("scheduler").list_schedules()["Schedules"]
     found = host.client("scheduler").get_schedule(Name=schedules[0]["Name"])
     assert found["ScheduleExpressionTimezone"] == "Europe/Berlin"

@@ -1,6 +1,7 @@
-"""What there is: SageMaker's operations with what of each is not as on AWS, and resource types.
+"""What there is: operations with what of each is not as on AWS, and resource types.
 
-`python -m local_aws.cli.catalogue README.md` writes it into the README.
+`python -m local_aws.cli.catalogue README.md docs/mwaa.md` writes it into the README, and what is
+Amazon MWAA's into a page of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from pathlib import Path
 import botocore.session
 
 import local_aws.sagemaker.assembly  # noqa: F401 - importing it fills the tables
-from local_aws.cloudformation import inert_types, sagemaker_types
+from local_aws.cloudformation import inert_types, mwaa_types, sagemaker_types
+from local_aws.mwaa import operations as mwaa
 from local_aws.sagemaker.core.operations import DIFFERENCES, OPERATIONS
 from local_aws.sagemaker.hosting import autoscaling, runtime
 
 BEGIN, END = "<!-- operations -->\n", "<!-- end -->\n"
+
+MWAA, MWAA_PAGE = "Amazon MWAA", "mwaa.md"
+"""The service whose operations have a page of their own, and that page."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ def entries() -> dict[str, list[Entry]]:
             Entry(name, _first_sentence(function.__doc__), autoscaling.DIFFERENCES.get(name, ""))
             for name, function in autoscaling.OPERATIONS.items()
         ],
+        MWAA: [
+            Entry(name, _first_sentence(function.__doc__), mwaa.DIFFERENCES.get(name, ""))
+            for name, function in mwaa.OPERATIONS.items()
+        ],
     }
 
 
@@ -56,18 +65,18 @@ def markdown() -> str:
     """Write operations and resource types as the README shows them."""
     lines = []
     for service, found in entries().items():
-        lines += [
-            f"### {service}",
-            "",
-            "| operation | as on AWS | not as on AWS |",
-            "|---|---|---|",
-        ]
-        lines += [f"| {entry.name} | {entry.does} | {entry.differs} |" for entry in found]
-        lines.append("")
+        if service != MWAA:
+            lines += [f"### {service}", "", *_table(found), ""]
     lines += ["### CloudFormation", "", "| resource types | |", "|---|---|"]
-    lines.append(f"| real, beside ministack's own | {_types(sagemaker_types.available())} |")
+    real = [*sagemaker_types.available(), mwaa_types.NAME]
+    lines.append(f"| real, beside ministack's own | {_types(real)} |")
     lines.append(f"| inert: checked and stored, and nothing runs | {_types(inert_types.TYPES)} |")
     return "\n".join(["", *lines, "", ""])
+
+
+def mwaa_markdown() -> str:
+    """Write the operations of Amazon MWAA as its page shows them."""
+    return "\n".join(["", *_table(entries()[MWAA]), "", ""])
 
 
 def text() -> str:
@@ -81,17 +90,24 @@ def text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(readme: Path) -> None:
-    """Put the tables between the marks of a README.
+def write(page: Path) -> None:
+    """Put the tables between the marks of the README, or of MWAA's page.
 
     Raises:
         ValueError: It has no marks.
     """
-    before, begin, rest = readme.read_text().partition(BEGIN)
+    before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"{readme} has no lines {BEGIN.strip()} and {END.strip()}")
-    readme.write_text(before + begin + markdown() + end + after)
+        raise ValueError(f"{page} has no lines {BEGIN.strip()} and {END.strip()}")
+    tables = mwaa_markdown() if page.name == MWAA_PAGE else markdown()
+    page.write_text(before + begin + tables + end + after)
+
+
+def _table(found: Iterable[Entry]) -> Iterator[str]:
+    yield from ("| operation | as on AWS | not as on AWS |", "|---|---|---|")
+    for entry in found:
+        yield f"| {entry.name} | {entry.does} | {entry.differs} |"
 
 
 def _runtime() -> Iterator[Entry]:
@@ -123,4 +139,5 @@ def _first_sentence(documentation: str | None) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    for name in sys.argv[1:]:
+        write(Path(name))

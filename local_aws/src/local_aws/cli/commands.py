@@ -71,6 +71,7 @@ def environment(record: Record, data_dir: Path) -> dict[str, str]:
         **dict.fromkeys(names, "test"),
         "AWS_REGION": record.region,
         "AWS_DEFAULT_REGION": record.region,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # see `Settings.client_environment`
         "CDK_DOCKER": str(Path(sys.executable).absolute().with_name("local-aws-docker")),
         "LOCAL_AWS_DATA_DIR": str(data_dir),
     }

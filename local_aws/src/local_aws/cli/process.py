@@ -26,7 +26,7 @@ from pathlib import Path
 
 from local_aws.cli.background import HOST, RECORD, Record
 from local_aws.images import containers
-from local_aws.settings import CREDENTIALS, SWITCHES, SettingError, check_environment
+from local_aws.settings import CREDENTIALS, SWITCHES, SettingError, check_environment, installing
 
 LOG = "local-aws.log"
 
@@ -244,7 +244,7 @@ class LocalAws:
 
     def _end_orphans(self) -> None:
         """End the containers that a killed process has left; a new one would at its start."""
-        for name in ("jobs", "endpoints"):
+        for name in ("jobs", "endpoints", "mwaa"):
             containers.kill_lost(self.data_dir / name)
         database = self.data_dir / "sagemaker.sqlite"
         if not database.exists():
@@ -276,14 +276,16 @@ class LocalAws:
 def _environment(*, alone: bool) -> dict[str, str]:
     """Return the process's environment.
 
-    Lambda functions inherit it, and on AWS they see nothing of the user's. Nor are the user's AWS
-    settings for the clients of the process itself; but SageMaker alone needs the user's credentials
-    for the services of others.
+    Lambda functions inherit it, and on AWS they see nothing of the user's: what tells how packages
+    are installed, the process takes out once it has read it. Nor are the user's AWS settings for
+    the clients of the process itself; but SageMaker alone needs the user's credentials for the
+    services of others.
     """
     kept = ["HOME", "LD_LIBRARY_PATH", "PATH", *SWITCHES]
     if alone:
         kept += CREDENTIALS
     return {
+        **installing(),
         **{name: os.environ[name] for name in kept if name in os.environ},
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -230,21 +230,6 @@ _ROWS = (
     ),
     # Airflow
     row(
-        "MWAA::Environment",
-        "Name+= EndpointManagement= KmsKey= AirflowConfigurationOptions AirflowVersion DagS3Path "
-        "EnvironmentClass ExecutionRoleArn LoggingConfiguration MaxWebservers MaxWorkers "
-        "MinWebservers MinWorkers NetworkConfiguration PluginsS3ObjectVersion PluginsS3Path "
-        "RequirementsS3ObjectVersion RequirementsS3Path Schedulers SourceBucketArn "
-        "StartupScriptS3ObjectVersion StartupScriptS3Path Tags WebserverAccessMode "
-        "WeeklyMaintenanceWindowStart WorkerReplacementStrategy",
-        "{Name}",
-        Arn="arn:aws:airflow:{region}:{account}:environment/{Name}",
-        CeleryExecutorQueue="arn:aws:sqs:{region}:{account}:airflow-celery-{id}",
-        DatabaseVpcEndpointService="com.amazonaws.vpce.{region}.vpce-svc-{id}",
-        WebserverUrl="{id}.{region}.airflow.amazonaws.com",
-        WebserverVpcEndpointService="com.amazonaws.vpce.{region}.vpce-svc-{id}",
-    ),
-    row(
         "MWAAServerless::Workflow",
         "DefinitionS3Location+ RoleArn+ EncryptionConfiguration= Name= Code Description "
         "LoggingConfiguration NetworkConfiguration Tags TriggerMode",

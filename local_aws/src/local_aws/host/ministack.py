@@ -45,6 +45,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": settings.region,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # see `Settings.client_environment`
         "AWS_REGION": settings.region,
         "AWS_ENDPOINT_URL": settings.endpoint_url,
         "BIND_HOST": "127.0.0.1",
@@ -97,6 +98,8 @@ class Ministack:
             IncompatibleMinistackError: It lacks something that is used here.
         """
         (settings.data_dir / "tmp").mkdir(parents=True, exist_ok=True)
+        for name in settings.installing.keys() - {"HOME", "LANG"}:  # no Lambda function's business
+            os.environ.pop(name, None)
         os.environ.update(_environment(settings))
         with _hidden("duckdb"):
             check()

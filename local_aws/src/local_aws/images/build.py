@@ -16,12 +16,19 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from local_aws.images.images import Image, locked
+from local_aws.images.environments import (
+    Layers,
+    find_python,
+    host_environment,
+    output,
+    prefix,
+    uv_program,
+)
+from local_aws.images.images import Image
 from local_aws.images.recipe import (
-    PYTHON_PREFIX,
     Copy,
     InstallUv,
     MakeFolder,
@@ -34,15 +41,6 @@ from local_aws.images.recipe import (
 )
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What RUN gets from the environment of whoever builds: how to reach package indexes, and caches.
-_FROM_HOST = re.compile(
-    r"HOME|LANG|TMPDIR|NETRC|XDG_(?:CACHE|CONFIG)_HOME"
-    r"|(?i:https?|all|no)_(?i:proxy)|SSL_CERT_(?:FILE|DIR)|(?:REQUESTS|CURL)_CA_BUNDLE"
-    r"|PIP_(?:CACHE_DIR|CERT|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|TRUSTED_HOST)"
-    r"|UV_(?:CACHE_DIR|CONCURRENT_\w+|CONFIG_FILE|(?:EXTRA_)?INDEX_URL|FIND_LINKS|HTTP_TIMEOUT"
-    r"|(?:DEFAULT_)?INDEX|INDEX_STRATEGY|INDEX_\w+_(?:USERNAME|PASSWORD)|INSECURE_HOST"
-    r"|KEYRING_PROVIDER|NATIVE_TLS|OFFLINE|SYSTEM_CERTS)"
-)
 
 
 class BuildError(Exception):
@@ -63,12 +61,12 @@ def build(recipe: Recipe, data_dir: Path, fresh: bool = False) -> Image:
     folder = data_dir / "images"
     salt = secrets.token_hex() if fresh else ""
     steps = recipe.environment_steps()
-    environment = _Layers(folder).get(
+    environment = Layers(folder).get(
         recipe.digest(steps, salt), lambda root: _make_environment(root, recipe, steps)
     )
     root, rest = environment, recipe.steps[len(steps) :]
     if rest:
-        root = _Layers(folder).get(
+        root = Layers(folder).get(
             recipe.digest(recipe.steps, salt), lambda root: _make_files(root, environment, rest)
         )
     mapped = {name: map_value(value, recipe.owned, root) for name, value in recipe.env.items()}
@@ -80,39 +78,6 @@ def build(recipe: Recipe, data_dir: Path, fresh: bool = False) -> Image:
         entrypoint=[map_path(word, recipe.owned, root) for word in recipe.entrypoint],
         command=[map_path(word, recipe.owned, root) for word in recipe.command],
     )
-
-
-class _Layers:
-    """The layers of a data folder: a folder each, with a file beside it once it is complete."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def get(self, digest: str, make: Callable[[Path], None]) -> Path:
-        """Return a layer, made if it is not there; one process at a time makes layers."""
-        root, done = self._folder / digest, self._folder / f"{digest}.done"
-        if not self._usable(root, done):
-            # A RUN that outlives a build which was killed keeps the lock until it ends.
-            with locked(self._folder / "build.lock", inheritable=True):
-                if not self._usable(root, done):
-                    done.unlink(missing_ok=True)
-                    self._make(root, make)
-                    done.touch()
-        return root
-
-    def _usable(self, root: Path, done: Path) -> bool:
-        # A link to a Python that has since been removed from the machine does not exist either.
-        return done.exists() and Path(_prefix(root), "bin/python").exists()
-
-    def _make(self, root: Path, make: Callable[[Path], None]) -> None:
-        if root.exists():  # of a build that was killed
-            shutil.rmtree(root)
-        root.mkdir(parents=True)
-        try:
-            make(root)
-        except BaseException:
-            shutil.rmtree(root, ignore_errors=True)
-            raise
 
 
 def _make_environment(root: Path, recipe: Recipe, steps: Sequence[Step]) -> None:
@@ -164,8 +129,8 @@ def _make_python(root: Path, recipe: Recipe, pip: bool) -> str:
     python = _find_python(recipe)
     seed = ["--seed"] if pip else []
     made = subprocess.run(
-        [_uv(), "venv", "--quiet", "--no-project", *seed, "--python", python, _prefix(root)],
-        env=_host_environment(),
+        [uv_program(), "venv", "--quiet", "--no-project", *seed, "--python", python, prefix(root)],
+        env=host_environment(),
         stderr=subprocess.PIPE,
         text=True,
         check=False,
@@ -176,21 +141,20 @@ def _make_python(root: Path, recipe: Recipe, pip: bool) -> str:
 
 
 def _find_python(recipe: Recipe) -> str:
-    find = [_uv(), "python", "find", "--system"]
     if recipe.python is not None:
-        python = _output([*find, "--no-project", recipe.python])
+        python = find_python("--no-project", recipe.python)
         if python is not None:
             return python
     # What pyproject.toml requires still holds.
     has_project = (recipe.context / "pyproject.toml").is_file()
     scope = ["--directory", str(recipe.context)] if has_project else ["--no-project"]
-    python = _output([*find, *scope])
+    python = find_python(*scope)
     if python is None:
         raise BuildError(
             f"FROM python: no Python {recipe.python or ''} on this machine; install it"
         )
     if recipe.python is not None:
-        used = _output([python, "--version"])
+        used = output([python, "--version"])
         _say(f"FROM: Python {recipe.python} is not on this machine; {used} takes its place")
     return python
 
@@ -201,8 +165,8 @@ def _install_uv(step: InstallUv, root: Path) -> None:
     asked, version = re.search(r"[\d.]+\d", step.asked), metadata.version("uv")
     if asked and asked[0] != version:
         _say(f"{step.asked}: uv {version}, which comes with the local AWS, takes its place")
-    programs = Path(_prefix(root), "bin")
-    for program in (Path(_uv()), Path(_uv()).with_name("uvx")):
+    programs = Path(prefix(root), "bin")
+    for program in (Path(uv_program()), Path(uv_program()).with_name("uvx")):
         link = programs / program.name
         link.unlink(missing_ok=True)
         link.symlink_to(program)
@@ -252,7 +216,7 @@ def _run(step: Run, root: Path, python: str) -> None:
 
 
 def _run_environment(step: Run, root: Path, python: str) -> dict[str, str]:
-    env = _host_environment() | {
+    env = host_environment() | {
         name: map_value(value, step.owned, root) for name, value in step.env.items()
     }
     env["PATH"] = f"{env['PATH']}:{_SYSTEM_PATH}"
@@ -304,35 +268,12 @@ def _keep_uv_inside(
         raise BuildError(f"RUN {step.text}: WORKDIR {step.folder} has no pyproject.toml; COPY it")
     if command[1] != "pip":
         return command, env
-    own, system = folder / ".venv", _prefix(root)
+    own, system = folder / ".venv", prefix(root)
     by_system = "--system" in command or "UV_SYSTEM_PYTHON" in env
     target = env.get("VIRTUAL_ENV", str(own) if own.is_dir() else system)
     inside = {"UV_PYTHON": f"{system if by_system else target}/bin/python"}
     env = {name: value for name, value in env.items() if name != "UV_SYSTEM_PYTHON"} | inside
     return [word for word in command if word != "--system"], env
-
-
-def _prefix(root: Path) -> str:
-    return f"{root}{PYTHON_PREFIX}"
-
-
-def _host_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if _FROM_HOST.fullmatch(name)}
-    return kept | {"PATH": os.environ.get("PATH", _SYSTEM_PATH), "UV_PYTHON_DOWNLOADS": "never"}
-
-
-def _uv() -> str:
-    # Imported here, as an image that is there already needs no uv.
-    from uv import find_uv_bin  # noqa: PLC0415 - see above
-
-    return find_uv_bin()
-
-
-def _output(command: list[str]) -> str | None:
-    done = subprocess.run(
-        command, env=_host_environment(), capture_output=True, text=True, check=False
-    )
-    return None if done.returncode else done.stdout.strip()
 
 
 def _say(line: str) -> None:

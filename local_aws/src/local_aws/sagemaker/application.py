@@ -61,13 +61,13 @@ class Application:
     async def _answer(
         self, scope: Scope, headers: Mapping[str, str], receive: Receive
     ) -> runtime.Response:
-        body = await _read(receive)
+        body = await read(receive)
         loop = asyncio.get_running_loop()
         if body is None:
             return 413, _JSON, error_body("RequestEntityTooLarge", "The request is too large")
         target = headers.get("x-amz-target")
         try:
-            session = self._service.roles.caller(_access_key(headers))
+            session = self._service.roles.caller(access_key(headers))
         except ApiError as error:
             kind = {**_JSON, "x-amzn-errortype": error.code}
             return error.status if target else 403, kind, error_body(error.code, error.message)
@@ -88,7 +88,7 @@ class Application:
         )
 
 
-def _access_key(headers: Mapping[str, str]) -> str:
+def access_key(headers: Mapping[str, str]) -> str:
     """Return the access key id of a request's signature; empty if it has none."""
     match = _CREDENTIAL.search(headers.get("authorization", ""))
     return match[1] if match else ""
@@ -121,7 +121,7 @@ async def respond(send: Send, status: int, headers: Mapping[str, str], body: byt
     await send({"type": "http.response.body", "body": body})
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def read(receive: Receive) -> bytes | None:
     """Read a request's body; None when it is longer than any operation takes."""
     parts: list[bytes] = []
     size, more = 0, True

@@ -11,6 +11,9 @@ from typing import Any
 
 from local_aws.host.ministack import Ministack
 from local_aws.images.images import Images
+from local_aws.mwaa import application as mwaa
+from local_aws.mwaa.environments import Environments
+from local_aws.mwaa.protocol import is_for_mwaa
 from local_aws.sagemaker.application import (
     Application,
     Receive,
@@ -50,6 +53,8 @@ class _Server:
         self.service = SageMaker(settings, self.ministack.put_event, images, self.ministack.roles)
         self.ministack.connect(self.service)
         self.sagemaker = Application(self.service)
+        self.environments = Environments(self.service)
+        self.mwaa = mwaa.Application(self.environments)
         self.saves = ThreadPoolExecutor(64, thread_name_prefix="save")
 
     async def run(self) -> None:
@@ -61,6 +66,7 @@ class _Server:
         self.ministack.saver.stop()
 
     def _close(self) -> None:
+        self.environments.close()  # tasks first: else they would start what is ended here
         self.ministack.close()  # first: else executions would take ended jobs for failed ones
         self.service.close()
 
@@ -70,19 +76,23 @@ class _Server:
         self.ministack.saver.start()  # not before: a state that is half read must not be saved
         await asyncio.get_running_loop().run_in_executor(self.sagemaker.pool, self._take_up)
         self.sagemaker.resumed.set()
+        self.mwaa.resumed.set()
 
     def _take_up(self) -> None:
         self.service.resume()
         self.ministack.resume()
+        self.environments.resume()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer requests to SageMaker, hand all others to ministack (ASGI)."""
+        """Answer requests to SageMaker and MWAA, hand all others to ministack (ASGI)."""
         if scope["type"] != "http":
             await self.ministack.application(scope, receive, send)
             return
         headers = headers_of(scope)
         if is_for_sagemaker(headers, scope["path"]):
             await self.sagemaker(scope, receive, send)
+        elif is_for_mwaa(headers):
+            await self.mwaa(scope, receive, send)
         elif _only_reads(scope["method"], scope["path"], headers):
             await self.ministack.application(scope, receive, send)
         else:

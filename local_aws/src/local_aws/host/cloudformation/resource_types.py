@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from local_aws.cloudformation import clients, inert, inert_types, sagemaker_types
+from local_aws.cloudformation import (
+    bucket_deployment,
+    clients,
+    inert,
+    inert_types,
+    mwaa_types,
+    sagemaker_types,
+)
 from local_aws.cloudformation.properties import Properties
 from local_aws.host.internals import module
 from local_aws.sagemaker.core.service import Service
@@ -34,6 +41,13 @@ def apply(service: Service) -> None:
     for name, (properties, handlers) in clients.types(service).items():
         provisioners._RESOURCE_HANDLERS[name] = handlers
         types[name] = properties
+    name = bucket_deployment.NAME
+    provisioners._RESOURCE_HANDLERS[name] = bucket_deployment.handlers(service)
+    name = mwaa_types.NAME
+    provisioners._RESOURCE_HANDLERS[name] = mwaa_types.handlers(service)
+    provisioners._CUSTOM_NAME_REPLACEMENT[name] = {"name": "Name"}
+    provisioners._STACK_TAG_PROPERTY[name] = ("Tags", "map")
+    types[name] = mwaa_types.PROPERTIES
     for name, properties in types.items():
         provisioners._REPLACING_PROPERTIES[name] = tuple(sorted(properties.replacing))
     _run_on_a_thread(types)

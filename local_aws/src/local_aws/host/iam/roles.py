@@ -15,10 +15,9 @@ from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.roles import Need, Roles, Session
 from local_aws.settings import ENFORCE, Settings
 
-ENFORCED = frozenset({"s3", "sagemaker", "lambda", "sqs", "sns", "cloudwatch", "states"}) | {
-    "iam:PassRole",
-    "sts:AssumeRole",
-}
+ENFORCED = frozenset(
+    {"s3", "sagemaker", "lambda", "sqs", "sns", "cloudwatch", "states", "airflow"}
+) | {"iam:PassRole", "sts:AssumeRole"}
 """Services, by the prefix of their actions, and single actions that may be refused."""
 
 # How the identifiers of temporary keys begin ("IAM identifiers", IAM User Guide).

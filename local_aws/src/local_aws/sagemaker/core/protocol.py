@@ -162,6 +162,8 @@ def shape_structure(shape: StructureShape, value: Mapping[str, Any]) -> dict[str
 
 
 def _shape(shape: Shape, value: Any) -> object:  # noqa: ANN401 - whatever the shape stands for
+    if shape.metadata.get("document"):
+        return value
     if isinstance(shape, StructureShape):
         return shape_structure(shape, value)
     if isinstance(shape, ListShape):
@@ -186,6 +188,8 @@ class _Check:
     def value(self, shape: Shape, value: object, path: str, depth: int) -> object:
         if depth > _MAX_DEPTH:
             raise ApiError("SerializationException", f"'{path}' is nested too deeply")
+        if shape.metadata.get("document"):
+            return value  # whatever JSON has
         if isinstance(shape, StructureShape):
             return self.structure(shape, value, path, depth)
         if isinstance(shape, ListShape):

@@ -268,6 +268,7 @@ class Service:
                     config=Config(
                         max_pool_connections=50,
                         retries={"mode": "standard"},
+                        inject_host_prefix=False,  # see `Settings.client_environment`
                         # Nothing leaves this machine: they would only cost time.
                         request_checksum_calculation="when_required",
                         response_checksum_validation="when_required",

@@ -1,0 +1,1 @@
+"""Amazon MWAA: environments in which Airflow really runs."""
