@@ -166,7 +166,7 @@ def test_realtime_that_cannot_work_is_refused(source: Path, tmp_path: Path, size
 
 def test_async_that_cannot_work_is_refused(source: Path, tmp_path: Path) -> None:
     answers = {"inference_mode": "async", "max_payload_mb": "1024.5"}
-    with pytest.raises(ValueError, match="up to 1 GB, not 1024.5 MB: choose batch"):
+    with pytest.raises(ValueError, match=r"up to 1 GB, not 1024\.5 MB: choose batch"):
         template.render(source, tmp_path / "project", answers)
     assert not (tmp_path / "project").exists()
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -75,7 +75,7 @@ async def respond(
     return StreamingResponse(_sent(answer), headers=headers)
 
 
-def write(body: Path, content_type: str, accept: str, version: Version, answer: BinaryIO) -> None:
+def write(body: Path, content_type: str, accept: str, version: Version, answer: IO[bytes]) -> None:
     """Write the answer to a body; see `respond`."""
     for block in bodies.blocks(body, content_type):
         try:
@@ -96,7 +96,7 @@ def labelled(accept: str) -> str:
     return f"{kind}; model-version={version}" if version else kind
 
 
-def _sent(answer: BinaryIO) -> Iterator[bytes]:
+def _sent(answer: IO[bytes]) -> Iterator[bytes]:
     with answer:
         while part := answer.read(_CHUNK):
             yield part
