@@ -76,7 +76,7 @@ def test_small_and_odd_columns() -> None:
     assert [entry["completeness"] for entry in suggested["features"]] == [1.0, 0.0, 0.13]
     # The data satisfies what it suggests.
     match = dict.fromkeys(table.columns, 1.0)
-    assert constraints.check(suggested, found, found, match) == []
+    assert not [each for each in constraints.check(suggested, found, found, match) if each.violated]
 
 
 def test_many_categories_are_no_domain() -> None:
@@ -141,9 +141,13 @@ def test_what_is_missing_by_chance_is_no_violation(
     suggested = constraints.suggest(statistics, DataQuality(comparison_method=method))
     suggested["features"][0]["completeness"] = least
     checks = constraints.check(suggested, statistics, statistics, {"x": 1.0})
-    assert [violation.constraint_check_type for violation in checks] == (
+    assert [each.kind for each in checks if each.violated] == (
         ["completeness_check"] if found else []
     )
+    # What was measured is told in either case.
+    (completeness,) = (each for each in checks if each.kind == "completeness_check")
+    assert (completeness.value, completeness.threshold) == (1 - missing / 1000, least)
+    assert bool(completeness.message) == found
 
 
 def test_the_baseline_has_model_monitors_form(
@@ -257,7 +261,7 @@ def test_small_data_is_not_odd_by_chance(rows: int, window: int) -> None:
     baseline, now = (profile.statistics(drawn(size)) for size in (rows, window))
     limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
     match = dict.fromkeys([entry["name"] for entry in now["features"]], 1.0)
-    assert constraints.check(limits, baseline, now, match) == []
+    assert not [each for each in constraints.check(limits, baseline, now, match) if each.violated]
 
 
 def spoilt(values: Any, odd: float, number: int) -> list[float]:
@@ -286,10 +290,16 @@ def test_values_that_the_baseline_does_not_have(
         for values in (before, spoilt(now, odd, number))
     )
     limits = constraints.applied(constraints.suggest(baseline, DataQuality()), None)
-    found = constraints.check(limits, baseline, current, {"x": 1.0})
-    assert {violation.constraint_check_type for violation in found} == expected
+    found = {each.kind: each for each in constraints.check(limits, baseline, current, {"x": 1.0})}
+    assert {kind for kind, each in found.items() if each.violated} == expected
+    measured = {kind: found[kind].value for kind in ("range_check", "non_negative_check")}
+    outside, negative = (number / 1000 if is_it else 0 for is_it in (odd > 500, odd < 0))
+    assert measured["non_negative_check"] == negative
+    # Chance may bring a value beyond the baseline's largest one as well.
+    assert measured["range_check"] == pytest.approx(outside, abs=0.001)
     if "sentinel_check" in expected:
-        assert f"2.0% of data is {odd:g}" in found[-1].description
+        assert f"2.0% of data is {odd:g}" in found["sentinel_check"].message
+        assert found["sentinel_check"].value == pytest.approx(0.02)
 
 
 def test_a_window_is_judged_by_the_noise_of_its_length() -> None:

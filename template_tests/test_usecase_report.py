@@ -1,6 +1,5 @@
 """The report of an evaluation: evaluation.json, and the page that shows the same."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import pytest
 from scipy.stats import bootstrap
 from support.examples import LABELS, UNDEFINED, right
 from support.image import read_json
+from support.page import Page
 
 from usecase import config, evaluate, metrics, model, page, report, tables
 from usecase.config import UseCase
@@ -19,41 +19,6 @@ from workflows import names
 
 HOSTILE = "</td><script>alert(1)</script>&amp;"
 TARGET, METRIC = config.load().target, config.load().approval.metric
-
-
-class Page(HTMLParser):
-    """A page that asks for nothing and runs nothing.
-
-    Attributes:
-        text: What it says.
-        rows: The texts of the cells of each row of a table.
-    """
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.text, self.rows, self._open = "", list[list[str]](), list[str]()
-        assert not [each for each in ("url(", "@import", "://") if each in content]
-        self.feed(content)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "img", "iframe", "object")
-        assert not [name for name, _ in attributes if name in ("src", "href") or name[:2] == "on"]
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("th", "td"):
-            self.rows[-1].append("")
-        if tag != "meta":
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if {"th", "td"} & {*self._open}:
-            self.rows[-1][-1] += data
 
 
 class Judged(NamedTuple):

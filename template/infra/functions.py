@@ -147,15 +147,21 @@ class Schedule(Construct):
     """A schedule of EventBridge Scheduler, which calls a function."""
 
     def __init__(
-        self, function: Function, name: str, expression: str, message: Mapping[str, str]
+        self,
+        function: Function,
+        name: str,
+        expression: str,
+        message: Mapping[str, str],
+        time_zone: str = "UTC",
     ) -> None:
         """Create the schedule.
 
         Args:
             function: What it calls.
             name: Its name.
-            expression: When, in UTC: `rate(…)` or `cron(…)`.
+            expression: When: `rate(…)` or `cron(…)`.
             message: What the function gets.
+            time_zone: That of the expression.
         """
         super().__init__(function, "Schedule")
         dead_letters = Arns(self).dead_letters
@@ -173,6 +179,7 @@ class Schedule(Construct):
             "Schedule",
             name=name,
             schedule_expression=expression,
+            schedule_expression_timezone=time_zone,
             flexible_time_window={"mode": "OFF"},
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=function.arn,

@@ -1,8 +1,9 @@
-"""The tables of all predictions, for Athena.
+"""The tables of all predictions, and of what the monitors have measured, for Athena.
 
 The files are in the data bucket, and expire never.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from aws_cdk import Stack
@@ -12,17 +13,26 @@ from constructs import Construct
 
 from infra.permissions import Arns
 from usecase.config import UseCase
+from usecase.monitors import results
 from usecase.predictions.parquet import DAY, columns
 from workflows import keys
 
-HIVE = {str: "string", float: "double", int: "bigint", datetime: "timestamp"}
+HIVE = {
+    str: "string",
+    float: "double",
+    int: "bigint",
+    bool: "boolean",
+    datetime: "timestamp",
+}
+
+MONITOR_RESULTS = "monitor_results"
 
 # Athena knows the folders by their names: nothing has to look for new ones.
 FIRST_DAY, LAST_DAY = "2000-01-01", "NOW+1YEARS"
 
 
 class Tables(Construct):
-    """The database with the tables `predictions` and `rejected`, and the workgroup for queries."""
+    """The database with its tables, and the workgroup for queries."""
 
     def __init__(self, scope: Construct, use_case: UseCase) -> None:
         super().__init__(scope, "Tables")
@@ -34,16 +44,19 @@ class Tables(Construct):
             "Database",
             catalog_id=stack.account,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
-                name=names.database, description=f"Predictions of {names.prefix}"
+                name=names.database,
+                description=f"Predictions of {names.prefix}, and what its monitors have measured",
             ),
         )
-        for name, kinds in columns(use_case).items():
+        tables = {**columns(use_case), MONITOR_RESULTS: results.COLUMNS}
+        for name, kinds in tables.items():
+            prefix = keys.RESULTS if name == MONITOR_RESULTS else f"{name}/"
             table = glue.CfnTable(
                 self,
                 name.title(),
                 catalog_id=stack.account,
                 database_name=names.database,
-                table_input=_table(name, kinds, f"s3://{bucket}/{name}"),
+                table_input=_table(name, kinds, f"s3://{bucket}/{prefix}"),
             )
             table.add_dependency(database)
         athena.CfnWorkGroup(
@@ -64,7 +77,7 @@ class Tables(Construct):
         )
 
 
-def _table(name: str, kinds: dict[str, type], location: str) -> glue.CfnTable.TableInputProperty:
+def _table(name: str, kinds: Mapping[str, type], location: str) -> glue.CfnTable.TableInputProperty:
     formats = "org.apache.hadoop.hive.ql.io.parquet"
     return glue.CfnTable.TableInputProperty(
         name=name,
@@ -79,7 +92,7 @@ def _table(name: str, kinds: dict[str, type], location: str) -> glue.CfnTable.Ta
         },
         partition_keys=[glue.CfnTable.ColumnProperty(name=DAY, type="date")],
         storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
-            location=f"{location}/",
+            location=location,
             columns=[
                 glue.CfnTable.ColumnProperty(name=column, type=HIVE[kind])
                 for column, kind in kinds.items()

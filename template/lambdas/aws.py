@@ -77,9 +77,15 @@ def written_between(prefix: str, first: str, last: str) -> Iterator[tuple[str, d
 
 def below(prefix: str) -> Iterator[str]:
     """The keys of the bucket that begin with a prefix, in order."""
+    return (key for key, _ in written_below(prefix))
+
+
+def written_below(prefix: str) -> Iterator[tuple[str, datetime]]:
+    """The same as `below`, and when each object was written, UTC."""
     listed = s3().get_paginator("list_objects_v2")
     pages = listed.paginate(Bucket=os.environ["BUCKET"], Prefix=prefix)
-    return (entry["Key"] for page in pages for entry in page.get("Contents", []))
+    entries = (entry for page in pages for entry in page.get("Contents", []))
+    return ((entry["Key"], entry["LastModified"]) for entry in entries)
 
 
 def folders(prefix: str) -> list[str]:

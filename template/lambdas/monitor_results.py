@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lambdas.aws import below, cloudwatch, find_json, read_json, s3
+from lambdas.aws import below, cloudwatch, find_json, read_json, s3, split_uri
 from workflows import keys
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ METRICS = {
     "UnseenCategories": "unseen_categories",
 }
 """Metrics, and what they are called in coverage.json; each monitor has some of them."""
+MEASURED = ("value", "threshold", "low", "high")
+VALUES = 100  # so many values of a monitor are metrics of CloudWatch
 SHOWN = 20  # so many violations and problems are in a mail; all of them are in the report
 AT_ONCE = timedelta(hours=1)  # that the results of one run's versions are apart, at the most
 
@@ -55,9 +57,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
             failed[monitor] = failure["reason"]
         elif coverage := find_json(bucket, f"{folder}/coverage.json"):
             violations = read_json(bucket, f"{folder}/constraint_violations.json")["violations"]
+            # Images of earlier versions do not tell what was measured.
+            measured = (find_json(bucket, f"{folder}/results.json") or {"results": []})["results"]
+            violations = [explained(violation, measured) for violation in violations]
             # The mail of an alarm can be written as soon as there are metrics.
             keep(monitor, coverage, violations, f"s3://{bucket}/{folder}")
             publish(monitor, coverage, len(violations), len(coverage["problems"]))
+            publish_values(monitor, measured)
             total["violations"] += len(violations)
             total["problems"] += len(coverage["problems"])
             log.info("%s: %d violations, %s", folder, len(violations), coverage)
@@ -66,6 +72,23 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     if failed:
         raise MonitorFailed(failed)
     return total
+
+
+def explained(
+    violation: Mapping[str, Any], measured: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A violation with what was measured: its value, its limit and the interval.
+
+    Args:
+        violation: An entry of constraint_violations.json.
+        measured: The content of results.json.
+    """
+    same = name_of(violation), violation["constraint_check_type"]
+    for row in measured:
+        if (row["name"], row["kind"]) == same and row["violated"]:
+            known = {key: row[key] for key in MEASURED if row[key] is not None}
+            return {**violation, **known}
+    return dict(violation)
 
 
 def nothing(monitor: str, version: str, start: str, end: str, reason: str) -> None:
@@ -113,17 +136,59 @@ def publish(monitor: str, coverage: Mapping[str, Any], violations: int, problems
     )
 
 
+def publish_values(monitor: str, measured: Iterable[Mapping[str, Any]]) -> None:
+    """Put what was measured as metrics: a value for each check of each feature, or each metric.
+
+    Each is a metric of CloudWatch that costs, so there are VALUES of them at the most; the table
+    `monitor_results` has all.
+
+    Args:
+        monitor: The monitor.
+        measured: The content of results.json.
+    """
+    known = [row for row in measured if row["name"] and row["value"] is not None][:VALUES]
+    if not known:
+        return
+    cloudwatch().put_metric_data(
+        Namespace=os.environ["METRIC_NAMESPACE"],
+        MetricData=[
+            {
+                "MetricName": "Value",
+                "Dimensions": [
+                    {"Name": "Monitor", "Value": monitor},
+                    {"Name": "Check", "Value": row["kind"]},
+                    {"Name": "Name", "Value": row["name"]},
+                ],
+                "Value": row["value"],
+            }
+            for row in known
+        ],
+    )
+
+
 def keep(
-    monitor: str, coverage: Mapping[str, Any], violations: list[dict[str, str]], report: str
+    monitor: str, coverage: Mapping[str, Any], violations: list[dict[str, Any]], report: str
 ) -> None:
     """Keep a result as the newest of the monitor and the version.
 
     Args:
         monitor: Its name.
         coverage: The content of coverage.json.
-        violations: The content of constraint_violations.json.
+        violations: What `explained` returned. Each gets `since`, the begin of the first of the
+            windows, one judged after the other, that had it.
         report: S3 URI of the folder with the report; empty when there is none.
     """
+    bucket, start = os.environ["BUCKET"], coverage["start"]
+    key = f"{keys.LATEST}{monitor}/version={coverage['version']}.json"
+    if violations:
+        before = find_json(bucket, key) or {"violations": []}
+        known = {
+            (name_of(entry), entry["constraint_check_type"]): entry.get("since", before["start"])
+            for entry in before["violations"]
+        }
+        for entry in violations:
+            since = known.get((name_of(entry), entry["constraint_check_type"]), start)
+            entry["since"] = min(since, start)
     result = {
         **coverage,
         "report": report,
@@ -131,8 +196,8 @@ def keep(
         "published": datetime.now(UTC).isoformat(),
     }
     s3().put_object(
-        Bucket=os.environ["BUCKET"],
-        Key=f"{keys.LATEST}{monitor}/version={coverage['version']}.json",
+        Bucket=bucket,
+        Key=key,
         Body=json.dumps(result, indent=1).encode(),
     )
 
@@ -163,15 +228,51 @@ def paragraph(result: Mapping[str, Any]) -> str:
         [
             f"Version {result['version']}{window}: {result['judged']} predictions judged.",
             *shortened(lines or ["Nothing was found."]),
-            *([f"  The report: {result['report']}"] if result["report"] else []),
+            *([f"  The report: {link(result['report'])}"] if result["report"] else []),
         ]
     )
 
 
-def violation_of(entry: Mapping[str, str]) -> str:
-    """An entry of constraint_violations.json as a line."""
-    name = entry.get("feature_name") or entry["metric_name"]
-    return f"{name}: {entry['constraint_check_type']}: {entry['description']}"
+def link(folder: str) -> str:
+    """Where a browser shows a folder of the data bucket, and how a terminal does."""
+    bucket, prefix = split_uri(folder)
+    region = s3().meta.region_name
+    host = "amazonaws.cn" if region.startswith("cn-") else "aws.amazon.com"
+    console = f"https://console.{host}/s3/buckets/{bucket}?region={region}&prefix={prefix}/"
+    return f"{console}\n  uv run ops monitor --last --open --execution {prefix.rpartition('/')[2]}"
+
+
+def told_in(monitor: str, kind: str) -> str:
+    """Which windows of which versions a monitor's newest run has found something in.
+
+    Args:
+        monitor: The monitor.
+        kind: `violations` or `problems`.
+    """
+    found = (result for result in last_run(monitor) if result.get(kind))
+    windows = (f"{each['version']} {each['start']} {each['end']}" for each in found)
+    return ", ".join(sorted(windows))
+
+
+def violation_of(entry: Mapping[str, Any]) -> str:
+    """A violation as a line: what, how bad, since when."""
+    line = f"{name_of(entry)}: {entry['constraint_check_type']}: {entry['description']}"
+    known = [f"{key} {entry[key]:.4g}" for key in ("value", "threshold") if key in entry]
+    if "low" in entry:
+        known.append(f"95 % interval {entry['low']:.4g} to {entry['high']:.4g}")
+    known += [f"since {entry['since']}"] if "since" in entry else []
+    return f"{line} ({', '.join(known)})" if known else line
+
+
+def name_of(violation: Mapping[str, Any]) -> str:
+    """The feature or the metric of an entry of constraint_violations.json; with its group.
+
+    `usecase.monitors.results` calls them the same.
+    """
+    name: str = violation.get("feature_name") or violation["metric_name"]
+    if "facet" in violation:
+        return f"{name} of {violation['facet']} {violation['facet_value']}"
+    return name
 
 
 def shortened(lines: Iterable[str]) -> list[str]:

@@ -1,15 +1,19 @@
-"""Run the monitors now and show what they find."""
+"""Run the monitors now, and show what they find and have found."""
 
 import uuid
+import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import aws, workflow
+from ops import OpsError, aws, monitor_history, monitor_page, workflow
 from ops.times import End, Start
+from usecase.monitors import results
 from workflows import keys, names
 
 console = Console()
@@ -47,14 +51,41 @@ class Result:
     problems: list[str]
 
 
-def run(start: Start = None, end: End = None) -> None:
+def run(
+    start: Start = None,
+    end: End = None,
+    last: Annotated[
+        bool, typer.Option("--last", help="Run nothing, show the last windows.")
+    ] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Write the report of the newest run and open it.")
+    ] = False,
+    execution: Annotated[
+        str | None, typer.Option(help="With --last: the run to report, as its mail names it.")
+    ] = None,
+) -> None:
     """Run all monitors on the predictions of a window, version by version."""
-    with console.status("Monitoring …") as status:
-        found = run_monitors(start, end, lambda text: status.update(f"Monitoring: {text}"))
-    if found:
-        console.print(summary(found))
+    if last and (start or end):
+        raise OpsError("--start and --end are of a run, --last runs nothing; leave one of them out")
+    if execution and not last:
+        raise OpsError("--execution is of a run that is over; add --last")
+    if not last:
+        with console.status("Monitoring …") as status:
+            found = run_monitors(start, end, lambda text: status.update(f"Monitoring: {text}"))
+        if found:
+            console.print(summary(found))
+        else:
+            console.print("Nothing to look at: no version serves, and none has predictions.")
+    rows = monitor_history.read()
+    if rows.is_empty():
+        console.print("No window is in the table monitor_results yet.")
     else:
-        console.print("Nothing to look at: no version serves, and none has predictions.")
+        console.print(monitor_history.table(rows))
+    if open_ or execution:
+        path = monitor_page.write(rows, execution)
+        console.print(f"The report is in {path}.", soft_wrap=True)
+        if open_:
+            webbrowser.open(path.resolve().as_uri())
 
 
 def run_monitors(
@@ -108,7 +139,7 @@ def result(monitor: str, version: int, execution_id: str) -> Result:
     coverage = aws.find_json(f"{folder}/coverage.json") or {}
     violations = [
         Violation(
-            feature=entry.get("feature_name") or entry["metric_name"],
+            feature=results.name_of(entry),
             check=entry["constraint_check_type"],
             description=entry["description"],
         )

@@ -90,7 +90,7 @@ def test_a_report_becomes_metrics(session: boto3.Session) -> None:
         "Unmatched": 2,
     }
     found = latest(session, "3")
-    assert found["violations"] == [VIOLATION]
+    assert found["violations"] == [VIOLATION | {"since": WINDOW[0]}]
     assert found["report"] == f"s3://{BUCKET}/{REPORT}"
     assert found["problems"] == COVERAGE["problems"]
 
@@ -108,10 +108,58 @@ def test_the_mail_says_which(session: boto3.Session) -> None:
     assert "Version 3, 2026-01-31T00:00:00+00:00 to 2026-02-01" in text
     assert text.count("  distance: range_check: too far") == 20
     assert "… and 3 more" in text
-    assert f"The report: s3://{BUCKET}/{REPORT}" in text
+    assert f"uv run ops monitor --last --open --execution {EVENT['execution']}" in text
     assert "Version 4" in text
     assert "Nothing was found." in text
     assert "Version 2" not in text
+
+
+def test_the_mail_says_how_bad_it_is_and_since_when(session: boto3.Session) -> None:
+    """In the words of the table `monitor_results`; since the first of the windows that had it."""
+    measured = {"name": "distance", "kind": "range_check", "value": 0.25, "threshold": 0.01}
+    row = measured | {"low": 0.2, "high": 0.3, "violated": True, "message": "too far"}
+    fine = row | {"name": "hour", "violated": False}
+    violations = {"violations": [VIOLATION]}
+    put(session, constraint_violations=violations, coverage=COVERAGE, results={"results": [row]})
+    monitor_results.handler(EVENT, None)
+    later = COVERAGE | {"start": WINDOW[1], "end": "2026-02-02T00:00:00+00:00"}
+    for _ in range(2):  # once more is no later
+        rows = {"results": [fine, row]}
+        put(session, constraint_violations=violations, coverage=later, results=rows)
+        monitor_results.handler(EVENT, None)
+    (found,) = latest(session, "3")["violations"]
+    bounds = {key: row[key] for key in ("value", "threshold", "low", "high")}
+    assert found == VIOLATION | bounds | {"since": WINDOW[0]}
+    line = "distance: range_check: too far (value 0.25, threshold 0.01, 95 % interval 0.2 to 0.3, "
+    assert f"  {line}since {WINDOW[0]})" in monitor_results.text(MONITOR)
+    console = f"s3/buckets/{BUCKET}?region={names.REGION}&prefix={REPORT}/"
+    assert console in monitor_results.text(MONITOR)
+    # A window without it ends it.
+    put(session, constraint_violations={"violations": []}, coverage=COVERAGE)
+    monitor_results.handler(EVENT, None)
+    # An image of an earlier version does not tell what was measured.
+    session.client("s3").delete_object(Bucket=BUCKET, Key=f"{REPORT}/results.json")
+    put(session, constraint_violations=violations, coverage=later)
+    monitor_results.handler(EVENT, None)
+    (found,) = latest(session, "3")["violations"]
+    assert found == VIOLATION | {"since": WINDOW[1]}
+
+
+def test_values_are_metrics_as_well(
+    session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_results, "VALUES", 1)
+    row = {"name": "distance", "kind": "range_check", "value": 0.25, "violated": False}
+    nothing = [row | {"name": None}, row | {"value": None}]
+    rows = {"results": [*nothing, row, row | {"name": "hour"}]}
+    put(session, constraint_violations={"violations": []}, coverage=COVERAGE, results=rows)
+    monitor_results.handler(EVENT, None)
+    (metric,) = session.client("cloudwatch").list_metrics(MetricName="Value")["Metrics"]
+    assert {each["Name"]: each["Value"] for each in metric["Dimensions"]} == {
+        "Monitor": MONITOR,
+        "Check": "range_check",
+        "Name": "distance",
+    }
 
 
 def test_what_was_found_is_there_before_an_alarm_can_go_off(
@@ -153,4 +201,4 @@ def test_a_monitor_that_failed_takes_no_other_along(session: boto3.Session) -> N
         f"silent: it has left no report in s3://{BUCKET}/monitoring/silent/abc123"
     )
     assert metrics(session)["Violations"] == 1
-    assert latest(session, "3")["violations"] == [VIOLATION]
+    assert latest(session, "3")["violations"] == [VIOLATION | {"since": WINDOW[0]}]

@@ -84,6 +84,11 @@ def page(document: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
         sections.append(("By group", none))
     sections.append(("Importance of the features", importances(document)))
     sections.append(("Data and model", sources(document)))
+    return whole_page(title, gate(document), sections)
+
+
+def whole_page(title: str, summary: Html, sections: Iterable[tuple[str, Html]]) -> str:
+    """A page of sections, each with its heading."""
     head = joined(
         [
             Html('<meta charset="utf-8">'),
@@ -93,7 +98,7 @@ def page(document: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
         ]
     )
     parts = [joined([tag("h2", heading), content]) for heading, content in sections]
-    body = tag("body", tag("h1", title), gate(document), *parts)
+    body = tag("body", tag("h1", title), summary, *parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
 
 

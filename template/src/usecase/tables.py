@@ -1,5 +1,6 @@
 """Tables on disk: folders of Parquet files, and of JSON Lines; what those of the mart must hold."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -128,6 +129,41 @@ def _first(values: pl.Series, kind: str) -> str:
         odd = values.filter(values.cast(number, strict=False).is_null())
         values = odd if len(odd) else values
     return f"first {', '.join(repr(value) for value in values.head(SHOWN))}"
+
+
+def read_objects(file: Path) -> pl.DataFrame:
+    """Read a JSON object from each line, their values as text, as they were written.
+
+    Raises:
+        UseCaseError: When a line is not an object of plain values.
+    """
+    rows = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line, parse_int=str, parse_float=str)
+            rows.append({name: _plain(value) for name, value in entry.items()})
+        except (ValueError, AttributeError):
+            raise UseCaseError(f"line {number} is not a JSON object of plain values") from None
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+
+
+def _plain(value: object) -> str | None:
+    """A value of JSON as text; `None` for null and for an empty text.
+
+    Raises:
+        ValueError: When it is a list or an object.
+    """
+    match value:
+        case None | "":
+            return None
+        case bool():
+            return str(value).lower()
+        case str():
+            return value
+    raise ValueError
 
 
 def read_lines(folder: Path, schema: dict[str, Any]) -> pl.DataFrame:

@@ -33,6 +33,7 @@ from usecase.monitors.bias_metrics import Value
 from usecase.monitors.bias_names import METRICS
 from usecase.monitors.job import Report, Subject, dropped
 from usecase.monitors.labels import invalid, last_of_each, merge, read_labels
+from usecase.monitors.results import Measurement, name_of
 from usecase.monitors.settings import Bias
 
 #: How often a window in which nothing has changed may be taken for a violation.
@@ -62,7 +63,8 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     groups = analyse(records, use_case)
     enough = features.height >= settings.min_predictions
     limits = [*compared(groups, before, settings, labelled=known.height)] if enough else []
-    found = [limit.violation() for limit in limits if limit.broken(len(limits))]
+    judged = [(limit, limit.broken(len(limits))) for limit in limits]
+    found = [limit.violation() for limit, is_broken in judged if is_broken]
     unlabelled = features.height - known.height
     summary = f"{features.height} predictions, {unlabelled} unlabelled"
     few = f"fewer than min_predictions = {settings.min_predictions}"
@@ -87,6 +89,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         },
         problems=problems,
         summary=summary,
+        measured=[limit.measured(broken=is_broken) for limit, is_broken in judged],
         analysis=True,
     )
 
@@ -140,6 +143,15 @@ class Limit:
             "baseline": None if self.before is None else finite(self.before.value),
             "allowed": self.bound,
         }
+
+    def measured(self, *, broken: bool) -> Measurement:
+        """The row of the table `monitor_results`; `threshold` is how far from 0, `DI` at least."""
+        entry, now = self.violation(), self.now
+        ends = (end if math.isfinite(end) else None for end in (now.value, now.low, now.high))
+        value, low, high = ends
+        told = entry["description"] if broken else ""
+        name, kind = name_of(entry), entry["constraint_check_type"]
+        return Measurement(name, kind, value, self.bound, low, high, broken, told)
 
     def violation(self) -> dict[str, str]:
         """An entry of constraint_violations.json."""

@@ -13,12 +13,12 @@ Beside Model Monitor's there are three checks of our own, `non_negative_check`, 
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from usecase.monitors import chance, numbers, profile
+from usecase.monitors.results import Measurement
 from usecase.monitors.settings import DataQuality, FeatureConstraints
 
 #: The least threshold of drift that the noise of the training data gives.
@@ -30,21 +30,6 @@ BY_CHANCE = math.sqrt(math.log(2 / chance.UNLIKELY) / 2) - 1.8
 LEAST_FRACTION = 0.01
 EXTENSIONS = "extensions"
 Noise = Mapping[str, Mapping[str, Mapping[str, float]]]
-
-
-@dataclass(frozen=True)
-class Violation:
-    """An entry of constraint_violations.json; field names are Model Monitor's.
-
-    Attributes:
-        feature_name: The feature that breaks its constraint.
-        constraint_check_type: Model Monitor's name of the check.
-        description: What was found, in words.
-    """
-
-    feature_name: str
-    constraint_check_type: str
-    description: str
 
 
 def suggest(
@@ -226,7 +211,7 @@ def check(
     baseline: Mapping[str, Any],
     current: Mapping[str, Any],
     type_match: Mapping[str, float],
-) -> list[Violation]:
+) -> list[Measurement]:
     """Check current statistics against constraints and the baseline's distributions.
 
     Args:
@@ -236,17 +221,17 @@ def check(
         type_match: The fraction of a feature's present values that have the constraint's type.
 
     Returns:
-        The violations, feature by feature.
+        What each check has measured, feature by feature.
     """
     if constraints["monitoring_config"].get("evaluate_constraints") == "Disabled":
         return []
     before = {feature["name"]: feature for feature in baseline["features"]}
     now = {feature["name"]: feature for feature in current["features"]}
-    found: list[Violation] = []
+    found: list[Measurement] = []
     for constraint in constraints["features"]:
         name = constraint["name"]
         if name not in now:
-            found.append(Violation(name, "missing_column_check", "The column is not in the data."))
+            found.append(_odd(name, "missing_column_check", "The column is not in the data."))
             continue
         settings = constraints["monitoring_config"] | constraint.get(
             "monitoringConfigOverrides", {}
@@ -254,11 +239,10 @@ def check(
         found += _check_feature(constraint, settings, before.get(name), now[name], type_match[name])
         if name in before and "numerical_statistics" in now[name]:
             extension = constraints.get(EXTENSIONS, {}).get(name, {})
-            further = numbers.check(constraint, extension, before[name], now[name])
-            found += [Violation(name, kind, description) for kind, description in further]
+            found += numbers.check(constraint, extension, before[name], now[name])
     known = {constraint["name"] for constraint in constraints["features"]}
     found += [
-        Violation(name, "extra_column_check", "The column is not in the baseline.")
+        _odd(name, "extra_column_check", "The column is not in the baseline.")
         for name in now
         if name not in known
     ]
@@ -271,58 +255,65 @@ def _check_feature(
     before: Mapping[str, Any] | None,
     now: Mapping[str, Any],
     type_match: float,
-) -> Iterator[Violation]:
-    """The violations of one feature."""
+) -> Iterator[Measurement]:
+    """What Model Monitor's checks measure of one feature."""
     name = constraint["name"]
     common = _common(now)
     rows = common["num_present"] + common["num_missing"]
-    expected = settings["datatype_check_threshold"]
-    if type_match < expected:
-        kind = constraint["inferred_type"]
-        yield Violation(
-            name,
-            "data_type_check",
-            f"Data type match requirement is not met. Expected data type: {kind}, Expected match: "
-            f"{expected:.1%}. Observed: Only {type_match:.1%} of data is {kind}.",
-        )
+    expected, kind = settings["datatype_check_threshold"], constraint["inferred_type"]
+    broken = (
+        f"Data type match requirement is not met. Expected data type: {kind}, Expected match: "
+        f"{expected:.1%}. Observed: Only {type_match:.1%} of data is {kind}."
+    )
+    yield numbers.checked(
+        name, "data_type_check", type_match, expected, broken if type_match < expected else ""
+    )
     completeness = common["num_present"] / rows
-    least = constraint["completeness"]
+    least = expected = constraint["completeness"]
     if settings["distribution_constraints"]["comparison_method"] == "Robust" and least < 1:
         # By chance so much more may be missing: three standard deviations.
         least -= 3 * math.sqrt(completeness * (1 - completeness) / rows)
-    if completeness < least:
-        yield Violation(
-            name,
-            "completeness_check",
-            f"Completeness requirement is not met. Expected: at least "
-            f"{constraint['completeness']:.1%}. Observed: {completeness:.1%} of data is present.",
-        )
+    broken = (
+        f"Completeness requirement is not met. Expected: at least {expected:.1%}. Observed: "
+        f"{completeness:.1%} of data is present."
+    )
+    yield numbers.checked(
+        name, "completeness_check", completeness, expected, broken if completeness < least else ""
+    )
     domain = constraint.get("string_constraints", {}).get("domains")
     if domain and common["num_present"]:
-        kinds = set(domain)
+        kinds, expected = set(domain), settings["domain_content_threshold"]
         buckets = _buckets(now)
         unknown = [value for value in buckets if value not in kinds]
         known = 1 - sum(buckets[value] for value in unknown) / common["num_present"]
-        if known < settings["domain_content_threshold"]:
-            yield Violation(
-                name,
-                "categorical_values_check",
-                f"Value domain requirement is not met. Expected: at least "
-                f"{settings['domain_content_threshold']:.1%} known values. Observed: {known:.1%}; "
-                f"unknown are {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}.",
-            )
+        broken = (
+            f"Value domain requirement is not met. Expected: at least {expected:.1%} known values. "
+            f"Observed: {known:.1%}; unknown are {', '.join(unknown[:5])}"
+            f"{' …' if len(unknown) > 5 else ''}."
+        )
+        yield numbers.checked(
+            name, "categorical_values_check", known, expected, broken if known < expected else ""
+        )
     distance, threshold = drift(settings["distribution_constraints"], before, now)
-    if distance > threshold:
-        yield Violation(
+    if distance is not None:
+        broken = f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}"
+        yield numbers.checked(
             name,
             "baseline_drift_check",
-            f"Baseline drift distance: {distance:.4f} exceeds threshold: {threshold}",
+            distance,
+            threshold,
+            broken if distance > threshold else "",
         )
+
+
+def _odd(name: str, kind: str, found: str) -> Measurement:
+    """A column that is not where it should be, of which nothing can be measured."""
+    return Measurement(name, kind, violated=True, message=found)
 
 
 def drift(
     settings: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
-) -> tuple[float, float]:
+) -> tuple[float | None, float]:
     """How far a feature's distribution is from the baseline's, and how far it may be.
 
     Args:
@@ -331,7 +322,7 @@ def drift(
         now: Its current ones.
 
     Returns:
-        Distance and threshold; 0 where there is nothing to compare.
+        Distance and threshold; no distance where there is nothing to compare.
     """
     threshold = settings["comparison_threshold"]
     kinds = {"numerical_statistics", "string_statistics"}
@@ -340,10 +331,10 @@ def drift(
         or before is None
         or kinds & before.keys() != kinds & now.keys()
     ):
-        return 0.0, threshold
+        return None, threshold
     sizes = [_common(feature)["num_present"] for feature in (before, now)]
     if not all(sizes):
-        return 0.0, threshold
+        return None, threshold
     if "numerical_statistics" in now:
         distance = numeric_distance(profile.sample_of(before), profile.sample_of(now))
     else:

@@ -1,7 +1,6 @@
 """Do the requests still look like the training data?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +65,20 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     return Report(
         statistics=statistics,
         constraints=limits,
-        violations=[asdict(violation) for violation in found],
+        violations=[
+            {
+                "feature_name": each.name,
+                "constraint_check_type": each.kind,
+                "description": each.message,
+            }
+            for each in found
+            if each.violated
+        ],
         judged=table.height,
         counts={"unseen_categories": sum(new.values()), "unseen_by_feature": new},
         problems=problems,
         summary=summary,
+        measured=found,
     )
 
 

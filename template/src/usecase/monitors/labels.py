@@ -27,12 +27,16 @@ class Labels:
         lines: The lines that there are.
         invalid: So many of them are not labels.
         example: One of the latter, in words.
+        repeated: So many say the same of a record as another one.
+        contradicting: So many records have labels that differ; the last one counts.
     """
 
     table: pl.DataFrame
     lines: int
     invalid: int
     example: str
+    repeated: int
+    contradicting: int
 
 
 def read_labels(folder: Path, use_case: UseCase) -> Labels:
@@ -53,6 +57,7 @@ def read_labels(folder: Path, use_case: UseCase) -> Labels:
         label=pl.col("groundTruthData").struct.field("data").str.strip_chars(),
     )
     truth, reasons = clean(labels["label"], use_case)
+    target = use_case.target.column
     whole = labels["inference_id"].is_not_null() & truth.is_not_null()
     bad = labels.filter(~whole)
     example = ""
@@ -64,14 +69,20 @@ def read_labels(folder: Path, use_case: UseCase) -> Labels:
         {"file": files, "filed": [reading.hour_of(file) for file in files]},
         schema={"file": pl.String, "filed": pl.Datetime("us", "UTC")},
     )
-    table = (
-        labels.with_columns(truth)
-        .filter(whole)
-        .join(hours, on="file", maintain_order="left")
-        .unique(["inference_id", "row"], keep="last", maintain_order=True)
+    record = ["inference_id", "row"]
+    every = labels.with_columns(truth).filter(whole)
+    different = every.select(*record, target).unique()
+    table = every.join(hours, on="file", maintain_order="left").unique(
+        record, keep="last", maintain_order=True
     )
-    found = table.select("inference_id", "row", "filed", use_case.target.column)
-    return Labels(found, lines.height, bad.height, example)
+    return Labels(
+        table.select(*record, "filed", target),
+        lines.height,
+        bad.height,
+        example,
+        every.height - different.height,
+        different.filter(pl.struct(record).is_duplicated()).select(record).unique().height,
+    )
 
 
 def clean(labels: pl.Series, use_case: UseCase) -> tuple[pl.Series, dict[str, str]]:

@@ -11,8 +11,10 @@ from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors.job import Report, Subject, dropped
 from usecase.monitors.labels import Labels, invalid, last_of_each, merge, read_labels, rowed
+from usecase.monitors.results import Measurement
 from usecase.monitors.settings import ModelQuality
 from usecase.predictions import Window, reading
+from usecase.report import intervals
 
 
 def judge(subject: Subject, use_case: UseCase) -> Report:
@@ -31,6 +33,8 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         "unlabelled": once.height - merged.height,
         **unused(labels.table, once, made.others, subject.window, settings.delay_hours),
         "invalid_labels": labels.invalid,
+        "repeated_labels": labels.repeated,
+        "contradicting_labels": labels.contradicting,
     }
     examples = {"invalid_label": labels.example} if labels.invalid else {}
     unlabelled, unmatched = counts["unlabelled"], counts["unmatched"]
@@ -47,13 +51,11 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     few = once.height < settings.min_labels and subject.served_partly
     if few:
         summary += f"; fewer predictions than min_labels = {settings.min_labels}, as {few}"
+    compared = merged[use_case.target.column].to_numpy(), merged["prediction"].to_numpy()
     if merged.height:
-        statistics |= metrics.statistics(
-            merged[use_case.target.column].to_numpy(),
-            merged["prediction"].to_numpy(),
-            use_case.target,
-        )
+        statistics |= metrics.statistics(*compared, use_case.target)
     enough = merged.height >= settings.min_labels
+    spans = intervals(*compared, use_case.target) if enough else {}
     try:
         found = check(statistics, limits) if enough else []
         missing = undefined(statistics, limits) if enough else []
@@ -74,6 +76,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
             ),
         ],
         summary=summary,
+        measured=measure(statistics, limits, spans) if enough else [],
     )
 
 
@@ -189,6 +192,34 @@ def check(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list
                 }
             )
     return found
+
+
+def measure(
+    statistics: Mapping[str, Any],
+    constraints: Mapping[str, Any],
+    spans: Mapping[str, Mapping[str, Any]],
+) -> list[Measurement]:
+    """The metrics that are watched, with their limits and the intervals that they lie in.
+
+    Args:
+        statistics: With a section `<problem>_metrics`.
+        constraints: With a section `<problem>_constraints`.
+        spans: What `report.intervals` returned.
+    """
+    broken = {each["metric_name"]: each["description"] for each in check(statistics, constraints)}
+    return [
+        Measurement(
+            name,
+            constraint["comparison_operator"],
+            None if value == "NaN" else value,
+            constraint["threshold"],
+            spans.get(name, {}).get("low"),
+            spans.get(name, {}).get("high"),
+            violated=name in broken,
+            message=broken.get(name, "It is not defined." if value == "NaN" else ""),
+        )
+        for name, constraint, value in _watched(statistics, constraints)
+    ]
 
 
 def undefined(statistics: Mapping[str, Any], constraints: Mapping[str, Any]) -> list[str]:

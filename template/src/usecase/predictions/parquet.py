@@ -282,6 +282,7 @@ def _schema(kinds: Mapping[str, type]) -> dict[str, pl.DataType]:
         str: pl.String(),
         float: pl.Float64(),
         int: pl.Int64(),
+        bool: pl.Boolean(),
         datetime: pl.Datetime("us"),
     }
     return {name: types[kind] for name, kind in kinds.items()}
