@@ -83,6 +83,8 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         counts={
             "unlabelled": unlabelled,
             "invalid_labels": labels.invalid,
+            "repeated_labels": labels.repeated,
+            "contradicting_labels": labels.contradicting,
             "compared": len(limits),
             "groups": len(groups),
             "small_groups": sum(min(group.rows) < settings.min_group for group in groups),
