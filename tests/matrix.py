@@ -56,8 +56,8 @@ OPPOSITES: list[Answers] = [
     {
         "problem_type": "regression",
         "framework": "scikit_learn",
-        "inference_mode": "batch",
-        "orchestrator": "airflow",
+        "inference_mode": "async",
+        "orchestrator": "step_functions",
         "ci": "none",
         "environments": "dev_prod",
         "monitors": ["model_quality", "bias", "feature_attribution"],
@@ -68,7 +68,7 @@ OPPOSITES: list[Answers] = [
         "framework": "lightgbm",
         "inference_mode": "batch",
         "batch_start": "schedule",
-        "orchestrator": "step_functions",
+        "orchestrator": "airflow",
         "monitors": ["data_quality", "model_quality", "bias", "feature_attribution"],
         "triggers": ["schedule", "new_data", "drift", "code_change"],
         "ci": "gitlab",
@@ -326,7 +326,7 @@ def levels() -> dict[str, list[Answers]]:
 def text(answers: Answers, number: int) -> Answers:
     """A text for a combination; the longest short name leaves no room for two environments."""
     found = TEXTS[number % len(TEXTS)]
-    if "project_slug" in found and answers["environments"] == "dev_prod":
+    if "project_slug" in found and answers.get("environments") == "dev_prod":
         return found | {"project_slug": found["project_slug"][:27]}
     return found
 

@@ -118,7 +118,7 @@ def test_prompt_tells_that_a_question_of_a_group_may_be_left() -> None:
         )
         for few, answers in [
             *(
-                (True, one | matrix.TEXTS[number % 3])
+                (True, one | matrix.text(one, number))
                 for number, one in enumerate(matrix.OPPOSITES)
             ),
             *((False, one) for one in matrix.levels()["pairs"]),
@@ -182,7 +182,7 @@ def test_mode_that_cannot_work_is_refused(source: Path, tmp_path: Path) -> None:
     answers = ["inference_mode=realtime", "max_payload_mb=20"]
     refused = run(tmp_path, "--no-input", source, *answers)
     assert refused.returncode
-    assert "takes requests of up to 6 MB, not 20: choose batch" in refused.stderr
+    assert "takes requests of up to 6 MB, not 20: choose async" in refused.stderr
     assert left(tmp_path) == []
 
 

@@ -45,8 +45,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_payload_mb", "-1", "a number above 0"),
     ("max_payload_mb", "a lot", "for example: 0.1, 1 or 20"),
     ("max_payload_mb", "nan", "a number above 0"),
-    ("inference_mode", "async", "does not offer asynchronous endpoints yet; a real-time"),
-    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'serverless', 'batch'"),
+    ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'serverless', 'async', 'batch'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
@@ -84,36 +83,31 @@ def test_command_line_refuses_and_leaves_nothing(source: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-# What is answered to traffic and max_payload_mb, the mode that would be best, and what is offered.
+# What is answered to traffic and max_payload_mb, and the mode that is best for it.
 RECOMMENDED = [
-    ("steady", "1", "realtime", "realtime"),
-    ("steady", "6", "realtime", "realtime"),
-    ("steady", "6.01", "async", "batch"),
-    ("intermittent", "4", "serverless", "serverless"),
-    ("intermittent", "4.01", "realtime", "realtime"),
-    ("intermittent", "20", "async", "batch"),
-    ("bursts", "0.1", "async", "realtime"),
-    ("bursts", "1024", "async", "batch"),
-    ("bursts", "1025", "batch", "batch"),
-    ("scheduled", "1", "batch", "batch"),
-    ("scheduled", "5000", "batch", "batch"),
+    ("steady", "1", "realtime"),
+    ("steady", "6", "realtime"),
+    ("steady", "6.01", "async"),
+    ("intermittent", "4", "serverless"),
+    ("intermittent", "4.01", "realtime"),
+    ("intermittent", "20", "async"),
+    ("bursts", "0.1", "async"),
+    ("bursts", "1024", "async"),
+    ("bursts", "1025", "batch"),
+    ("scheduled", "1", "batch"),
+    ("scheduled", "5000", "batch"),
 ]
 SENTENCES = {
     "realtime": "recommended is a real-time endpoint: requests of up to 6 MB",
     "serverless": "recommended is a serverless endpoint: requests of up to 4 MB",
-    "async": "best would be an asynchronous endpoint (requests of up to 1 GB",
+    "async": "recommended is an asynchronous endpoint: requests of up to 1 GB",
     "batch": "recommended is batch transform: data of any size",
 }
-INSTEAD = {
-    "realtime": "a real-time endpoint",
-    "serverless": "a serverless endpoint",
-    "batch": "batch transform",
-}
 
 
-@pytest.mark.parametrize(("traffic", "size", "best", "offered"), RECOMMENDED)
+@pytest.mark.parametrize(("traffic", "size", "best"), RECOMMENDED)
 def test_traffic_and_payload_recommend_a_mode(
-    tmp_path: Path, traffic: str, size: str, best: str, offered: str
+    tmp_path: Path, traffic: str, size: str, best: str
 ) -> None:
     help_ = matrix.questions()["inference_mode"]["help"]
     stub = template.stub(tmp_path / "stub", matrix.document(), {"shown.txt.jinja": help_})
@@ -122,11 +116,8 @@ def test_traffic_and_payload_recommend_a_mode(
     shown = (project / "shown.txt").read_text()
     recorded = answers_of(project)
     assert (recorded["traffic"], recorded["max_payload_mb"]) == (traffic, size)
-    assert recorded["inference_mode"] == offered
-    shown = " ".join(shown.split())
-    assert SENTENCES[best] in shown
-    instead = f"does not offer yet: until then, {INSTEAD[offered]}"
-    assert (instead in shown) == (best != offered)
+    assert recorded["inference_mode"] == best
+    assert SENTENCES[best] in " ".join(shown.split())
 
 
 def lines(text: str) -> list[str]:
@@ -135,8 +126,7 @@ def lines(text: str) -> list[str]:
     return [
         line
         for mode in SENTENCES
-        for instead in INSTEAD
-        for advice in [matrix.worked_out("advice", recommended_mode=mode, offered_mode=instead)]
+        for advice in [matrix.worked_out("advice", recommended_mode=mode)]
         for line in Template(text).render(answers | {"advice": advice}).splitlines()
     ]
 
@@ -169,23 +159,34 @@ def test_documentation_has_the_same_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["6.01", "50", "1025"])
 def test_realtime_that_cannot_work_is_refused(source: Path, tmp_path: Path, size: str) -> None:
     answers = {"inference_mode": "realtime", "max_payload_mb": size}
-    later = "asynchronous endpoint would take it, which is not offered yet"
-    with pytest.raises(ValueError, match=f"up to 6 MB, not {size}: choose batch") as error:
+    better = "async, which takes up to 1 GB, or batch" if size != "1025" else "batch"
+    with pytest.raises(ValueError, match=f"up to 6 MB, not {size}: choose") as error:
         template.render(source, tmp_path / "project", answers)
-    assert (later in str(error.value)) == (size != "1025")
+    assert f"not {size}: choose {better}, which splits" in " ".join(str(error.value).split())
     assert not (tmp_path / "project").exists()
 
 
 @pytest.mark.parametrize(
-    ("size", "instead"), [("4.01", "a real-time endpoint \\(up to 6 MB\\)"), ("6.01", "batch")]
+    ("mode", "size", "instead"),
+    [
+        ("serverless", "4.01", "4 MB, not 4.01: choose\\s+a real-time endpoint \\(up to 6 MB\\)"),
+        ("serverless", "6.01", "4 MB, not 6.01: choose\\s+async \\(up to 1 GB\\)"),
+        ("serverless", "1024.5", "4 MB, not 1024.5: choose\\s+batch \\(any size\\)"),
+        ("async", "1024.5", "1 GB, not 1024.5 MB: choose batch"),
+    ],
 )
-def test_serverless_that_cannot_work_is_refused(
-    source: Path, tmp_path: Path, size: str, instead: str
+def test_mode_that_cannot_work_is_refused(
+    source: Path, tmp_path: Path, mode: str, size: str, instead: str
 ) -> None:
-    answers = {"inference_mode": "serverless", "max_payload_mb": size}
-    with pytest.raises(ValueError, match=f"up to 4 MB, not {size}: choose\\s+{instead}"):
+    answers = {"inference_mode": mode, "max_payload_mb": size}
+    with pytest.raises(ValueError, match=f"up to {instead}"):
         template.render(source, tmp_path / "project", answers)
     assert not (tmp_path / "project").exists()
+
+
+def test_limit_of_async_is_the_servers(source: Path) -> None:
+    server = (source / "template" / "src" / "usecase" / "serve_async.py").read_text()
+    assert "MAX_BYTES = 1024**3" in server
 
 
 def test_limit_of_realtime_is_awss_and_the_servers(source: Path) -> None:
@@ -251,20 +252,26 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
             [
                 "by a real-time endpoint",
                 "started by schedule, new_data, drift",
-                "checks and deployment by GitHub Actions\n\n  and not bias.",
+                "by GitHub Actions\n\n  and not bias, feature_attribution, code_change.",
             ],
         ),
-        ({"ci": "none"}, ["no CI\n\n  and not bias."]),
+        ({"ci": "none"}, ["no CI\n\n  and not bias, feature_attribution, code_change."]),
         (
-            {"monitors": ["data_quality", "model_quality", "bias"]},
+            {
+                "monitors": ["data_quality", "model_quality", "bias", "feature_attribution"],
+                "triggers": ["schedule", "new_data", "drift", "code_change"],
+            },
             ["checks and deployment by GitHub Actions\n\n  Another"],
         ),
-        ({"triggers": []}, ["started by people alone", "and not bias, schedule, new_data, drift."]),
+        (
+            {"triggers": []},
+            ["started by people alone", "and not bias, feature_attribution, schedule, new_data"],
+        ),
         (
             {"inference_mode": "batch", "monitors": ["data_quality"], "triggers": ["drift"]},
             [
                 "by batch transform, whenever data",
-                "and not model_quality, bias, schedule, new_data.",
+                "and not model_quality, bias, feature_attribution, schedule, new_data, code",
             ],
         ),
     ],

@@ -37,7 +37,7 @@ def in_these(combinations: list[Combination]) -> pytest.MarkDecorator:
 
 
 everywhere = in_these(COMBINATIONS)
-in_realtime = in_these([combination for combination in COMBINATIONS if not combination.batch])
+in_realtime = in_these([c for c in COMBINATIONS if c.inference_mode == "realtime"])
 in_batch = in_these([combination for combination in COMBINATIONS if combination.batch])
 
 

@@ -11,7 +11,7 @@ import yaml
 from tests import template
 
 QUESTIONS = "copier.yml"
-SOURCES = (QUESTIONS, "questions", "template")
+SOURCES = (QUESTIONS, "frameworks", "modes", "questions", "template")
 
 
 def landed() -> list[str]:

@@ -24,6 +24,7 @@ pytest_plugins = ["support.lambda_account"]
 
 ROOT = Path(__file__).parents[1]
 PROJECT = names.PROJECT
+ENDPOINT = getattr(NAMES, "endpoint", PROJECT)
 FIRST, SECOND = f"{PROJECT}-1-20260131120000000", f"{PROJECT}-2-20260201120000000"
 TAGS = {"project": PROJECT, "made-by": "lambdas/deploy.py"}
 KINDS = "endpoint-config", "model"
@@ -70,8 +71,8 @@ class Account(FakeSageMaker):
 
     def deploy(self, name: str, tags: dict[str, str] | None = None) -> None:
         """Put what a deployment to the endpoint makes."""
-        if PROJECT not in self.known["endpoint"]:
-            self.add("endpoint", PROJECT, tags)
+        if ENDPOINT not in self.known["endpoint"]:
+            self.add("endpoint", ENDPOINT, tags)
         self.add("endpoint-config", name, tags)
         self.add("model", name, tags)
 
@@ -207,7 +208,7 @@ def test_destroy_lists_and_deletes_nothing_when_the_answer_is_no(
     status, said = ops("destroy", typed="n\n")
     assert (status, account.names()) == (1, before)
     goes, stays = said.split("Stays, and is billed for what it stores:")
-    for part in (PROJECT, FIRST, f"stack {PROJECT}-training", "costs money", f"account {ACCOUNT}"):
+    for part in (ENDPOINT, FIRST, f"stack {PROJECT}-training", "costs money", f"account {ACCOUNT}"):
         assert part in goes
     for part in (f"stack {PROJECT}-base", f"s3://{BUCKET}", ": 1 version ", "1 image in repo"):
         assert part in stays
@@ -257,11 +258,11 @@ def test_destroy_that_failed_half_way_goes_on(
 @pytest.mark.parametrize("status", ["Creating", "Updating"])
 def test_endpoint_in_a_deployment_is_waited_for(account: Account, status: str) -> None:
     account.deploy(FIRST, TAGS)
-    account.known["endpoint"][PROJECT] = status
+    account.known["endpoint"][ENDPOINT] = status
     said: list[str] = []
     outside.remove(outside.everything(), said.append)
     assert not any(account.names().values())
-    assert f"endpoint {PROJECT} is {status}" in said
+    assert f"endpoint {ENDPOINT} is {status}" in said
     assert any("half an hour" in text for text in said)
     # What the endpoint uses went after it.
     deletions = [name for name, _ in account.calls if name.startswith("Delete")]
@@ -291,7 +292,7 @@ def test_what_has_no_tags_yet_is_found_by_name_and_others_are_left_alone(account
         account.add("endpoint-config", name, tags)
         account.add("model", name, tags)
     assert outside.everything() == outside.Outside(
-        [PROJECT, f"{PROJECT}-renamed"], [FIRST], [FIRST]
+        [ENDPOINT, f"{PROJECT}-renamed"], [FIRST], [FIRST]
     )
 
 
@@ -309,7 +310,7 @@ def test_destroying_an_environment_leaves_the_others_alone(
     session.events.register("before-call.cloudformation.DescribeStacks", answer)
     monkeypatch.setattr(destroy, "stop_all", stopped.append)
     monkeypatch.setattr(aws, "stacks", FIND_STACKS)
-    assert outside.everything() == outside.Outside([PROJECT], [FIRST], [FIRST])
+    assert outside.everything() == outside.Outside([ENDPOINT], [FIRST], [FIRST])
     monkeypatch.setenv("USECASE_ENVIRONMENT", "dev")
     status, _ = ops("destroy", "--yes")
     assert (status, account.names(), stopped) == (0, single, list(dev.workflows))
@@ -330,7 +331,8 @@ def test_endpoint_that_batch_has_left_behind_is_shown_and_deleted_on_request(
     before = account.names()
     status, said = ops("leftovers", "--after-deployment")
     assert (status, account.names()) == (0, before)
-    for part in (f"endpoint {PROJECT} (costs money", FIRST, f"s3://{BUCKET}/capture/ (objects: 1;"):
+    costs = f"endpoint {ENDPOINT} (costs money"
+    for part in (costs, FIRST, f"s3://{BUCKET}/capture/ (objects: 1;"):
         assert part in said
     assert "uv run ops leftovers --remove --data" in said
     assert ops("leftovers", "--remove", "--data", typed="n\n")[0] == 1
@@ -353,8 +355,7 @@ def test_models_and_data_that_an_endpoint_has_no_use_for_are_shown(
     account.deploy(SECOND, TAGS)
     for key in ("predictions/day=2026-01-31/a.parquet", "scored/day=2026-01-31.json"):
         aws.s3().put_object(Bucket=BUCKET, Key=key, Body=b"")
-    known = outside.Outside({{ '[PROJECT], ' if inference_mode == 'serverless' }}models=[FIRST])
-    assert outside.left_over(outside.everything()) == known
+    assert outside.left_over(outside.everything()) == outside.Outside(models=[FIRST])
     # The table of predictions is that of all modes.
     assert outside.old_data() == ["scored/"]
 
