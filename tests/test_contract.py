@@ -50,7 +50,7 @@ def checked(rendered: Render, environment: Callable[[Path], Path], tmp_path: Pat
         file = project / "usecase.toml"
         text = SAMPLES.sub("", file.read_text())
         for key, value in (OTHER | keys).items():
-            text, number = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+            text, number = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text, count=1)
             assert number == 1, key
         if "bias" in answers.get("monitors", ()):
             names = r"(?m)^(positive|positive_above|group_variable) = .*\n"

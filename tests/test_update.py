@@ -130,14 +130,14 @@ def test_changed_answer_can_be_changed_back(
 def test_payload_that_the_mode_cannot_take_is_refused(history: Versions, tmp_path: Path) -> None:
     project = history.committed(tmp_path / "project", "HEAD", {})
     before = template.contents(project)
-    with pytest.raises(ValueError, match="takes requests of up to 6 MB, not 50: choose batch"):
+    with pytest.raises(ValueError, match="takes requests of up to 6 MB, not 50: choose async"):
         versions.update(project, {"max_payload_mb": "50"})
     assert template.contents(project) == before
     versions.update(project, {"max_payload_mb": "50", "inference_mode": "batch"})
     assert versions.answers_of(project)["inference_mode"] == "batch"
     template.commit(project, "Predict in batches")
     before = template.contents(project)
-    with pytest.raises(ValueError, match="not 50: choose batch"):
+    with pytest.raises(ValueError, match="not 50: choose async"):
         versions.update(project, {"inference_mode": "realtime"})
     assert template.contents(project) == before
 

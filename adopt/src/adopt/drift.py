@@ -29,7 +29,7 @@ def moving(parts: dict[str, pl.DataFrame], use_case: UseCase, known: float) -> l
         test,
         dict.fromkeys(use_case.features.names, 1.0),
     )
-    names = list(dict.fromkeys(violation.feature_name for violation in found))
+    names = list(dict.fromkeys(str(one.name) for one in found if one.violated))
     if not names:
         return []
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""

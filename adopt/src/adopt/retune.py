@@ -118,10 +118,6 @@ def fitted(use_case: UseCase, train: pl.DataFrame, validation: pl.DataFrame) -> 
     return lambda rows: model.predict(rows.to_dict())
 
 
-if __name__ == "__main__":
-    project.run(retune, "poe retune")
-
-
 def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str) -> str:
     """The text of usecase.toml with other values, all comments and all other lines as they were.
 
@@ -143,3 +139,7 @@ def retuned(text: str, values: Mapping[str, Mapping[str, object]], reached: str)
     comment = "".join(f"# {line}\n" for line in files.wrapped(reached))
     sections["approval"] = said.sub(lambda _: comment, sections.get("approval", ""))
     return "".join(sections.values())
+
+
+if __name__ == "__main__":
+    project.run(retune, "poe retune")
