@@ -292,7 +292,7 @@ def test_what_has_no_tags_yet_is_found_by_name_and_others_are_left_alone(account
         account.add("endpoint-config", name, tags)
         account.add("model", name, tags)
     assert outside.everything() == outside.Outside(
-        [ENDPOINT, f"{PROJECT}-renamed"], [FIRST], [FIRST]
+        sorted([ENDPOINT, f"{PROJECT}-renamed"]), [FIRST], [FIRST]
     )
 
 
