@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from support.image import Server
 
 from usecase import serve_batch, tables
-from usecase.config import Features, UseCase
+from usecase.config import Features, Request, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
 from usecase.rows import Fields
@@ -238,6 +239,18 @@ def test_a_model_that_answers_no_number(
     as_json = [json.loads(line) for line in answer.splitlines()]
     assert [row.pop("error") or "" for row in as_json] == [row[-1] for row in found]
     assert {value for row in as_json[2:] for value in row.values()} == {None}
+
+
+def test_csv_that_could_be_either_has_the_features(use_case: UseCase) -> None:
+    """As the batch workflow sends them. A request has as many fields; JSON tells the two apart."""
+    names = use_case.features.names
+    asked = Request({f"asked {name}": "text" for name in names})
+    either = replace(use_case, request=asked)
+    line = ",".join("1" for _ in names).encode()
+    assert serve_batch.fields_of(line, CSV, either).names == names
+    for fields in (names, [*asked.fields]):
+        body = json.dumps(dict.fromkeys(fields, "1")).encode()
+        assert serve_batch.fields_of(body, JSON_LINES, either).names == fields
 
 
 @pytest.mark.parametrize("header", ["hour,dest", '"hour","dest"', "\ufeffhour,dest"])

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from support.image import Server, fail
 
 from ops import predictions
 from usecase import serve_endpoint, tables
-from usecase.config import UseCase
+from usecase.config import Request, UseCase
 from usecase.model import Model
 from workflows import names
 
@@ -174,6 +175,30 @@ def test_csv_that_is_wrong(
 ) -> None:
     body = f"{row(use_case)}\n{row(use_case, **values)}\n{row(use_case)}\n"
     assert message in error(server.invoke(body))
+
+
+def test_csv_that_could_be_either_is_a_request(use_case: UseCase) -> None:
+    """It has as many fields as there are features; JSON tells the two apart."""
+    features = dict.fromkeys(use_case.features.names)
+    asked = Request({f"asked {name}": "text" for name in features})
+    either = replace(use_case, request=asked)
+    line = ",".join("1" for _ in features).encode()
+    fields, columns = serve_endpoint.parse(line, CSV_TYPE, either)
+    assert fields.raw
+    assert columns == {name: ["1"] for name in asked.fields}
+    for row, raw in ((features, False), (dict.fromkeys(asked.fields, "1"), True)):
+        body = json.dumps(row).encode()
+        assert serve_endpoint.parse(body, JSON_LINES, either)[0].raw == raw
+
+
+def test_features_that_a_request_has_too_are_no_request_without_the_rest(use_case: UseCase) -> None:
+    features = dict.fromkeys(use_case.features.names)
+    asked = Request(dict.fromkeys(["customer"], "text"), dict.fromkeys(features, "text"))
+    more = replace(use_case, request=asked)
+    body = json.dumps(features).encode()
+    assert not serve_endpoint.parse(body, JSON_LINES, more)[0].raw
+    body = json.dumps({**features, "customer": "1"}).encode()
+    assert serve_endpoint.parse(body, JSON_LINES, more)[0].raw
 
 
 def test_bodies_that_are_wrong(server: Server, use_case: UseCase) -> None:

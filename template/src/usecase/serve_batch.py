@@ -85,14 +85,17 @@ def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
 
 
 def fields_of(body: bytes, content_type: str, use_case: UseCase) -> Fields:
-    """The fields that the rows have, told by the first one that can be read."""
+    """The fields that the rows have, told by the first one that can be read.
+
+    The batch workflow sends features, as CSV: such they are where a request has as many fields.
+    """
     for line in io.BytesIO(body):
         text = line.decode("utf-8-sig", errors="replace")
         try:
             first = json_rows.load(text) if content_type == JSON_LINES else next(csv.reader([text]))
         except (RowError, csv.Error, StopIteration):
             continue
-        return json_rows.fields_of(first, use_case)
+        return json_rows.fields_of(first, use_case, of_request=False)
     return json_rows.fields_of(None, use_case)
 
 
