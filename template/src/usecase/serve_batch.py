@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from usecase import inputs
 from usecase import rows as json_rows
 from usecase.config import UseCase
 from usecase.errors import BadRequest
@@ -69,10 +70,13 @@ def answer(body: bytes, content_type: str, accept: str, version: Version) -> byt
     use_case = version.use_case
     fields = fields_of(body, content_type, use_case)
     rows = parse(body, content_type, fields)
-    table = version.features(rows.drop(ERROR)) if fields.raw else rows
+    table, errors = rows, rows[ERROR]
+    if fields.raw:
+        table, reasons = inputs.finite(version.features(rows.drop(ERROR)))
+        errors = errors.zip_with(errors.is_not_null(), reasons)
     output = version.model.predict({name: table[name] for name in use_case.features.names})
     answers = pl.DataFrame(use_case.target.answers(output))
-    return render(answers, blame(rows[ERROR], output), accept)
+    return render(answers, blame(errors, output), accept)
 
 
 def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
