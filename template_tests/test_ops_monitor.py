@@ -10,11 +10,12 @@ from typing import Any
 import boto3
 import polars as pl
 import pytest
+from rich.console import Console
 from support.fake_sagemaker import BUCKET, FakeSageMaker
 from support.page import Page
 from typer.testing import CliRunner
 
-from ops import OpsError, aws
+from ops import OpsError, aws, monitor
 from ops import __main__ as command_line
 from ops.monitor_history import sparkline
 from usecase.monitors import MONITORS, results
@@ -54,6 +55,8 @@ def windows(
 ) -> None:
     """Three windows of version 3, of which the last one has violations."""
     monkeypatch.chdir(tmp_path)
+    # As wide as the table, whatever terminal the tests are started from.
+    monkeypatch.setattr(monitor, "console", Console(width=200, height=25, color_system=None))
     monkeypatch.setattr(aws, "s3", lambda: session.client("s3"))
     monkeypatch.setattr(aws, "sagemaker", lambda: session.client("sagemaker"))
     monkeypatch.setattr(aws, "bucket", lambda: BUCKET)
@@ -97,9 +100,7 @@ def windows(
 
 def ops(*arguments: str) -> str:
     """Run a command that has to succeed; what it prints."""
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(
-        command_line.app, ("monitor", "--last", *arguments)
-    )
+    result = CliRunner().invoke(command_line.app, ("monitor", "--last", *arguments))
     if result.exception:
         raise result.exception
     return result.output

@@ -100,6 +100,22 @@ def test_floats_and_empty_fields_are_no_labels(files: Path) -> None:
     assert (found.table.height, found.invalid) == (0, 2)
 
 
+def test_a_row_that_is_not_a_whole_number_is_not_any_row(files: Path) -> None:
+    """Nor is it no row at all, which would label the only row of a request."""
+    text = f"{ID},row,{TARGET}\na,x,{LABELS[0]}\nb,,{LABELS[0]}\n"
+    (files / "labels" / "a.csv").write_text(text)
+    rows = {ID: ["c", "d", "e"], "row": [1.0, 1.5, None], TARGET: LABELS[:1] * 3}
+    write(files / "labels" / "b.parquet", pl.DataFrame(rows))
+    found, odd = gathered(files, a_csv=NOON, b_parquet=NOON)
+    assert odd == []
+    assert set(found.table.select("inference_id", "row").rows()) == {
+        ("b", None),
+        ("c", 1),
+        ("e", None),
+    }
+    assert found.invalid == 2
+
+
 def test_nothing_was_dropped(files: Path) -> None:
     write_lines(files / "ground-truth" / "a.jsonl", [label("a", LABELS[0])])
     found, odd = gathered(files)

@@ -74,6 +74,7 @@ def environment(project: Path) -> Iterator[Callable[[Path], Path]]:
         if (other / "tests" / "test_usecase_attributions.py").exists():
             wanted.append("shap")  # what the template's own tests compare with
         template.run([*into, *wanted, "--constraints", "tested-versions.txt"], other)
+        template.lock(other)  # what trains is hashed, uv.lock with it
         return folder
 
     yield install

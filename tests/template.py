@@ -119,9 +119,14 @@ def render(template: Path, folder: Path, answers: Mapping[str, Any]) -> Path:
 
 def install(project: Path) -> None:
     """Install a project with the versions that the template is tested with, as its README says."""
+    lock(project)
+    run(["uv", "sync", "--quiet"], project)
+
+
+def lock(project: Path) -> None:
+    """Write the uv.lock of a project, with the versions that the template is tested with."""
     tested = (project / "tested-versions.txt").read_text().split()
     run(["uv", "lock", "--quiet", *(f"--upgrade-package={pin}" for pin in tested)], project)
-    run(["uv", "sync", "--quiet"], project)
 
 
 def stub(

@@ -171,6 +171,9 @@ def keep(
 ) -> None:
     """Keep a result as the newest of the monitor and the version.
 
+    Runs that are caught up end in any order: an older window in which nothing was found does not
+    take the place of a newer one.
+
     Args:
         monitor: Its name.
         coverage: The content of coverage.json.
@@ -180,15 +183,18 @@ def keep(
     """
     bucket, start = os.environ["BUCKET"], coverage["start"]
     key = f"{keys.LATEST}{monitor}/version={coverage['version']}.json"
-    if violations:
-        before = find_json(bucket, key) or {"violations": []}
-        known = {
-            (name_of(entry), entry["constraint_check_type"]): entry.get("since", before["start"])
-            for entry in before["violations"]
-        }
-        for entry in violations:
-            since = known.get((name_of(entry), entry["constraint_check_type"]), start)
-            entry["since"] = min(since, start)
+    before = find_json(bucket, key)
+    if before and not violations and not coverage["problems"]:
+        end, newest = (datetime.fromisoformat(each["end"]) for each in (coverage, before))
+        if end < newest:
+            return
+    known = {
+        (name_of(entry), entry["constraint_check_type"]): entry.get("since", before["start"])
+        for entry in (before["violations"] if before else [])
+    }
+    for entry in violations:
+        since = known.get((name_of(entry), entry["constraint_check_type"]), start)
+        entry["since"] = min(since, start)
     result = {
         **coverage,
         "report": report,
@@ -265,14 +271,14 @@ def violation_of(entry: Mapping[str, Any]) -> str:
 
 
 def name_of(violation: Mapping[str, Any]) -> str:
-    """The feature or the metric of an entry of constraint_violations.json; with its group.
+    """What an entry of constraint_violations.json is about: a feature or a metric, and of whom.
 
     `usecase.monitors.results` calls them the same.
     """
     name: str = violation.get("feature_name") or violation["metric_name"]
     if "facet" in violation:
         return f"{name} of {violation['facet']} {violation['facet_value']}"
-    return name
+    return f"{name} of {violation['label']}" if "label" in violation else name
 
 
 def shortened(lines: Iterable[str]) -> list[str]:

@@ -145,6 +145,21 @@ def test_the_mail_says_how_bad_it_is_and_since_when(session: boto3.Session) -> N
     assert found == VIOLATION | {"since": WINDOW[1]}
 
 
+def test_an_older_window_that_is_caught_up_does_not_hide_a_newer_one(
+    session: boto3.Session,
+) -> None:
+    later = COVERAGE | {"start": WINDOW[1], "end": "2026-02-02T00:00:00+00:00"}
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=later)
+    monitor_results.handler(EVENT, None)
+    put(session, constraint_violations={"violations": []}, coverage=COVERAGE | {"problems": []})
+    monitor_results.handler(EVENT, None)
+    found = latest(session, "3")
+    assert (found["start"], len(found["violations"])) == (WINDOW[1], 1)
+    put(session, constraint_violations={"violations": []}, coverage=later | {"problems": []})
+    monitor_results.handler(EVENT, None)
+    assert latest(session, "3")["violations"] == []
+
+
 def test_values_are_metrics_as_well(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from usecase.monitors.bias_analysis import (
 )
 from usecase.monitors.bias_metrics import Value
 from usecase.monitors.bias_names import METRICS
-from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.job import Report, Subject, dropped, typed
 from usecase.monitors.labels import invalid, last_of_each, merge, read_labels
 from usecase.monitors.results import Measurement, name_of
 from usecase.monitors.settings import Bias
@@ -94,12 +94,6 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         measured=[limit.measured(broken=is_broken) for limit, is_broken in judged],
         analysis=True,
     )
-
-
-def typed(texts: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
-    """The features of predictions, which are kept as text, in their types."""
-    numbers = pl.col(use_case.features.numeric).str.strip_chars().cast(pl.Float64, strict=False)
-    return texts.select(use_case.features.names).with_columns(numbers)
 
 
 @dataclass(frozen=True)

@@ -82,16 +82,21 @@ def _read(file: Path) -> pl.DataFrame:
 
 
 def _lines(table: pl.DataFrame, use_case: UseCase) -> list[str]:
-    """The labels of a table. One whose id or target is empty is a line that is not a label."""
+    """The labels of a table. A line without an id or a target, or with an odd row, is not one."""
     identifier, target = use_case.data.id, use_case.target.column
     if missing := [name for name in (identifier, target) if name not in table.columns]:
         raise UseCaseError(f"it has no column {', '.join(missing)}")
     if table[identifier].dtype.is_float():
         raise UseCaseError(f"its column {identifier} has floats, in which long ids lose digits")
-    row = pl.col(ROW).cast(pl.Int64, strict=False) if ROW in table.columns else pl.lit(None)
+    # A row that is not a whole number must not be taken for none: the line is not a label then.
+    row, known = pl.lit(None, pl.Int64), pl.lit(value=True)
+    if ROW in table.columns:
+        given = pl.col(ROW)
+        row = given.cast(pl.Int64, strict=False)
+        known = given.is_null() | (given.cast(pl.Float64, strict=False) == row)
     label = pl.col(target).cast(pl.String).str.strip_chars()
     rows = table.select(
-        pl.col(identifier).cast(pl.String),
+        pl.when(known).then(pl.col(identifier).cast(pl.String)).alias(identifier),
         row.alias(ROW),
         pl.coalesce(
             label.str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.String),

@@ -14,7 +14,8 @@ from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.evaluate import load_model
 from usecase.monitors.attribution_settings import FeatureAttribution
-from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.job import Report, Subject, dropped, typed
+from usecase.monitors.results import Measurement
 
 #: How often the rows are resampled, and the fraction of resamples that have to agree.
 RESAMPLES, CONFIDENCE = 500, 0.99
@@ -45,6 +46,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     table = attributions.sample(made, settings.sample_rows)
     statistics: Mapping[str, Any] = {}
     found: list[dict[str, str]] = []
+    measured: list[Measurement] = []
     turned: dict[str, list[str]] = {}
     if enough:
         values = explained(subject.model, table, use_case)
@@ -52,7 +54,9 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         try:
             for place, label in enumerate(attributions.labels(use_case)):
                 parts = values[:, place, :-1]
-                found += check(label, parts, statistics, baseline, settings)
+                order = ordered(label, parts, statistics, baseline, settings)
+                measured.append(order)
+                found += check(label, order, statistics, baseline, settings)
                 turned[label] = turns(label, statistics, baseline)
         except KeyError as error:
             message = f"baseline: {attributions.NAME} has no {error}"
@@ -67,21 +71,9 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         counts={"explained": table.height if enough else 0, "turned": turned},
         problems=problems,
         summary=summary,
+        measured=measured,
         analysis=True,
     )
-
-
-def typed(features: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
-    """The features that the model takes, numbers as numbers; what is none is missing."""
-    columns = []
-    for name in use_case.features.names:
-        values = features[name]
-        if name in use_case.features.numeric:
-            # A number may have space around it: the server takes such.
-            numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
-            values = numbers.set(~numbers.is_finite(), None)
-        columns.append(values)
-    return pl.DataFrame(columns)
 
 
 def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
@@ -92,9 +84,48 @@ def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
     return attributions.contributions(model, table.to_dict(), use_case)
 
 
-def check(
+def ordered(
     label: str,
     parts: Values,
+    statistics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    settings: FeatureAttribution,
+) -> Measurement:
+    """How well the order of the features agrees with that of the test data, by nDCG.
+
+    Args:
+        label: What the contributions are to the raw score of.
+        parts: The contributions, shape (rows, features).
+        statistics: What `attributions.analysis` made of them.
+        baseline: What `attributions.describe` made of the test data.
+        settings: The thresholds.
+    """
+    known, now = (
+        document["explanations"]["kernel_shap"][label]["global_shap_values"]
+        for document in (baseline, statistics)
+    )
+    ideal, absolute = np.array([*known.values()]), np.abs(parts)
+    noise = baseline["extensions"]["noise"]["labels"].get(label, {"ndcg": 1.0})
+    threshold = min(settings.threshold, noise["ndcg"])
+    times = np.random.default_rng(0).multinomial(
+        len(parts), np.full(len(parts), 1 / len(parts)), size=RESAMPLES
+    )
+    resampled = attributions.ndcg(ideal, times @ absolute / len(parts))
+    score = float(attributions.ndcg(ideal, absolute.mean(axis=0)))
+    # By chance alone the order of a few rows is another: nearly all resamples must agree.
+    violated = bool(score < threshold and np.quantile(resampled, CONFIDENCE) < threshold)
+    low, high = map(float, np.quantile(resampled, [0.025, 0.975]))
+    message = (
+        f"Feature attribution drift {score:.4f} exceeds threshold {threshold:.4g} for {label}: "
+        f"the order was {ranking(known)}, is {ranking(now)}"
+    )
+    kind, told = "feature_attribution_drift_check", message if violated else ""
+    return Measurement(f"shap of {label}", kind, score, threshold, low, high, violated, told)
+
+
+def check(
+    label: str,
+    order: Measurement,
     statistics: Mapping[str, Any],
     baseline: Mapping[str, Any],
     settings: FeatureAttribution,
@@ -103,8 +134,8 @@ def check(
 
     Args:
         label: Its name.
-        parts: The contributions, shape (rows, features).
-        statistics: What `attributions.analysis` made of them.
+        order: What `ordered` measured.
+        statistics: What `attributions.analysis` made of the window.
         baseline: What `attributions.describe` made of the test data.
         settings: The thresholds.
 
@@ -113,28 +144,17 @@ def check(
         order of the features is another. `feature_silence_check` is ours, and has the feature's
         name: whatever its value, it contributes nearly the same.
     """
-    noise = baseline["extensions"]["noise"]["labels"].get(label, {"ndcg": 1.0, "spread": {}})
-    known = baseline["explanations"]["kernel_shap"][label]["global_shap_values"]
     found = []
-    ideal, absolute = np.array([*known.values()]), np.abs(parts)
-    threshold = min(settings.threshold, noise["ndcg"])
-    # By chance alone the order of a few rows is another: nearly all resamples must agree.
-    times = np.random.default_rng(0).multinomial(
-        len(parts), np.full(len(parts), 1 / len(parts)), size=RESAMPLES
-    )
-    resampled = attributions.ndcg(ideal, times @ absolute / len(parts))
-    score = float(attributions.ndcg(ideal, absolute.mean(axis=0)))
-    if score < threshold and np.quantile(resampled, CONFIDENCE) < threshold:
-        now = statistics["explanations"]["kernel_shap"][label]["global_shap_values"]
+    if order.violated:
         found.append(
             {
                 "label": label,
                 "metric_name": "shap",
-                "constraint_check_type": "feature_attribution_drift_check",
-                "description": f"Feature attribution drift {score:.4f} exceeds threshold "
-                f"{threshold:.4g} for {label}: the order was {ranking(known)}, is {ranking(now)}",
+                "constraint_check_type": order.kind,
+                "description": order.message,
             }
         )
+    noise = baseline["extensions"]["noise"]["labels"].get(label, {"spread": {}})
     before = baseline["extensions"]["labels"][label]["spread"]
     for name, spread in statistics["extensions"]["labels"][label]["spread"].items():
         least = min(settings.silence, MARGIN * noise["spread"].get(name, 1.0))

@@ -93,11 +93,11 @@ def complete(
 
 
 def name_of(violation: Mapping[str, Any]) -> str:
-    """The feature or the metric of an entry of constraint_violations.json; with its group."""
+    """What an entry of constraint_violations.json is about: a feature or a metric, and of whom."""
     name: str = violation.get("feature_name") or violation["metric_name"]
     if "facet" in violation:
         return f"{name} of {violation['facet']} {violation['facet_value']}"
-    return name
+    return f"{name} of {violation['label']}" if "label" in violation else name
 
 
 def write(
