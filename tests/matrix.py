@@ -84,7 +84,7 @@ PROBLEMS: list[Answers] = [
 ]
 
 # Their answers are recorded and lead to others, but bring no files.
-LEADING = ("decide", "traffic", "max_payload_mb")
+LEADING = ("decide", "traffic", "max_payload_mb", "airflow_version")
 
 # Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
 APART = ("framework", "ci", "environments")
