@@ -105,6 +105,7 @@ class BaseStack(Stack):
 
     def _bucket(self) -> None:
         """The data bucket; it stays when the stack is destroyed."""
+        days = {f"{name}/": days for name, days in self.use_case.log.days.items()}
         bucket = s3.Bucket(
             self,
             "Data",
@@ -121,7 +122,7 @@ class BaseStack(Stack):
                 ),
                 *(
                     s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
-                    for prefix, days in keys.EXPIRING.items()
+                    for prefix, days in (keys.EXPIRING | days).items()
                 ),
             ],
         )

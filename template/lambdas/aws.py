@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,6 +98,24 @@ def folders(prefix: str) -> list[str]:
     )
     found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
     return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def log_key() -> list[str]:
+    """The key of the object that hashes in the table of predictions are keyed with, if any are.
+
+    It is made when it is first needed, and stays: nobody has to know what is in it.
+    """
+    key = os.environ.get("LOG_KEY")
+    if key is None:
+        return []
+    try:
+        s3().put_object(
+            Bucket=os.environ["BUCKET"], Key=key, Body=secrets.token_bytes(32), IfNoneMatch="*"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "PreconditionFailed":
+            raise
+    return [key]
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -80,12 +80,14 @@ def transform(settings: Settings) -> Body:
 
 def collect(settings: Settings) -> Body:
     """Write the answers day by day."""
+    key = [folder("log-key", settings.uri(keys.LOG_KEY))] if settings.use_case.log.hash else []
     return processing(
         _of_version(settings),
         "collect",
         inputs=[
             folder("selection", output(SELECT, "selection")),
             folder("transformed", _of_batch(settings, "transformed")),
+            *key,
         ],
         outputs=_results(settings),
         environment={"MODEL_VERSION": result(INPUTS, "version")},

@@ -49,7 +49,7 @@ def collect(
         How many files were collected.
 
     Raises:
-        UseCaseError: When a file is in no folder of an hour.
+        UseCaseError: When a file is in no folder of an hour, or the key of the hashes is missing.
     """
     number = small.collect(captures, tables, use_case, version, known)
     for path in sorted(captures.rglob(f"*{LARGE}")):
@@ -118,12 +118,12 @@ def complete(
 
     Args:
         exchange: The exchange, of which all is there.
-        folder: Has its bodies.
+        folder: Has its bodies, and the key of the hashes, by their keys in the data bucket.
         tables: The folders of the tables are written here.
         use_case: Names the features.
         known: The look-ups of the version.
     """
-    kinds = parquet.columns(use_case)
+    kinds, key = parquet.columns(use_case), parquet.log_key(folder, use_case)
     metadata = exchange.event["eventMetadata"]
     day = f"{datetime.fromisoformat(metadata['inferenceTime']).astimezone(UTC):{DAY_FOLDER}}"
     (place,) = (path for path in small.files_of(exchange.file) if path.startswith(day))
@@ -140,7 +140,8 @@ def complete(
             if found.rejected.height:
                 rejected = parquet.typed(found.rejected, kinds[REJECTED])
                 break
-            rows = parquet.typed(found.rows.with_columns(pl.col(ROW) + first), kinds[PREDICTIONS])
+            kept = parquet.withhold(found.rows, use_case, key)
+            rows = parquet.typed(kept.with_columns(pl.col(ROW) + first), kinds[PREDICTIONS])
             rows.write_parquet(parts / f"{first:012}.parquet")
         if rejected.is_empty() and any(parts.iterdir()):
             whole = pl.scan_parquet(parts / "*.parquet")

@@ -6,6 +6,7 @@
 The day is that of the row's time, UTC.
 """
 
+import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -29,6 +30,8 @@ ID, ROW, TIME, VERSION = "inference_id", "row", "time", "model_version"
 UNEXPECTED = "unexpected"
 #: When it was predicted; of what could not be read, the hour that it was filed under.
 SCORED_AT = "scored_at"
+#: The key of the hashes, by its key in the data bucket.
+LOG_KEY = "log-key/hmac.key"
 
 _FILE = "_file"
 _NOWHERE = pl.lit(None, pl.String).alias(_FILE)
@@ -73,6 +76,66 @@ def feature_columns(use_case: UseCase) -> dict[str, str]:
 def _reserved(use_case: UseCase) -> list[str]:
     """The columns that are not features. Athena does not tell upper from lower case."""
     return [DAY, ID, ROW, TIME, VERSION, SCORED_AT, UNEXPECTED, *use_case.target.answer]
+
+
+def log_key(folder: Path, use_case: UseCase) -> bytes:
+    """The key that values are hashed with, empty where none are.
+
+    Args:
+        folder: Has the keys of the data bucket.
+        use_case: Names what is hashed.
+
+    Raises:
+        UseCaseError: When it is not there.
+    """
+    if not use_case.log.hash:
+        return b""
+    try:
+        return (folder / LOG_KEY).read_bytes()
+    except OSError:
+        raise UseCaseError(
+            f"log.hash: the job was not given {LOG_KEY}; leave log.hash in usecase.toml as long as "
+            "versions with it are used, and `uv run poe deploy`"
+        ) from None
+
+
+def withhold(rows: pl.DataFrame, use_case: UseCase, key: bytes) -> pl.DataFrame:
+    """Rows of the table `predictions` without the values that `[log]` keeps out of it.
+
+    Of what fits no column the names are left, as it is not known what it is.
+
+    Args:
+        rows: The features in their columns, and what fits none of them.
+        use_case: Names what is dropped and what is hashed.
+        key: What `log_key` returned.
+    """
+    log, stored = use_case.log, feature_columns(use_case)
+    if not log.withheld:
+        return rows
+    odd = [_named(text, use_case) if text else None for text in rows[UNEXPECTED]]
+    return rows.with_columns(
+        *(pl.lit(None, rows.schema[stored[name]]).alias(stored[name]) for name in log.drop),
+        *(_hashed(rows[stored[name]], key) for name in log.hash),
+        pl.Series(UNEXPECTED, odd, pl.String),
+    )
+
+
+def _hashed(values: pl.Series, key: bytes) -> pl.Series:
+    """The HMAC-SHA-256 of each value, in hexadecimal digits."""
+    known = values.drop_nulls().unique()
+    hashes = [hmac.digest(key, value.encode(), "sha256").hex() for value in known]
+    return values.replace_strict(known, pl.Series(hashes, dtype=pl.String), default=None)
+
+
+def _named(text: str, use_case: UseCase) -> str | None:
+    """What fits no column, without values of what is withheld or not known."""
+    features, withheld = use_case.features.names, use_case.log.withheld
+    found = {
+        name: value if name in features else None
+        for name, value in json.loads(text).items()
+        if name not in withheld
+    }
+    return json.dumps(found) if found else None
 
 
 def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.ALL) -> Reading:
