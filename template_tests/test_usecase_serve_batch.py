@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import polars as pl
 import pytest
 from support.image import Server
 
-from usecase import serve_batch, tables
-from usecase.config import Features, UseCase
+from usecase import features, serve_batch, tables
+from usecase.config import Features, Request, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
 from usecase.rows import Fields
+from usecase.version import Version
 from workflows import names
 
 CSV, JSON_LINES = serve_batch.CONTENT_TYPES
@@ -240,11 +242,51 @@ def test_a_model_that_answers_no_number(
     assert {value for row in as_json[2:] for value in row.values()} == {None}
 
 
+def test_csv_that_could_be_either_has_the_features(use_case: UseCase) -> None:
+    """As the batch workflow sends them. A request has as many fields; JSON tells the two apart."""
+    names = use_case.features.names
+    asked = Request({f"asked {name}": "text" for name in names})
+    either = replace(use_case, request=asked)
+    line = ",".join("1" for _ in names).encode()
+    assert serve_batch.fields_of(line, CSV, either).names == names
+    for fields in (names, [*asked.fields]):
+        body = json.dumps(dict.fromkeys(fields, "1")).encode()
+        assert serve_batch.fields_of(body, JSON_LINES, either).names == fields
+
+
+@pytest.fixture
+def divided(trained: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch) -> Version:
+    """A version whose features divide by a number of the request."""
+    honest = features.of_requests
+    by_zero = {"distance": 1 / pl.col("distance")}
+    monkeypatch.setattr(
+        features, "of_requests", lambda rows, known: honest(rows, known).with_columns(**by_zero)
+    )
+    return Version.load(trained / "model", use_case)
+
+
+def flights(*distances: float) -> bytes:
+    """Requests about flights over these distances."""
+    known = {"carrier": "UA", "origin": "EWR", "dest": "IAH"}
+    time = "2013-06-01T10:00:00Z"
+    rows = ({**known, "scheduled_departure": time, "distance": miles} for miles in distances)
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def test_a_row_with_an_infinite_feature_does_not_stop_the_others(divided: Version) -> None:
+    answer = serve_batch.answer(flights(1400, 0, 300, 1e-39), JSON_LINES, JSON_LINES, divided)
+    errors = [json.loads(line)["error"] for line in answer.splitlines()]
+    reason = "feature distance is infinite or too large for 32 bits"
+    assert errors == [None, reason, None, reason]
+    far = serve_batch.answer(flights(1400, 300), JSON_LINES, JSON_LINES, divided)
+    assert far.splitlines() == answer.splitlines()[::2]
+
+
 @pytest.mark.parametrize("header", ["hour,dest", '"hour","dest"', "\ufeffhour,dest"])
 def test_a_header_is_no_row(header: str) -> None:
     """Where all features are text, its names would be taken for their values."""
-    for features in (Features(categorical=("hour", "dest")), Features(("hour",), ("dest",))):
-        rows = serve_batch.parse(f"{header}\n1,a\n".encode(), CSV, Fields.of_features(features))
+    for read in (Features(categorical=("hour", "dest")), Features(("hour",), ("dest",))):
+        rows = serve_batch.parse(f"{header}\n1,a\n".encode(), CSV, Fields.of_features(read))
         assert rows["error"].to_list() == ["is a header; send the rows without it", None]
         assert rows["dest"].to_list() == [None, "a"]
 

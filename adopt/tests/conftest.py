@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from adopt import __main__ as command_line
@@ -35,16 +36,16 @@ def app() -> typer.Typer:
 
 
 @pytest.fixture
-def run(project: Path, app: typer.Typer) -> Callable[..., str]:
-    """Adopts a table; returns what was printed."""
+def run(project: Path, app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Adopts a table; returns what was printed, as wide as its lines are."""
+    wide = Console(width=200, height=25, color_system=None)
+    monkeypatch.setattr(command_line, "console", wide)
 
     def run(rows: pl.DataFrame, *arguments: str) -> str:
         file = project / "My data.csv"
         rows.write_csv(file)
         result = CliRunner().invoke(
-            app,
-            [str(file), "--target", "the target?", "--force", *arguments],
-            env={"COLUMNS": "200"},
+            app, [str(file), "--target", "the target?", "--force", *arguments]
         )
         if result.exception:
             raise result.exception

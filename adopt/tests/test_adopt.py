@@ -54,6 +54,8 @@ def test_a_hard_data_set_becomes_a_use_case(run: Adopt, project: Path) -> None:
     assert (mart.unique, mart.boolean, mart.time) == (("order no",), (), ("ordered at", "born"))
     assert {"価格 (円)", "time"} == {*mart.number} - {"the target?"}
     assert ([*use_case.mart], [*use_case.facets]) == (["my_data"], ["a_quoted_name"])
+    above = lines[lines.index("[facets.a_quoted_name]") - 1]
+    assert above.startswith("# The evaluation tells of groups, too: each value, or those of ")
     assert use_case.request is None  # callers send the features
     assert records.height == ROWS
     assert records["価格_円"].null_count() == ROWS // 50

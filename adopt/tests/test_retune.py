@@ -38,8 +38,7 @@ def retuned(*arguments: str, answer: str = "") -> Result:
     """Run the command; what it raises is raised."""
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(retune.retune)
-    environment = {"COLUMNS": "200"}
-    result = CliRunner().invoke(app, [*arguments], input=answer, env=environment)
+    result = CliRunner().invoke(app, [*arguments], input=answer)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

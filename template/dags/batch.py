@@ -14,14 +14,15 @@ ANY_RECORDS = "AnyRecords"
 
 # Without records the jobs that follow are skipped, and nothing else.
 @task.short_circuit(task_id=ANY_RECORDS, ignore_downstream_trigger_rules=False)
-def any_records(selection: str) -> bool:
+def any_records(selected: dict[str, str]) -> bool:
     """Whether there are records to score.
 
     Args:
-        selection: S3 URI of the folder with selection.json.
+        selected: The S3 URIs of what Select has written, by name: `selection` is that of the
+            folder with selection.json.
     """
     with told(get_current_context()):
-        bucket, key = S3Hook.parse_s3_url(f"{selection}/selection.json")
+        bucket, key = S3Hook.parse_s3_url(f"{selected['selection']}/selection.json")
         return bool(json.loads(S3Hook(aws_conn_id=None).read_key(key, bucket))["records"])
 
 
@@ -31,6 +32,6 @@ with WORKFLOW.start(__doc__) as dag:
     transform = WORKFLOW.transform("Transform")
     collect = WORKFLOW.processing("Collect")
     rejections = WORKFLOW.function("Rejections", trigger_rule="none_failed")
-    found = any_records(select.output["selection"])
+    found = any_records(select.output)
     inputs >> select >> found >> transform >> collect >> rejections
     WORKFLOW.end(dag, decides=ANY_RECORDS)

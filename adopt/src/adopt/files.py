@@ -214,7 +214,8 @@ def facets_sections(found: Findings) -> dict[str, str]:
     """[facets.<name>]: the groups to compare. Where numbers part, only people can say."""
     names = [f.name for f in found.features if not (f.numeric or f.text) and f.name in found.facets]
     headers = [f"facets.{name if name.isascii() else toml(name, 0)}" for name in names]
-    return {header: section(header, [], {}) for header in headers}
+    told = ['The evaluation tells of groups, too: each value, or those of `values = ["a", "b"]`.']
+    return {header: section(header, told if header == headers[0] else [], {}) for header in headers}
 
 
 def approval_section(measures: Measures) -> str:

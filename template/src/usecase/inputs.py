@@ -9,14 +9,10 @@ from usecase import features
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.lookups import Lookup, utc
-from usecase.rows import Fields
+from usecase.rows import LARGEST, Fields
 
 CHECKED = 1000  # so many records of the training are asked about, as callers would
 TOLERANCE = 1e-6  # by so much may two numbers differ that are the same, as a fraction
-
-
-class InfiniteFeatureError(UseCaseError):
-    """A feature is infinite; the message names it, and the first row in which it is."""
 
 
 def lookups(mart: Mapping[str, pl.DataFrame]) -> dict[str, Lookup]:
@@ -38,7 +34,8 @@ def of_requests(rows: pl.DataFrame, known: Mapping[str, Lookup], use_case: UseCa
         use_case: Names the features.
 
     Returns:
-        The features in the order of usecase.toml, a row for each request.
+        The features in the order of usecase.toml, a row for each request. They may be infinite,
+        after a division by zero, say: `finite` tells.
 
     Raises:
         UseCaseError: When it returns other rows, lacks a feature, or has one of another type.
@@ -51,7 +48,34 @@ def of_requests(rows: pl.DataFrame, known: Mapping[str, Lookup], use_case: UseCa
             f"features.of_requests returns {found.height} rows for {rows.height} requests; it must "
             "return one for each, in their order"
         )
-    return pl.DataFrame(typed(found, use_case))
+    return pl.DataFrame(_typed(found, use_case))
+
+
+def finite(features: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Take numbers out with which the model cannot compute: infinite, or too large for 32 bits.
+
+    Returns:
+        The features, such numbers missing; and what is wrong with the rows that had one, null for
+        the others.
+    """
+    names = [name for name, kind in features.schema.items() if kind.is_float()]
+    fits = {name: pl.col(name).abs() <= LARGEST for name in names}
+    reasons = (
+        pl.when(~fit).then(pl.lit(f"feature {name} is infinite or too large for 32 bits"))
+        for name, fit in fits.items()
+    )
+    none = pl.repeat(None, pl.len(), dtype=pl.String)
+    wrong = features.select(reason=pl.coalesce(*reasons, none))["reason"]
+    if wrong.null_count() < len(wrong):
+        features = features.with_columns(pl.when(fit).then(name) for name, fit in fits.items())
+    return features, wrong
+
+
+def first_wrong(reasons: pl.Series) -> str:
+    """The first of the reasons of `finite`, for a message; empty without one."""
+    wrong = reasons.count()
+    first = reasons.is_not_null().arg_max() or 0
+    return f"row {first + 1}: {reasons[first]} ({wrong} of {len(reasons)} rows)" if wrong else ""
 
 
 def asked(records: pl.DataFrame, fields: Fields) -> pl.DataFrame:
@@ -108,8 +132,15 @@ def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
     """The features, in the order of usecase.toml: numbers as integers or floats, others as text.
 
     Raises:
-        UseCaseError: When a numeric feature is not a number, or infinite.
+        UseCaseError: When a numeric feature is not a number, infinite, or too large for 32 bits.
     """
+    columns = _typed(records, use_case)
+    if wrong := first_wrong(finite(pl.DataFrame(columns))[1]):
+        raise UseCaseError(wrong)
+    return columns
+
+
+def _typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
     return [
         *(number(records[name]) for name in use_case.features.numeric),
         *(records[name].cast(pl.String) for name in use_case.features.strings),
@@ -117,11 +148,10 @@ def typed(records: pl.DataFrame, use_case: UseCase) -> list[pl.Series]:
 
 
 def number(values: pl.Series) -> pl.Series:
-    """Bring a numeric feature to integers or floats.
+    """Bring a numeric feature to integers or floats; NaN is missing.
 
     Raises:
         UseCaseError: When it is not a number.
-        InfiniteFeatureError: When it is infinite.
     """
     if values.dtype == pl.Boolean or values.dtype.is_integer():
         return values.cast(pl.Int64)
@@ -132,13 +162,7 @@ def number(values: pl.Series) -> pl.Series:
             f"usecase.toml features.numeric: {values.name} is {values.dtype}; convert it in "
             "features.build, or list it under features.categorical"
         )
-    values = values.cast(pl.Float64)
-    if infinite := values.is_infinite().sum():
-        first = values.is_infinite().arg_max() or 0
-        raise InfiniteFeatureError(
-            f"row {first + 1}: feature {values.name} is infinite ({infinite} of {len(values)} rows)"
-        )
-    return values.fill_nan(None)
+    return values.cast(pl.Float64).fill_nan(None)
 
 
 def _call(name: str, *arguments: object) -> Any:  # noqa: ANN401 - what the function returns

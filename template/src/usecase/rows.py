@@ -111,23 +111,34 @@ class Fields:
         return RowError(reason if name in self.required else f"{reason}; {advice}", name)
 
 
-def fields_of(first: object, use_case: UseCase) -> Fields:
+def fields_of(first: object, use_case: UseCase, *, of_request: bool = True) -> Fields:
     """The fields that the rows of a request have, told by the first: features or `[request]`.
+
+    Rows of CSV are told by their number of fields, rows of JSON by the names of theirs.
 
     Args:
         first: The fields of a line of CSV as a list, or what `load` returned of a row.
         use_case: Names the features, and what a caller sends in their place.
+        of_request: Where both have as many fields: whether a line of CSV has those of `[request]`.
     """
     features = Fields.of_features(use_case.features)
     if use_case.request is None:
         return features
     request = Fields.of_request(use_case.request)
-    if isinstance(first, list):
-        computed = len(first) == len(features.types) != len(request.types)
+    if not isinstance(first, list):
+        computed = isinstance(first, dict) and _names_features(first, features, request)
+    elif len(features.types) == len(request.types):
+        computed = not of_request
     else:
-        only = features.types.keys() - request.types.keys()
-        computed = isinstance(first, dict) and not only.isdisjoint(first)
+        computed = len(first) == len(features.types)
     return features if computed else request
+
+
+def _names_features(row: Mapping[str, object], features: Fields, request: Fields) -> bool:
+    """Whether a row has a feature that no request has, or all of them and too little for one."""
+    if row.keys() & (features.types.keys() - request.types.keys()):
+        return True
+    return row.keys() == features.types.keys() and not request.required <= row.keys()
 
 
 def read(instance: object, fields: Fields) -> list[Value]:

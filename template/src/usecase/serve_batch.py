@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from usecase import inputs
 from usecase import rows as json_rows
 from usecase.config import UseCase
 from usecase.errors import BadRequest
@@ -69,10 +70,13 @@ def answer(body: bytes, content_type: str, accept: str, version: Version) -> byt
     use_case = version.use_case
     fields = fields_of(body, content_type, use_case)
     rows = parse(body, content_type, fields)
-    table = version.features(rows.drop(ERROR)) if fields.raw else rows
+    table, errors = rows, rows[ERROR]
+    if fields.raw:
+        table, reasons = inputs.finite(version.features(rows.drop(ERROR)))
+        errors = errors.zip_with(errors.is_not_null(), reasons)
     output = version.model.predict({name: table[name] for name in use_case.features.names})
     answers = pl.DataFrame(use_case.target.answers(output))
-    return render(answers, blame(rows[ERROR], output), accept)
+    return render(answers, blame(errors, output), accept)
 
 
 def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
@@ -85,14 +89,17 @@ def blame(errors: pl.Series, output: npt.NDArray[Any]) -> pl.Series:
 
 
 def fields_of(body: bytes, content_type: str, use_case: UseCase) -> Fields:
-    """The fields that the rows have, told by the first one that can be read."""
+    """The fields that the rows have, told by the first one that can be read.
+
+    The batch workflow sends features, as CSV: such they are where a request has as many fields.
+    """
     for line in io.BytesIO(body):
         text = line.decode("utf-8-sig", errors="replace")
         try:
             first = json_rows.load(text) if content_type == JSON_LINES else next(csv.reader([text]))
         except (RowError, csv.Error, StopIteration):
             continue
-        return json_rows.fields_of(first, use_case)
+        return json_rows.fields_of(first, use_case, of_request=False)
     return json_rows.fields_of(None, use_case)
 
 

@@ -294,6 +294,8 @@ def _computed(
 ) -> pl.DataFrame:
     """Requests in the columns of the table, with the features that the version made of them.
 
+    An infinite one is missing: the server has refused the request.
+
     Args:
         asked: `_event`, `_row`, and the fields as text.
         fields: Those of `[request]`.
@@ -303,7 +305,7 @@ def _computed(
     Returns:
         As `_columns`.
     """
-    features = inputs.of_requests(payloads.typed(asked, fields), known, use_case)
+    features, _ = inputs.finite(inputs.of_requests(payloads.typed(asked, fields), known, use_case))
     numeric = use_case.features.numeric
     return asked.select("_event", "_row").with_columns(
         *(
