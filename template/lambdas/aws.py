@@ -100,22 +100,16 @@ def folders(prefix: str) -> list[str]:
     return [name.removeprefix(prefix).rstrip("/") for name in found]
 
 
-def log_key() -> list[str]:
-    """The key of the object that hashes in the table of predictions are keyed with, if any are.
-
-    It is made when it is first needed, and stays: nobody has to know what is in it.
-    """
-    key = os.environ.get("LOG_KEY")
+def make_log_key() -> None:
+    """Make the key of the hashes in the table of predictions, unless there is one, or no hash."""
+    key, secret = os.environ.get("LOG_KEY"), secrets.token_bytes(32)
     if key is None:
-        return []
+        return
     try:
-        s3().put_object(
-            Bucket=os.environ["BUCKET"], Key=key, Body=secrets.token_bytes(32), IfNoneMatch="*"
-        )
+        s3().put_object(Bucket=os.environ["BUCKET"], Key=key, Body=secret, IfNoneMatch="*")
     except ClientError as error:
         if error.response["Error"]["Code"] != "PreconditionFailed":
             raise
-    return [key]
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -180,27 +181,18 @@ def collect(use_case: UseCase) -> None:
     time = use_case.data.time
     answered = answered.with_columns(pl.col(time).str.to_datetime(TIME_FORMAT))
     right = pl.col("error").is_null()
-    refused = answered.filter(~right).select(use_case.data.id, time, reason=untold(use_case))
+    refused = answered.filter(~right).select(use_case.data.id, time, reason=told(use_case))
     rejected = pl.concat([pl.read_parquet(folder / "rejected.parquet"), refused])
     days = [date.fromisoformat(day) for day in sent["days"]]
-    predictions = identified(answered.filter(right), use_case).with_columns(
-        pl.lit(None, pl.String).alias(parquet.UNEXPECTED)
-    )
-    predictions = parquet.withhold(predictions, use_case, parquet.log_key(folder.parent, use_case))
-    publish(predictions, identified(rejected, use_case), days, use_case)
+    predictions = parquet.withhold(answered.filter(right), use_case)
+    publish(identified(predictions, use_case), identified(rejected, use_case), days, use_case)
 
 
-def untold(use_case: UseCase) -> pl.Expr:
-    """The `error` of a record, which may quote a value, without values that `[log]` withholds."""
-    error = pl.col("error")
-    for name in use_case.log.withheld:
-        begin = f"field {name}: "
-        error = (
-            pl.when(error.str.starts_with(begin))
-            .then(pl.lit(f"{begin}is wrong; [log] withholds its value"))
-            .otherwise(error)
-        )
-    return error
+def told(use_case: UseCase) -> pl.Expr:
+    """The `error` of a record, which may quote a value, without one that `[log]` withholds."""
+    names = "|".join(map(re.escape, use_case.log.withheld))
+    without = "field $1: is wrong; [log] withholds its value"
+    return pl.col("error").str.replace(f"(?s)^field ({names}): .*", without)
 
 
 def identified(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:

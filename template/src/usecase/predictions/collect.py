@@ -34,8 +34,7 @@ def collect(
     """Write what was captured of a version into both tables.
 
     Args:
-        captures: All captured files are below it, those of other versions too. The key of the
-            hashes, where there are any, is beside it, by its key in the data bucket.
+        captures: All captured files are below it, those of other versions too.
         tables: The folders of the tables are written here.
         use_case: Names the features.
         version: The version. What lies in the folder of no version is collected with it.
@@ -47,9 +46,8 @@ def collect(
     Raises:
         UseCaseError: When a file is in no folder of an hour, or the key of the hashes is missing.
     """
-    key = parquet.log_key(captures.parent, use_case)
     found = capture.read(captures, use_case, version, known)
-    kinds, kept = parquet.columns(use_case), parquet.withhold(found.rows, use_case, key)
+    kinds, kept = parquet.columns(use_case), parquet.withhold(found.rows, use_case)
     for name, table in {PREDICTIONS: kept, REJECTED: found.rejected}.items():
         dated = table.with_columns(pl.col(SCORED_AT).dt.strftime(DAY_FOLDER).alias("_day"))
         parts = dated.partition_by("file", "_day", as_dict=True)

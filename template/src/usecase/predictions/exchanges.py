@@ -118,12 +118,12 @@ def complete(
 
     Args:
         exchange: The exchange, of which all is there.
-        folder: Has its bodies, and the key of the hashes, by their keys in the data bucket.
+        folder: Has its bodies.
         tables: The folders of the tables are written here.
         use_case: Names the features.
         known: The look-ups of the version.
     """
-    kinds, key = parquet.columns(use_case), parquet.log_key(folder, use_case)
+    kinds = parquet.columns(use_case)
     metadata = exchange.event["eventMetadata"]
     day = f"{datetime.fromisoformat(metadata['inferenceTime']).astimezone(UTC):{DAY_FOLDER}}"
     (place,) = (path for path in small.files_of(exchange.file) if path.startswith(day))
@@ -140,8 +140,8 @@ def complete(
             if found.rejected.height:
                 rejected = parquet.typed(found.rejected, kinds[REJECTED])
                 break
-            kept = parquet.withhold(found.rows, use_case, key)
-            rows = parquet.typed(kept.with_columns(pl.col(ROW) + first), kinds[PREDICTIONS])
+            kept = parquet.withhold(found.rows, use_case).with_columns(pl.col(ROW) + first)
+            rows = parquet.typed(kept, kinds[PREDICTIONS])
             rows.write_parquet(parts / f"{first:012}.parquet")
         if rejected.is_empty() and any(parts.iterdir()):
             whole = pl.scan_parquet(parts / "*.parquet")

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.predictions import reading
@@ -30,8 +31,6 @@ ID, ROW, TIME, VERSION = "inference_id", "row", "time", "model_version"
 UNEXPECTED = "unexpected"
 #: When it was predicted; of what could not be read, the hour that it was filed under.
 SCORED_AT = "scored_at"
-#: The key of the hashes, by its key in the data bucket.
-LOG_KEY = "log-key/hmac.key"
 
 _FILE = "_file"
 _NOWHERE = pl.lit(None, pl.String).alias(_FILE)
@@ -78,46 +77,38 @@ def _reserved(use_case: UseCase) -> list[str]:
     return [DAY, ID, ROW, TIME, VERSION, SCORED_AT, UNEXPECTED, *use_case.target.answer]
 
 
-def log_key(folder: Path, use_case: UseCase) -> bytes:
-    """The key that values are hashed with, empty where none are.
-
-    Args:
-        folder: Has the keys of the data bucket.
-        use_case: Names what is hashed.
-
-    Raises:
-        UseCaseError: When it is not there.
-    """
-    if not use_case.log.hash:
-        return b""
-    try:
-        return (folder / LOG_KEY).read_bytes()
-    except OSError:
-        raise UseCaseError(
-            f"log.hash: the job was not given {LOG_KEY}; leave log.hash in usecase.toml as long as "
-            "versions with it are used, and `uv run poe deploy`"
-        ) from None
-
-
-def withhold(rows: pl.DataFrame, use_case: UseCase, key: bytes) -> pl.DataFrame:
+def withhold(rows: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
     """Rows of the table `predictions` without the values that `[log]` keeps out of it.
 
-    Of what fits no column the names are left, as it is not known what it is.
+    Of a field that is not known the name is kept, as nobody can tell what its value is.
 
     Args:
-        rows: The features in their columns, and what fits none of them.
+        rows: The features in their columns, and maybe what fits none of them.
         use_case: Names what is dropped and what is hashed.
-        key: What `log_key` returned.
+
+    Raises:
+        UseCaseError: When something is hashed, and the job was not given the key.
     """
     log, stored = use_case.log, feature_columns(use_case)
-    if not log.withheld:
-        return rows
-    odd = [_named(text, use_case) if text else None for text in rows[UNEXPECTED]]
-    return rows.with_columns(
-        *(pl.lit(None, rows.schema[stored[name]]).alias(stored[name]) for name in log.drop),
-        *(_hashed(rows[stored[name]], key) for name in log.hash),
-        pl.Series(UNEXPECTED, odd, pl.String),
-    )
+    if log.hash:
+        key = _log_key()
+        rows = rows.with_columns(_hashed(rows[stored[name]], key) for name in log.hash)
+    if log.withheld and UNEXPECTED in rows.columns:  # batches have none
+        kept = [_kept(text, use_case) if text else None for text in rows[UNEXPECTED]]
+        rows = rows.with_columns(pl.Series(UNEXPECTED, kept, pl.String))
+    columns = [stored[name] for name in log.drop]
+    return rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in columns)
+
+
+def _log_key() -> bytes:
+    path = container.processing_input("log-key") / "hmac.key"
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise UseCaseError(
+            f"log.hash: the job was not given {path.name}; leave log.hash in usecase.toml as long "
+            "as versions with it are in use, and `uv run poe deploy`"
+        ) from None
 
 
 def _hashed(values: pl.Series, key: bytes) -> pl.Series:
@@ -127,7 +118,7 @@ def _hashed(values: pl.Series, key: bytes) -> pl.Series:
     return values.replace_strict(known, pl.Series(hashes, dtype=pl.String), default=None)
 
 
-def _named(text: str, use_case: UseCase) -> str | None:
+def _kept(text: str, use_case: UseCase) -> str | None:
     """What fits no column, without values of what is withheld or not known."""
     features, withheld = use_case.features.names, use_case.log.withheld
     found = {
