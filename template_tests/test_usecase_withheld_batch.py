@@ -68,7 +68,7 @@ def base(tmp_path: Path, use_case: UseCase) -> Path:
 
 def test_no_file_that_collect_writes_has_the_values(base: Path) -> None:
     environment = {"MODEL_VERSION": "7", "USECASE_TOML": str(base / "usecase.toml")}
-    assert "log.hash: the job was not given hmac.key" in fail("collect", base, **environment)
+    assert "log.hash: the job was not given log-key/hmac.key" in fail("collect", base, **environment)
     leave_key(base)
     printed = succeed("collect", base, **environment)
     output = base / "processing" / "output"

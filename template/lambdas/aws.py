@@ -100,16 +100,20 @@ def folders(prefix: str) -> list[str]:
     return [name.removeprefix(prefix).rstrip("/") for name in found]
 
 
-def make_log_key() -> None:
-    """Make the key of the hashes in the table of predictions, unless there is one, or no hash."""
+def log_key() -> set[str]:
+    """The object with the key of the hashes in the table of predictions, where it has any.
+
+    It is made when it is first needed, and stays.
+    """
     key, secret = os.environ.get("LOG_KEY"), secrets.token_bytes(32)
     if key is None:
-        return
+        return set()
     try:
         s3().put_object(Bucket=os.environ["BUCKET"], Key=key, Body=secret, IfNoneMatch="*")
     except ClientError as error:
         if error.response["Error"]["Code"] != "PreconditionFailed":
             raise
+    return {key}
 
 
 def split_uri(uri: str) -> tuple[str, str]:

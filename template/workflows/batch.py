@@ -9,7 +9,7 @@ code, and in the order, that the model was trained with.
 from dataclasses import replace
 
 from workflows import keys
-from workflows.jobs import PROCESSING, Body, Settings, folder, log_key, processing
+from workflows.jobs import PROCESSING, Body, Settings, folder, processing
 from workflows.placeholders import EXECUTION, output, parameter, result
 
 INPUTS, SELECT, TRANSFORM, COLLECT = "BatchInputs", "Select", "Transform", "Collect"
@@ -80,13 +80,16 @@ def transform(settings: Settings) -> Body:
 
 def collect(settings: Settings) -> Body:
     """Write the answers day by day."""
+    # Where the manifest of a monitoring brings it.
+    place = f"{PROCESSING}/input/files/log-key"
+    key = [folder("log-key", settings.uri(keys.LOG_KEY), place)]
     return processing(
         _of_version(settings),
         "collect",
         inputs=[
             folder("selection", output(SELECT, "selection")),
             folder("transformed", _of_batch(settings, "transformed")),
-            *log_key(settings),
+            *(key if settings.use_case.log.hash else []),
         ],
         outputs=_results(settings),
         environment={"MODEL_VERSION": result(INPUTS, "version")},

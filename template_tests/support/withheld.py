@@ -9,6 +9,7 @@ from support.examples import TARGET
 from usecase.config import Approval, Data, Features, UseCase
 from usecase.hosting import Log
 from usecase.problem import METRICS
+from workflows import keys
 
 KEY = bytes(range(32))
 USE_CASE = UseCase(
@@ -27,6 +28,6 @@ def hashed(value: str) -> str:
 
 def leave_key(base: Path, key: bytes = KEY) -> None:
     """Leave the key as the job's input brings it, below what stands for /opt/ml."""
-    path = base / "processing" / "input" / "log-key" / "hmac.key"
+    path = base / "processing" / "input" / "files" / keys.LOG_KEY
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(key)

@@ -31,6 +31,8 @@ ID, ROW, TIME, VERSION = "inference_id", "row", "time", "model_version"
 UNEXPECTED = "unexpected"
 #: When it was predicted; of what could not be read, the hour that it was filed under.
 SCORED_AT = "scored_at"
+#: The key of the hashes, by its key in the data bucket.
+LOG_KEY = "log-key/hmac.key"
 
 _FILE = "_file"
 _NOWHERE = pl.lit(None, pl.String).alias(_FILE)
@@ -101,12 +103,12 @@ def withhold(rows: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
 
 
 def _log_key() -> bytes:
-    path = container.processing_input("log-key") / "hmac.key"
+    path = container.processing_input("files") / LOG_KEY
     try:
         return path.read_bytes()
     except OSError:
         raise UseCaseError(
-            f"log.hash: the job was not given {path.name}; leave log.hash in usecase.toml as long "
+            f"log.hash: the job was not given {LOG_KEY}; leave log.hash in usecase.toml as long "
             "as versions with it are in use, and `uv run poe deploy`"
         ) from None
 
