@@ -13,6 +13,10 @@ from support.withheld import USE_CASE, hashed, leave_key
 from usecase import batch
 from usecase.config import Features, UseCase
 from usecase.hosting import Log
+from workflows import batch as jobs
+from workflows import keys
+from workflows.jobs import PROCESSING, Settings
+from workflows.names import Names
 
 AT = "2026-01-15T12:00:00.000000"
 ROW = {"hour": "7", "distance": "5150.25", "carrier": "Jane", "dest": "Elm Street"}
@@ -37,6 +41,19 @@ def test_an_error_does_not_quote_the_values() -> None:
     use_case = replace(USE_CASE, features=odd, log=Log(drop=(name,)))
     wrong = told(f'field {name}: "x" is not a number', use_case)
     assert wrong == f"field {name}: is wrong; [log] withholds its value"
+
+
+def test_job_is_given_the_key_where_it_hashes() -> None:
+    given = []
+    for log in (Log(), Log(drop=("b",)), USE_CASE.log):
+        use_case = replace(USE_CASE, log=log)
+        settings = Settings(use_case, Names(), "image", "role", "bucket", "commit")
+        inputs = jobs.collect(settings)["ProcessingInputs"]
+        given.append([each["S3Input"] for each in inputs if each["InputName"] == "log-key"])
+    assert [len(found) for found in given] == [0, 0, 1]
+    ((key,),) = given[2:]
+    assert key["S3Uri"] == f"s3://bucket/{keys.LOG_KEY}"
+    assert f"{key['LocalPath']}/hmac.key" == f"{PROCESSING}/input/files/{keys.LOG_KEY}"
 
 
 @pytest.fixture
@@ -68,7 +85,7 @@ def base(tmp_path: Path, use_case: UseCase) -> Path:
 
 def test_no_file_that_collect_writes_has_the_values(base: Path) -> None:
     environment = {"MODEL_VERSION": "7", "USECASE_TOML": str(base / "usecase.toml")}
-    assert "log.hash: the job was not given log-key/hmac.key" in fail("collect", base, **environment)
+    assert "log.hash: the job was not given" in fail("collect", base, **environment)
     leave_key(base)
     printed = succeed("collect", base, **environment)
     output = base / "processing" / "output"
