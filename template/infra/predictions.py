@@ -1,6 +1,6 @@
 """The tables of all predictions, and of what the monitors have measured, for Athena.
 
-The files are in the data bucket, and expire only where `[log.days]` of usecase.toml says so.
+The files are in the data bucket, and expire only where `[log]` of usecase.toml says so.
 """
 
 from collections.abc import Mapping

@@ -101,13 +101,15 @@ def folders(prefix: str) -> list[str]:
 
 
 def log_key() -> set[str]:
-    """The object with the key of the hashes in the table of predictions, where it has any.
+    """The key of the hashes in the table of predictions, made unless there is one, or no hash.
 
-    It is made when it is first needed, and stays.
+    Returns:
+        The object that has it, if any.
     """
-    key, secret = os.environ.get("LOG_KEY"), secrets.token_bytes(32)
+    key = os.environ.get("LOG_KEY")
     if key is None:
         return set()
+    secret = secrets.token_bytes(32)
     try:
         s3().put_object(Bucket=os.environ["BUCKET"], Key=key, Body=secret, IfNoneMatch="*")
     except ClientError as error:

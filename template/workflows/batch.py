@@ -80,7 +80,7 @@ def transform(settings: Settings) -> Body:
 
 def collect(settings: Settings) -> Body:
     """Write the answers day by day."""
-    # Where the manifest of a monitoring brings it.
+    # `usecase.predictions.parquet` looks for the key there.
     place = f"{PROCESSING}/input/files/log-key"
     key = [folder("log-key", settings.uri(keys.LOG_KEY), place)]
     return processing(
