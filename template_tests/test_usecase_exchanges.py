@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 from support.examples import CSV as ANSWERS
-from support.image import ROOT, write_lines
-from support.inference_endpoint import NAMES, event
+from support.exchanges import REQUESTS, leave
+from support.image import ROOT
 
 from usecase import bodies, tables
 from usecase.bodies import PARQUET
@@ -19,12 +19,9 @@ from usecase.config import UseCase
 from usecase.predictions import exchanges, parquet
 from usecase.predictions.parquet import ID, ROW, VERSION
 from usecase.serve_endpoint import CSV, JSON_LINES
-from workflows import names
 
 BODY_MB = int(os.environ.get("BODY_MB", "12"))
 MOST_MB = 300
-ANSWERED = "text/csv; charset=utf-8; model-version=1"
-REQUESTS, KEPT = "async/requests/a", f"version=1/{NAMES.endpoint}/{names.VARIANT}/2026/01/15/12"
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +29,6 @@ def rows(prepared: Path, use_case: UseCase) -> pl.DataFrame:
     """More rows than a block has."""
     table = tables.read(prepared / "test").select(use_case.features.names)[:20]
     return pl.concat([table] * (bodies.ROWS // 20 + 1))
-
-
-def leave(folder: Path, asked: bytes, answer: bytes, content_type: str = CSV) -> None:
-    """Leave a large request and its answer, as they come into the job."""
-    large = event("", "", "id-a", content_type=content_type)
-    sides = {"endpointInput": (REQUESTS, asked), "endpointOutput": ("async/answers/a", answer)}
-    for side, (key, body) in sides.items():
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
-        payload = large["captureData"][side]
-        del payload["data"], payload["encoding"]
-        payload["location"] = f"s3://bucket/{key}"
-    large["captureData"]["endpointOutput"]["observedContentType"] = ANSWERED
-    write_lines(folder / "capture" / KEPT / f"a{exchanges.LARGE}", [large])
 
 
 def collected(folder: Path, use_case: UseCase) -> tuple[pl.DataFrame, pl.DataFrame]:

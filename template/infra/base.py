@@ -37,6 +37,7 @@ from constructs import Construct
 
 from infra.permissions import ECR_LOGIN, Allow, Arns, names_of, role
 from usecase.config import UseCase
+from usecase.hosting import MONITORED, needed_days
 from workflows import keys
 from workflows.jobs import Settings
 from workflows.names import REGION
@@ -105,6 +106,13 @@ class BaseStack(Stack):
 
     def _bucket(self) -> None:
         """The data bucket; it stays when the stack is destroyed."""
+        needed = needed_days(self.use_case)
+        # What the monitors read stays for as long as they need it, whatever their windows.
+        expiring = {
+            prefix: max(days, needed) if prefix.rstrip("/") in MONITORED else days
+            for prefix, days in keys.EXPIRING.items()
+        }
+        expiring |= {f"{name}/": days for name, days in self.use_case.log.days.items()}
         bucket = s3.Bucket(
             self,
             "Data",
@@ -121,7 +129,7 @@ class BaseStack(Stack):
                 ),
                 *(
                     s3.LifecycleRule(prefix=prefix, expiration=Duration.days(days))
-                    for prefix, days in keys.EXPIRING.items()
+                    for prefix, days in expiring.items()
                 ),
             ],
         )

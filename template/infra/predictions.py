@@ -1,6 +1,6 @@
 """The tables of all predictions, and of what the monitors have measured, for Athena.
 
-The files are in the data bucket, and expire never.
+The files are in the data bucket, and expire only where `[log]` of usecase.toml says so.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from aws_cdk import aws_athena as athena
 from aws_cdk import aws_glue as glue
 from constructs import Construct
 
-from infra.permissions import Arns
+from infra.permissions import Allow, Arns, list_objects
 from usecase.config import UseCase
 from usecase.monitors import results
 from usecase.predictions.parquet import DAY, columns
@@ -29,6 +29,26 @@ MONITOR_RESULTS = "monitor_results"
 
 # Athena knows the folders by their names: nothing has to look for new ones.
 FIRST_DAY, LAST_DAY = "2000-01-01", "NOW+1YEARS"
+
+
+def log_settings(use_case: UseCase) -> dict[str, str]:
+    """What the function that makes the key of the hashes is told; nothing where there are none."""
+    return {"LOG_KEY": keys.LOG_KEY} if use_case.log.hash else {}
+
+
+def make_log_key(arns: Arns, use_case: UseCase) -> list[Allow]:
+    """Making the key of the hashes; without reading it. Nothing where nothing is hashed."""
+    return [Allow(["s3:PutObject"], [arns.objects(keys.LOG_KEY)])] if use_case.log.hash else []
+
+
+def read_log_key(arns: Arns, use_case: UseCase) -> list[Allow]:
+    """Reading the key of the hashes, for the job that hashes. Nothing where nothing is hashed."""
+    if not use_case.log.hash:
+        return []
+    return [
+        Allow(["s3:GetObject"], [arns.objects(keys.LOG_KEY)]),
+        list_objects(arns, keys.LOG_KEY),
+    ]
 
 
 class Tables(Construct):

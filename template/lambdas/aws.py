@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,6 +98,24 @@ def folders(prefix: str) -> list[str]:
     )
     found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
     return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def log_key() -> set[str]:
+    """The key of the hashes in the table of predictions, made unless there is one, or no hash.
+
+    Returns:
+        The object that has it, if any.
+    """
+    key = os.environ.get("LOG_KEY")
+    if key is None:
+        return set()
+    secret = secrets.token_bytes(32)
+    try:
+        s3().put_object(Bucket=os.environ["BUCKET"], Key=key, Body=secret, IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "PreconditionFailed":
+            raise
+    return {key}
 
 
 def split_uri(uri: str) -> tuple[str, str]:

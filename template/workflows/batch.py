@@ -80,12 +80,16 @@ def transform(settings: Settings) -> Body:
 
 def collect(settings: Settings) -> Body:
     """Write the answers day by day."""
+    # `usecase.predictions.parquet` looks for the key there.
+    place = f"{PROCESSING}/input/files/log-key"
+    key = [folder("log-key", settings.uri(keys.LOG_KEY), place)]
     return processing(
         _of_version(settings),
         "collect",
         inputs=[
             folder("selection", output(SELECT, "selection")),
             folder("transformed", _of_batch(settings, "transformed")),
+            *(key if settings.use_case.log.hash else []),
         ],
         outputs=_results(settings),
         environment={"MODEL_VERSION": result(INPUTS, "version")},

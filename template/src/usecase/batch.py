@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -167,7 +168,8 @@ def collect(use_case: UseCase) -> None:
     """Collect the answers to the records that `select` has selected.
 
     Raises:
-        UseCaseError: When an answer is missing or has another form.
+        UseCaseError: When an answer is missing or has another form, or the key of the hashes is
+            missing.
     """
     folder = container.processing_input("selection")
     sent = container.read_json(folder / "selection.json")
@@ -179,11 +181,18 @@ def collect(use_case: UseCase) -> None:
     time = use_case.data.time
     answered = answered.with_columns(pl.col(time).str.to_datetime(TIME_FORMAT))
     right = pl.col("error").is_null()
-    refused = answered.filter(~right).select(use_case.data.id, time, reason="error")
+    refused = answered.filter(~right).select(use_case.data.id, time, reason=told(use_case))
     rejected = pl.concat([pl.read_parquet(folder / "rejected.parquet"), refused])
     days = [date.fromisoformat(day) for day in sent["days"]]
-    predictions = identified(answered.filter(right), use_case)
-    publish(predictions, identified(rejected, use_case), days, use_case)
+    predictions = parquet.withhold(answered.filter(right), use_case)
+    publish(identified(predictions, use_case), identified(rejected, use_case), days, use_case)
+
+
+def told(use_case: UseCase) -> pl.Expr:
+    """The `error` of a record, which may quote a value, without one that `[log]` withholds."""
+    names = "|".join(map(re.escape, use_case.log.withheld))
+    without = "field $1: is wrong; [log] withholds its value"
+    return pl.col("error").str.replace(f"(?s)^field ({names}): .*", without)
 
 
 def identified(records: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:

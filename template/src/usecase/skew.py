@@ -29,7 +29,8 @@ def run(use_case: UseCase) -> None:
     version = os.environ["MODEL_VERSION"]
     files = container.processing_input("files")
     found = parquet.read([files], use_case, Window(version))
-    asked = found.features.select(use_case.features.names).with_columns(found.rows[ID, ROW])
+    names = [name for name in use_case.features.names if name not in use_case.log.withheld]
+    asked = found.features.select(names).with_columns(found.rows[ID, ROW])
     report = {"version": int(version), **compare(asked, records, use_case)}
     container.write_json(container.processing_output("skew") / "skew.json", report)
     message = f"{report['compared']} predictions compared, {report['unknown']} of no known record"
@@ -41,8 +42,9 @@ def compare(asked: pl.DataFrame, records: pl.DataFrame, use_case: UseCase) -> di
     """Compare features of predictions with those of the same records in the data mart.
 
     Args:
-        asked: `inference_id`, the id of a record; `row`; and the features as text. A request with
-            several rows tells no record's id, so it is left out.
+        asked: `inference_id`, the id of a record; `row`; and the features as text, but for those
+            that `[log]` withholds. A request with several rows tells no record's id, so it is left
+            out.
         records: What `features.build` returns.
         use_case: Names the columns.
 
@@ -70,7 +72,7 @@ def compare(asked: pl.DataFrame, records: pl.DataFrame, use_case: UseCase) -> di
             "record's own id, and load the records"
         )
     found = {}
-    for name in use_case.features.names:
+    for name in asked.drop(ID, ROW).columns:
         kind = pl.Float64 if name in use_case.features.numeric else pl.String
         mine, other = (pairs[column].cast(kind) for column in (name, f"{name}_mart"))
         odd = inputs.differ(mine, other)

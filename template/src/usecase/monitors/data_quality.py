@@ -42,9 +42,11 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     """
     baseline = container.read_json(subject.baseline / "statistics.json")
     suggested = container.read_json(subject.baseline / "constraints.json")
-    features = subject.reading.features
+    withheld = use_case.log.withheld
+    features = subject.reading.features.drop(withheld)
     try:
         limits = constraints.applied(suggested, subject.window.hours, features.height)
+        limits["features"] = [each for each in limits["features"] if each["name"] not in withheld]
         types = {entry["name"]: entry["inferred_type"] for entry in limits["features"]}
         table, type_match = convert(features, types)
         statistics = profile.statistics(table, use_case.features.text)
@@ -62,6 +64,8 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
             summary = f"{few}, as {subject.served_partly}"
         else:
             problems.append(f"There are {few}.")
+    if withheld:
+        summary = f"{summary}, [log] withholds {', '.join(withheld)}, not judged"
     return Report(
         statistics=statistics,
         constraints=limits,
@@ -75,7 +79,11 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
             if each.violated
         ],
         judged=table.height,
-        counts={"unseen_categories": sum(new.values()), "unseen_by_feature": new},
+        counts={
+            "unseen_categories": sum(new.values()),
+            "unseen_by_feature": new,
+            **({"not_judged": withheld} if withheld else {}),
+        },
         problems=problems,
         summary=summary,
         measured=found,

@@ -44,11 +44,11 @@ def collect(
         How many files were collected.
 
     Raises:
-        UseCaseError: When a file is in no folder of an hour.
+        UseCaseError: When a file is in no folder of an hour, or the key of the hashes is missing.
     """
     found = capture.read(captures, use_case, version, known)
-    kinds = parquet.columns(use_case)
-    for name, table in {PREDICTIONS: found.rows, REJECTED: found.rejected}.items():
+    kinds, kept = parquet.columns(use_case), parquet.withhold(found.rows, use_case)
+    for name, table in {PREDICTIONS: kept, REJECTED: found.rejected}.items():
         dated = table.with_columns(pl.col(SCORED_AT).dt.strftime(DAY_FOLDER).alias("_day"))
         parts = dated.partition_by("file", "_day", as_dict=True)
         for file in found.files:

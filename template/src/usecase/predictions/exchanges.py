@@ -49,7 +49,7 @@ def collect(
         How many files were collected.
 
     Raises:
-        UseCaseError: When a file is in no folder of an hour.
+        UseCaseError: When a file is in no folder of an hour, or the key of the hashes is missing.
     """
     number = small.collect(captures, tables, use_case, version, known)
     for path in sorted(captures.rglob(f"*{LARGE}")):
@@ -140,7 +140,8 @@ def complete(
             if found.rejected.height:
                 rejected = parquet.typed(found.rejected, kinds[REJECTED])
                 break
-            rows = parquet.typed(found.rows.with_columns(pl.col(ROW) + first), kinds[PREDICTIONS])
+            kept = parquet.withhold(found.rows, use_case).with_columns(pl.col(ROW) + first)
+            rows = parquet.typed(kept, kinds[PREDICTIONS])
             rows.write_parquet(parts / f"{first:012}.parquet")
         if rejected.is_empty() and any(parts.iterdir()):
             whole = pl.scan_parquet(parts / "*.parquet")

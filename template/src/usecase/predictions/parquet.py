@@ -6,6 +6,7 @@
 The day is that of the row's time, UTC.
 """
 
+import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.predictions import reading
@@ -29,6 +31,8 @@ ID, ROW, TIME, VERSION = "inference_id", "row", "time", "model_version"
 UNEXPECTED = "unexpected"
 #: When it was predicted; of what could not be read, the hour that it was filed under.
 SCORED_AT = "scored_at"
+#: The key of the hashes, by its key in the data bucket.
+LOG_KEY = "log-key/hmac.key"
 
 _FILE = "_file"
 _NOWHERE = pl.lit(None, pl.String).alias(_FILE)
@@ -73,6 +77,58 @@ def feature_columns(use_case: UseCase) -> dict[str, str]:
 def _reserved(use_case: UseCase) -> list[str]:
     """The columns that are not features. Athena does not tell upper from lower case."""
     return [DAY, ID, ROW, TIME, VERSION, SCORED_AT, UNEXPECTED, *use_case.target.answer]
+
+
+def withhold(rows: pl.DataFrame, use_case: UseCase) -> pl.DataFrame:
+    """Rows of the table `predictions` without the values that `[log]` keeps out of it.
+
+    Of a field that is not known the name is kept, as nobody can tell what its value is.
+
+    Args:
+        rows: The features in their columns, and maybe what fits none of them.
+        use_case: Names what is dropped and what is hashed.
+
+    Raises:
+        UseCaseError: When something is hashed, and the job was not given the key.
+    """
+    log, stored = use_case.log, feature_columns(use_case)
+    if log.hash:
+        key = _log_key()
+        rows = rows.with_columns(_hashed(rows[stored[name]], key) for name in log.hash)
+    if log.withheld and UNEXPECTED in rows.columns:  # batches have none
+        kept = [_kept(text, use_case) if text else None for text in rows[UNEXPECTED]]
+        rows = rows.with_columns(pl.Series(UNEXPECTED, kept, pl.String))
+    columns = [stored[name] for name in log.drop]
+    return rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in columns)
+
+
+def _log_key() -> bytes:
+    path = container.processing_input("files") / LOG_KEY
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise UseCaseError(
+            f"log.hash: the job was not given {LOG_KEY}; leave log.hash in usecase.toml as long "
+            "as versions with it are in use, and `uv run poe deploy`"
+        ) from None
+
+
+def _hashed(values: pl.Series, key: bytes) -> pl.Series:
+    """The HMAC-SHA-256 of each value, in hexadecimal digits."""
+    known = values.drop_nulls().unique()
+    hashes = [hmac.digest(key, value.encode(), "sha256").hex() for value in known]
+    return values.replace_strict(known, pl.Series(hashes, dtype=pl.String), default=None)
+
+
+def _kept(text: str, use_case: UseCase) -> str | None:
+    """What fits no column, without values of what is withheld or not known."""
+    features, withheld = use_case.features.names, use_case.log.withheld
+    found = {
+        name: value if name in features else None
+        for name, value in json.loads(text).items()
+        if name not in withheld
+    }
+    return json.dumps(found) if found else None
 
 
 def read(folders: Sequence[Path], use_case: UseCase, window: Window = reading.ALL) -> Reading:
