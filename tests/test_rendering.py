@@ -91,6 +91,8 @@ TRACES = {
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
+    ("bi", "none"): r"\bbi: none\b",
+    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Words of several answers.
