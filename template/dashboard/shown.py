@@ -63,7 +63,8 @@ def zone() -> str:
 def local(moment: datetime) -> str:
     """A time in the viewer's zone; one without a zone is UTC."""
     known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return f"{known.astimezone(ZoneInfo(zone())):%Y-%m-%d %H:%M}"
+    there = known.astimezone(ZoneInfo(zone()))
+    return f"{there:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 def zoned(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:

@@ -69,7 +69,7 @@ else:
     st.altair_chart(shown.trend(orders), alt="nDCG from window to window")
     st.caption(
         "nDCG, 1 for the same order. A point is a window, with its 95 % interval; an orange "
-        "triangle is below the limit, the dashed line."
+        "triangle violates the limit, the dashed line."
     )
 for message in found.filter(pl.col("violated"), pl.col("execution") == execution)["message"]:
     st.warning(shown.plain(message))

@@ -52,7 +52,7 @@ st.altair_chart(
     base.mark_rect(stroke="white").encode(
         color=alt.Color(
             "violated:N",
-            title="beyond its limit",
+            title="violated",
             scale=alt.Scale(domain=[False, True], range=[shown.FINE, shown.BROKEN]),
         )
     )
@@ -77,3 +77,7 @@ for place, metric in enumerate(mine["metric"].unique(maintain_order=True)):
             shown.trend(mine.filter(metric=metric), limits=("below", "above")),
             alt=f"{metric} of {group} from window to window",
         )
+st.caption(
+    "A point is a window, with its 95 % interval; an orange triangle violates the limits, the "
+    "dashed lines. Where the interval reaches across a limit, a value beyond it may be chance."
+)

@@ -23,7 +23,7 @@ for place, name in enumerate(chosen):
         st.markdown(f"**{shown.plain(name)}**")
         st.altair_chart(shown.trend(found.filter(name=name)), alt=f"{name} from window to window")
 st.caption(
-    "A point is a window, with its 95 % interval; an orange triangle is beyond the limit, the "
+    "A point is a window, with its 95 % interval; an orange triangle violates the limit, the "
     "dashed line. A line joins the windows of one version."
 )
 
