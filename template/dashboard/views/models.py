@@ -99,16 +99,16 @@ pair = tuple(version.number for version in sides)
 table = []
 for name in challenger.metrics:
     row: dict[str, Any] = {"metric": name}
-    for version in sides:
-        entry = measured[version.number].get(name, {})
-        row[f"version {version.number}"] = entry.get("value")
-        if "low" in entry:
-            row[f"95 % interval of {version.number}"] = f"{entry['low']:.3f} to {entry['high']:.3f}"
     if same.get("pair") == pair:
         row |= {
             f"version {number}, same data": found.get(name)
             for number, found in same["found"].items()
         }
+    for version in sides:
+        entry = measured[version.number].get(name, {})
+        row[f"version {version.number}"] = entry.get("value")
+        if "low" in entry:
+            row[f"95 % interval of {version.number}"] = f"{entry['low']:.3f} to {entry['high']:.3f}"
     table.append(row)
 st.dataframe(
     pl.DataFrame(table, infer_schema_length=None),

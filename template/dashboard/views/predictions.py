@@ -79,7 +79,7 @@ if record:
     if history.is_empty():
         st.info("These days have no prediction of this id.")
     else:
-        st.caption(f"{history.height} predictions of these days, the newest first")
+        st.caption(f"Predictions of these days, the newest first: {history.height}")
         turned = shown.zoned(history, TIME).with_columns(pl.col(TIME).dt.to_string("%F %T"))
         st.dataframe(
             turned.transpose(
