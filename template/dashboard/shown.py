@@ -11,7 +11,7 @@ import polars as pl
 import streamlit as st
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dashboard.identity import NotSignedIn, Person, person
+from dashboard.identity import NotSignedIn, Person, of_session
 from dashboard.remembered import forget
 from ops import OpsError, aws
 from usecase.errors import UseCaseError
@@ -26,7 +26,7 @@ HEIGHT = 220  # of a chart, in pixels
 def viewer() -> Person:
     """Who looks; nothing is shown to anybody else."""
     try:
-        return person(st.context.headers)
+        return of_session(st.context.headers, st.session_state)
     except NotSignedIn as error:
         st.error(plain(f"You are not signed in: {error}."))
         st.stop()
