@@ -113,7 +113,7 @@ class Verified:
 
 def of_session(
     headers: Mapping[str, str],
-    session: MutableMapping[Any, Any],
+    session: MutableMapping[str, Any],
     expected: Expected | None = None,
 ) -> Person:
     """The person of a session, verified as it begins and whenever the load balancer signs anew.

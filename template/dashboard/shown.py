@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -25,8 +26,9 @@ HEIGHT = 220  # of a chart, in pixels
 
 def viewer() -> Person:
     """Who looks; nothing is shown to anybody else."""
+    session: Any = st.session_state  # whose keys may be numbers, too
     try:
-        return of_session(st.context.headers, st.session_state)
+        return of_session(st.context.headers, session)
     except NotSignedIn as error:
         st.error(plain(f"You are not signed in: {error}."))
         st.stop()
