@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from dashboard import identity
 from dashboard.identity import Expected, NotSignedIn, Person, of_session, person
+from workflows import dashboard
 
 ARN = (
     "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:loadbalancer/app/flights/50dc6c495c0c"
@@ -323,7 +324,7 @@ def test_session_outlives_its_first_token_by_an_hour_at_most(
 
 def test_service_is_told_whose_tokens_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(identity.LOCAL, raising=False)
-    told = {identity.LOAD_BALANCER: ARN, identity.USER_POOL: POOL, identity.CLIENT: CLIENT}
+    told = {dashboard.LOAD_BALANCER: ARN, dashboard.USER_POOL: POOL, dashboard.CLIENT: CLIENT}
     for name, value in told.items():
         monkeypatch.delenv(name, raising=False)
         with pytest.raises(NotSignedIn, match=f"{name}.*not set.*poe dashboard"):

@@ -19,14 +19,10 @@ from typing import Any, Self
 import jwt
 import urllib3
 
-VIEWER, APPROVER = "viewer", "approver"
-"""The groups of the user pool: who is in neither sees nothing."""
+from workflows.dashboard import APPROVER, CLIENT, LOAD_BALANCER, USER_POOL, VIEWER
+
 DATA = "x-amzn-oidc-data"
 ACCESS = "x-amzn-oidc-accesstoken"
-LOAD_BALANCER, USER_POOL, CLIENT = (
-    *("DASHBOARD_LOAD_BALANCER", "DASHBOARD_USER_POOL", "DASHBOARD_USER_POOL_CLIENT"),
-)
-"""The environment variables that the service gets: an ARN, and two IDs."""
 LOCAL = "DASHBOARD_LOCAL_IDENTITY"
 """The environment variable that `poe dashboard` alone sets: who has started it is who looks."""
 CONTAINER = ("ECS_CONTAINER_METADATA_URI_V4", "DASHBOARD_IMAGE")

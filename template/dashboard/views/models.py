@@ -60,8 +60,14 @@ if not others:
     st.info("There is no other version to compare with the one that serves.")
     st.stop()
 others.sort(key=lambda version: (version.approval != registry.PENDING, -version.number))
+# The mail that tells of a version asks for it.
+numbers = [str(version.number) for version in others]
+asked = st.query_params.get("version")
 challenger = st.selectbox(
-    "Challenger", others, format_func=lambda v: f"Version {v.number}, {v.approval}"
+    "Challenger",
+    others,
+    index=numbers.index(asked) if asked in numbers else 0,
+    format_func=lambda v: f"Version {v.number}, {v.approval}",
 )
 sides = [version for version in (champion, challenger) if version]
 with shown.told():
