@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import (
+    adopting,
     bare,
     batch,
     filled,
@@ -30,6 +31,7 @@ from benchmarks.report import (
     alone,
     asked,
     beside,
+    brought,
     figures,
     made,
     report,
@@ -71,8 +73,9 @@ def measure(folder: Path) -> Results:
     beside = filled.measure(pair)
     print("requests", flush=True)
     both = both_ways(repository)
+    pocs = adopting.measure(repository, folder / "adopted")
     return Results(
-        LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside, both
+        LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside, both, pocs
     )
 
 
@@ -140,6 +143,7 @@ def staged(repository: Path, combination: Combination) -> Iterator[Scene]:
 
 #: Parts by name: what measures one in an empty folder and tells of it.
 PARTS: dict[str, Callable[[Path], str]] = {
+    "adopting": lambda folder: brought(adopting.measure(committed(folder), folder / "adopted")),
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from benchmarks.adopting import POCS, Adopted
 from benchmarks.batch import Batch
 from benchmarks.filled import EVENTS, ITEMS, JOBS, KEYS, Filled
 from benchmarks.generation import Generation
@@ -32,6 +33,7 @@ class Results:
     local_aws: LocalAws
     filled: Filled
     requests: Requests
+    adopted: Sequence[Adopted]
 
 
 def machine() -> str:
@@ -98,6 +100,7 @@ alone is at work.
 {scored(results.batch)}
 {served(results.serving)}
 {made(results.generation)}
+{brought(results.adopted)}
 ## One prediction
 
 | | ms |
@@ -110,6 +113,30 @@ alone is at work.
 {asked(results.requests)}
 {alone(results.local_aws)}
 {beside(results.filled)}"""
+
+
+def brought(adopted: Sequence[Adopted]) -> str:
+    """What it takes to serve a proof of concept."""
+    rows, notes = [], []
+    for poc in adopted:
+        seconds = poc.seconds
+        served = sum(seconds.values()) - seconds["local, the rest of the life"]
+        times = " | ".join(f"{value:.0f}" for value in seconds.values())
+        rows.append(f"| {poc.framework} | {len(poc.edited)} | {times} | {served / 60:.1f} |")
+        edited = ", ".join(f"`{name}`" for name in poc.edited)
+        notes.append(f"- {poc.framework}: {POCS[poc.framework].about}. Edited: {edited}.")
+    heads = " | ".join(f"{command}, s" for command in adopted[0].seconds)
+    return f"""## From a proof of concept to an endpoint that answers
+
+Each command of `poe`, and the minutes until the first version is served; a person's own time is
+not in them.
+
+| framework | files edited | {heads} | minutes until served |
+|---|---:|{"---:|" * (len(adopted[0].seconds) + 1)}
+{chr(10).join(rows)}
+
+{chr(10).join(notes)}
+"""
 
 
 def asked(requests: Requests) -> str:

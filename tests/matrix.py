@@ -85,8 +85,14 @@ PROBLEMS: list[Answers] = [
     {"problem_type": "regression", "framework": "scikit_learn"},
 ]
 
-# Their answers are recorded and lead to others, but bring no files.
-LEADING = ("decide", "traffic", "max_payload_mb")
+# The other versions of Airflow change a few imports of the DAGs, and pins.
+OTHER_AIRFLOWS: list[Answers] = [
+    {"orchestrator": "airflow", "airflow_version": "3.0.6"},
+    {"orchestrator": "airflow", "airflow_version": "3.3.1"},
+]
+
+# Their answers are recorded and lead to others, or to pins, but bring no files.
+LEADING = ("decide", "traffic", "max_payload_mb", "airflow_version")
 
 # Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
 APART = ("framework", "ci", "environments")

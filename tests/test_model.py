@@ -18,6 +18,14 @@ SECTION = re.compile(r"\[training\.hyperparameters\]\n(?:.+\n)*")
 def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the recipe has been followed."""
     project = conftest.make_project(repository, tmp_path_factory.mktemp("other") / "project")
+    follow(project)
+    retuned = template.run(["uv", "run", "poe", "retune", "--yes"], project)
+    assert "usecase.toml has them now" in retuned
+    return project
+
+
+def follow(project: Path) -> None:
+    """Bring a model of another kind, as the document says."""
     text = (template.ROOT / "docs" / "model.md").read_text()
     blocks = [(kind, textwrap.dedent(body)) for kind, body in BLOCK.findall(text)]
     assert [kind for kind, _ in blocks] == ["console", "python", "toml", "toml"]
@@ -29,9 +37,6 @@ def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     use_case.write_text(SECTION.sub(hyperparameters, use_case.read_text()))
     with (project / "pyproject.toml").open("a") as file:
         file.write(f"\n{types}")
-    retuned = template.run(["uv", "run", "poe", "retune", "--yes"], project)
-    assert "usecase.toml has them now" in retuned
-    return project
 
 
 def test_it_passes_the_checks(other: Path) -> None:

@@ -81,7 +81,20 @@ def test_own_tests_are_formatted_and_lint_free(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("answers", matrix.OPPOSITES[1:], ids=matrix.name)
+@pytest.mark.parametrize("answers", matrix.OTHER_AIRFLOWS, ids=matrix.name)
+def test_another_airflow_reads_the_dags(
+    environment: Callable[[Path], Path], rendered: Render, answers: matrix.Answers
+) -> None:
+    folder = rendered(answers)
+    programs = environment(folder)
+    own = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": f"{folder}/src:{folder}"}
+    template.run([programs / "pytest", "tests/test_airflow_dags.py"], folder, own)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "answers", [*matrix.OPPOSITES[1:], *matrix.OTHER_AIRFLOWS], ids=matrix.name
+)
 def test_life_with_other_answers(repository: Path, tmp_path: Path, answers: matrix.Answers) -> None:
     project = conftest.make_project(repository, tmp_path / "project", answers)
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests import matrix, template
 from tests.conftest import Render
@@ -222,6 +223,19 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
         project = rendered(matrix.standard() | chosen)
         everything = "\n".join(files(project).values())
         assert re.search(words, everything), f"{words} is never written"
+
+
+@pytest.mark.parametrize("version", matrix.offered(matrix.questions()["airflow_version"]))
+def test_airflow_has_the_packages_of_mwaas_image(rendered: Render, version: str) -> None:
+    project = rendered({"orchestrator": "airflow", "airflow_version": version})
+    pins = template.ROOT / f"local_aws/src/local_aws/mwaa/pins/{version}.txt"
+    (wanted,) = (
+        Requirement(line)
+        for line in (project / "dags" / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    assert f"{wanted.name}{wanted.specifier}" in pins.read_text().splitlines()
+    assert f'AIRFLOW_VERSION = "{version}"' in files(project)["workflows/airflow/__init__.py"]
 
 
 @pytest.mark.parametrize("texts", matrix.TEXTS[1:], ids=["special-characters", "japanese"])

@@ -209,15 +209,22 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "policy_known": "(arn: str, account_id: str | None = None) -> bool",
     },
     "ministack.services.lambda_svc": {
+        "CODE_BLOB_DIR": None,
+        "_BLOB_REF_KEY": None,
         "_execute_function_warm": "(func: dict, event: dict, request_id: str) -> dict",
         "_execution_record_for_config": None,
         "_get_func_record_for_ref": None,
-        "execution_credentials": "(config: dict) -> dict[str, str]",
+        "_layers": None,
         "_prune_orphan_code_blobs": "(referenced: set[str]) -> None",
+        "_read_code_blob": "(sha: str) -> bytes | None",
         "_route_async_failure": (
             "(target_arn: str, func_name: str, event: dict, result: dict) -> None"
         ),
+        "_write_code_blob": "(code_zip: bytes) -> str",
+        "execution_credentials": "(config: dict) -> dict[str, str]",
+        "get_state": "()",
         "invoke_async_with_retry": "(func: dict, event: dict) -> None",
+        "load_persisted_state": "(data) -> None",
     },
     "ministack.services.s3": {
         "S3_PERSIST": None,

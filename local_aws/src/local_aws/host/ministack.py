@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from local_aws.host import ecr, lambda_functions, objects
+from local_aws.host import ecr, lambda_functions, layers, objects
 from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
@@ -107,6 +107,7 @@ class Ministack:
         large.apply()
         self.roles = IamRoles(settings)
         objects.apply(os.environ["S3_DATA_DIR"])
+        layers.apply()
         self.application = Gate(large.application(module("app").app), settings, self.roles)
         self.saver = Saver(MinistackStores(settings.data_dir.resolve() / "state"))
 

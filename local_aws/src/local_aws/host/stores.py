@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from local_aws.host import layers
 from local_aws.host.growing import Growing
 from local_aws.host.internals import module
 from local_aws.host.rows import Statement
@@ -217,7 +218,7 @@ class MinistackStores:
         return property(get, slot.__set__), deep_copy
 
     def _prune_last(self) -> None:
-        """Remove functions' former code when the state no longer names it, not before.
+        """Remove the former code of functions and layers when no state names it, not before.
 
         Here: a process that is killed in between finds the code that its state names.
         """
@@ -225,7 +226,8 @@ class MinistackStores:
         prune = functions._prune_orphan_code_blobs
 
         def later(referenced: set[str]) -> None:
-            self._orphans = lambda: prune(referenced)
+            named = referenced | layers.archives()
+            self._orphans = lambda: prune(named)
 
         functions._prune_orphan_code_blobs = later
 
