@@ -1,16 +1,14 @@
 """What the monitors have measured, of the table `monitor_results` and of their reports."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
 import polars as pl
 
 from dashboard.remembered import remembered
 from lambdas import schedule
-from ops import monitor_history, monitor_page
+from ops import monitor_history
 from usecase import config
 from usecase.monitors import results
 
@@ -74,37 +72,3 @@ def of(measured: pl.DataFrame, monitor: str, version: int | None = None) -> pl.D
     """What a monitor has measured of features, metrics and groups, of one version or all."""
     found = measured.filter(pl.col("monitor") == monitor, pl.col("name").is_not_null())
     return found if version is None else found.filter(model_version=version)
-
-
-def versions(measured: pl.DataFrame) -> list[int]:
-    """The versions that were judged, the newest first."""
-    return measured["model_version"].unique().sort(descending=True).to_list()
-
-
-@remembered(3600)
-def documents(monitor: str, execution: str) -> dict[str, Any]:
-    """The files that a monitor has written in a run, by name."""
-    return monitor_page.documents(monitor, execution)
-
-
-@remembered(3600)
-def training_data(monitor: str, version: int) -> dict[str, Mapping[str, Any]]:
-    """The statistics of the features of a version's training data, by their names.
-
-    Raises:
-        ClientError: When they are gone.
-    """
-    found = monitor_page.baseline(monitor, str(version))
-    return {feature["name"]: feature for feature in found["features"]}
-
-
-def steps(sides: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The distribution functions of a number: which `fraction` of the values is at most `value`.
-
-    Args:
-        sides: The statistics of each side, by what it is called. One without values is left out.
-    """
-    for side, feature in sides.items():
-        if "distribution" in feature["numerical_statistics"]:
-            for value, fraction in monitor_page.steps(feature):
-                yield {"side": side, "value": value, "fraction": fraction}

@@ -5,7 +5,7 @@ import polars as pl
 import streamlit as st
 from botocore.exceptions import ClientError
 
-from dashboard import results, shown
+from dashboard import charts, distributions, results, shown
 from ops import monitor_page
 
 MONITOR, DRIFT = "data_quality", "baseline_drift_check"
@@ -18,7 +18,11 @@ found = results.of(measured, MONITOR)
 if found.is_empty():
     st.info("No window was judged yet: `uv run ops monitor` judges one, and so does the schedule.")
     st.stop()
-version = st.selectbox("Version", results.versions(found), format_func=lambda n: f"Version {n}")
+version = st.selectbox(
+    "Version",
+    found["model_version"].unique().sort(descending=True).to_list(),
+    format_func=lambda n: f"Version {n}",
+)
 found = found.filter(model_version=version)
 
 st.subheader("Drift, feature by feature and window by window")
@@ -84,20 +88,18 @@ name = left.selectbox("Feature", names)
 execution = right.selectbox("Window", ends, format_func=lambda run: f"to {shown.local(ends[run])}")
 checks = found.filter(pl.col("name") == name, pl.col("execution") == execution)
 with shown.told():
-    now = results.documents(MONITOR, execution)["statistics"].get("features", [])
+    now = distributions.of_window(MONITOR, execution)
     try:
-        before = results.training_data(MONITOR, version)
+        before = distributions.of_training(MONITOR, version)
     except ClientError as error:
         st.warning(shown.plain(f"The training data of version {version} cannot be read: {error}"))
         before = {}
-sides = dict(
-    zip(SIDES, [{each["name"]: each for each in now}.get(name), before.get(name)], strict=True)
-)
+sides = dict(zip(SIDES, (now.get(name), before.get(name)), strict=True))
 known = {side: feature for side, feature in sides.items() if feature}
 if len(known) < len(SIDES):
     st.info("Its distribution is not known of " + " and ".join(set(SIDES) - known.keys()) + ".")
 elif all("numerical_statistics" in each for each in known.values()):
-    points = pl.DataFrame([*results.steps(known)])
+    points = pl.DataFrame([*distributions.steps(known)])
     if points.is_empty():
         st.info("It has no value in either.")
     else:
@@ -110,7 +112,7 @@ elif all("numerical_statistics" in each for each in known.values()):
                 color=alt.Color(
                     "side:N",
                     title=None,
-                    scale=alt.Scale(domain=SIDES, range=[shown.BROKEN, shown.FINE]),
+                    scale=alt.Scale(domain=SIDES, range=[charts.BROKEN, charts.FINE]),
                 ),
                 strokeDash=alt.StrokeDash("side:N", sort=SIDES, title=None),
             )
@@ -136,7 +138,7 @@ elif all("string_statistics" in each for each in known.values()):
             color=alt.Color(
                 "side:N",
                 title=None,
-                scale=alt.Scale(domain=SIDES, range=[shown.BROKEN, shown.FINE]),
+                scale=alt.Scale(domain=SIDES, range=[charts.BROKEN, charts.FINE]),
             ),
         ),
         alt=f"The categories of {name} in this window and in the training data",
@@ -145,6 +147,10 @@ elif all("string_statistics" in each for each in known.values()):
         st.caption(f"The {monitor_page.MOST_VALUES} of {len(rows)} that differ most.")
 else:
     st.info("It was a number in one of them, and text in the other.")
+moved = found.filter(pl.col("name") == name, pl.col("kind") == DRIFT)
+if moved["value"].count() > 1:
+    st.altair_chart(charts.trend(moved), alt=f"The drift of {name} from window to window")
+    st.caption("The distance from window to window, and its limit, the dashed line.")
 st.dataframe(
     checks.select("kind", "value", "threshold", "violated", "message"),
     hide_index=True,

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboard import drivers, results, shown
+from dashboard import charts, drivers, results, shown
 
 SIDES = ("this window", "evaluation")
 MOST = 25  # features, those that contribute most
@@ -17,7 +17,9 @@ if found.is_empty():
     st.stop()
 left, middle, right = st.columns(3)
 version = left.selectbox(
-    "Version", results.versions(found), format_func=lambda number: f"Version {number}"
+    "Version",
+    found["model_version"].unique().sort(descending=True).to_list(),
+    format_func=lambda number: f"Version {number}",
 )
 found = found.filter(model_version=version)
 ends = dict(found.sort("window_end", descending=True).select("execution", "window_end").iter_rows())
@@ -52,7 +54,7 @@ st.altair_chart(
         color=alt.Color(
             "side:N",
             title=None,
-            scale=alt.Scale(domain=SIDES, range=[shown.BROKEN, shown.FINE]),
+            scale=alt.Scale(domain=SIDES, range=[charts.BROKEN, charts.FINE]),
         ),
         tooltip=["feature:N", "side:N", alt.Tooltip("contribution:Q", format=".4g")],
     ),
@@ -66,7 +68,7 @@ orders = found.filter(pl.col("name").str.ends_with(f" of {label}"))
 if orders.is_empty():
     st.info("It was not measured.")
 else:
-    st.altair_chart(shown.trend(orders), alt="nDCG from window to window")
+    st.altair_chart(charts.trend(orders), alt="nDCG from window to window")
     st.caption(
         "nDCG, 1 for the same order. A point is a window, with its 95 % interval; an orange "
         "triangle violates the limit, the dashed line."

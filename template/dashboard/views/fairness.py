@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboard import results, shown
+from dashboard import charts, results, shown
 
 MONITOR = "bias"
 RATIO = "DI"  # is between its limit and the inverse of that; all others are near 0
@@ -18,7 +18,9 @@ if found.is_empty():
     st.stop()
 left, right = st.columns(2)
 version = left.selectbox(
-    "Version", results.versions(found), format_func=lambda number: f"Version {number}"
+    "Version",
+    found["model_version"].unique().sort(descending=True).to_list(),
+    format_func=lambda number: f"Version {number}",
 )
 limit = pl.col("threshold")
 found = found.filter(model_version=version).with_columns(
@@ -53,7 +55,7 @@ st.altair_chart(
         color=alt.Color(
             "violated:N",
             title="violated",
-            scale=alt.Scale(domain=[False, True], range=[shown.FINE, shown.BROKEN]),
+            scale=alt.Scale(domain=[False, True], range=[charts.FINE, charts.BROKEN]),
         )
     )
     + base.mark_text(color="white").encode(text=alt.Text("value:Q", format=".2f")),
@@ -74,7 +76,7 @@ for place, metric in enumerate(mine["metric"].unique(maintain_order=True)):
     with columns[place % 2].container(border=True):
         st.markdown(f"**{shown.plain(metric)}**")
         st.altair_chart(
-            shown.trend(mine.filter(metric=metric), limits=("below", "above")),
+            charts.trend(mine.filter(metric=metric), limits=("below", "above")),
             alt=f"{metric} of {group} from window to window",
         )
 st.caption(

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import results, shown
+from dashboard import charts, results, shown
 
 MONITOR = "model_quality"
 
@@ -21,7 +21,7 @@ columns = st.columns(2)
 for place, name in enumerate(chosen):
     with columns[place % 2].container(border=True):
         st.markdown(f"**{shown.plain(name)}**")
-        st.altair_chart(shown.trend(found.filter(name=name)), alt=f"{name} from window to window")
+        st.altair_chart(charts.trend(found.filter(name=name)), alt=f"{name} from window to window")
 st.caption(
     "A point is a window, with its 95 % interval; an orange triangle violates the limit, the "
     "dashed line. A line joins the windows of one version."
