@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
+from support.by_zero import divide, flights
 from support.image import write_lines
 from support.inference_endpoint import event
 
-from usecase import features, serve_endpoint
+from usecase import serve_endpoint
 from usecase.config import Request, UseCase
 from usecase.errors import BadRequest
 from usecase.predictions import Window, collect
@@ -34,20 +34,8 @@ def test_csv_that_could_be_either_is_a_request(use_case: UseCase) -> None:
 @pytest.fixture
 def divided(trained: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch) -> Version:
     """A version whose features divide by a number of the request."""
-    honest = features.of_requests
-    by_zero = {"distance": 1 / pl.col("distance")}
-    monkeypatch.setattr(
-        features, "of_requests", lambda rows, known: honest(rows, known).with_columns(**by_zero)
-    )
+    divide(monkeypatch)
     return Version.load(trained / "model", use_case)
-
-
-def flights(*distances: float) -> bytes:
-    """Requests about flights over these distances."""
-    known = {"carrier": "UA", "origin": "EWR", "dest": "IAH"}
-    time = "2013-06-01T10:00:00Z"
-    rows = ({**known, "scheduled_departure": time, "distance": miles} for miles in distances)
-    return "\n".join(map(json.dumps, rows)).encode()
 
 
 def test_infinite_features_are_refused(divided: Version) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from support.by_zero import divide, flights
 from support.image import Server
 
-from usecase import features, serve_batch, tables
+from usecase import serve_batch, tables
 from usecase.config import Features, Request, UseCase
 from usecase.errors import BadRequest
 from usecase.model import Model
@@ -257,20 +258,8 @@ def test_csv_that_could_be_either_has_the_features(use_case: UseCase) -> None:
 @pytest.fixture
 def divided(trained: Path, use_case: UseCase, monkeypatch: pytest.MonkeyPatch) -> Version:
     """A version whose features divide by a number of the request."""
-    honest = features.of_requests
-    by_zero = {"distance": 1 / pl.col("distance")}
-    monkeypatch.setattr(
-        features, "of_requests", lambda rows, known: honest(rows, known).with_columns(**by_zero)
-    )
+    divide(monkeypatch)
     return Version.load(trained / "model", use_case)
-
-
-def flights(*distances: float) -> bytes:
-    """Requests about flights over these distances."""
-    known = {"carrier": "UA", "origin": "EWR", "dest": "IAH"}
-    time = "2013-06-01T10:00:00Z"
-    rows = ({**known, "scheduled_departure": time, "distance": miles} for miles in distances)
-    return "\n".join(map(json.dumps, rows)).encode()
 
 
 def test_a_row_with_an_infinite_feature_does_not_stop_the_others(divided: Version) -> None:

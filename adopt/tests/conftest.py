@@ -16,6 +16,13 @@ from local import tools
 
 PROJECT = Path.cwd()
 
+#: A test of one kind of problem is for projects of that kind.
+collect_ignore = (
+    []
+    if tools.answers()["problem_type"] == "binary_classification"
+    else ["test_binary_classification.py"]
+)
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

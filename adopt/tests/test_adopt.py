@@ -273,6 +273,7 @@ def test_when_something_fails_nothing_has_changed(run: Adopt, project: Path) -> 
         (b"a,b\n\x93\xfa,2\n", "is not UTF-8 text"),
         (b'a,b\n"x,2\n', "is not CSV"),
         (b"a,c\n1,2\n", "--target b: there is no such column; there are a, c"),
+        (b"a,B\n1,2\n", "--target b: there is no such column; did you mean B? there are a, B"),
     ],
 )
 def test_a_file_that_cannot_work_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -288,7 +289,7 @@ def test_a_file_that_cannot_work_says_why(tmp_path: Path, content: bytes, reason
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--id", "constant"], "--id constant: 599 rows have an id that another row has"),
+        (["--id", "constant"], "--id constant: 600 rows share their ids, such as x; take out"),
         (["--id", "empty"], "--id empty: is empty in 600 rows"),
         (
             ["--id", "wide"],

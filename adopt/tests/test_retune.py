@@ -47,12 +47,13 @@ def retuned(*arguments: str, answer: str = "") -> Result:
 @pytest.mark.usefixtures("adopted")
 def test_nothing_is_written_before_it_was_asked_for() -> None:
     before = USE_CASE.read_bytes()
-    for answer in ("n\n", ""):
-        refused = retuned(answer=answer)
-        assert refused.exit_code == 1
-        assert "approval.threshold" in refused.output
-        assert "0.01" in refused.output
-        assert USE_CASE.read_bytes() == before
+    refused = retuned(answer="n\n")
+    assert refused.exit_code == 1
+    assert "approval.threshold" in refused.output
+    assert "0.01" in refused.output
+    with pytest.raises(OpsError, match=r"usecase.toml: was not written, .*; pass --yes"):
+        retuned(answer="")
+    assert USE_CASE.read_bytes() == before
 
 
 @pytest.mark.usefixtures("adopted")

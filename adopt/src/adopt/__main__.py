@@ -91,6 +91,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - an option each
         console.print(f"- {line}", markup=False, soft_wrap=True, highlight=False)
     if not data_only:
         console.print("usecase.toml and src/usecase/features.py are yours now.")
+        console.print("Once src/usecase/model.py has a model of yours: uv run poe retune")
     console.print("Next: uv run poe local")
 
 

@@ -74,19 +74,31 @@ def no_skill(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def tuned(
     labels: npt.NDArray[Any], predictions: npt.NDArray[Any]
 ) -> Mapping[str, tuple[object, str]]:
-    """The decision threshold with the best F1, as entries of [target].
+    """The decision threshold, as entries of [target]: near 0.5, and with hardly a better F1.
+
+    Of the thresholds whose F1 is within a standard error of the best one it is the nearest to 0.5.
+    With few rows the best itself may be far out by chance, where another model, or a calibrated
+    one, calls every record the same.
 
     Args:
         labels: Labels, 0 or 1.
         predictions: Probabilities of 1.
     """
-    candidates = np.unique([float(f"{p:.2g}") for p in predictions])
-    best, chosen = -1.0, 0.5
-    for threshold in candidates[(candidates > 0) & (candidates < 1)]:
-        target = problem.Target("truth", float(threshold))
-        if (f1 := metrics.summary(labels, predictions, target)["f1"]) > best:
-            best, chosen = f1, float(threshold)
-    comment = "from this probability on it counts as a 1; here F1 was best"
+    found = np.unique([0.5, *(float(f"{p:.2g}") for p in predictions)])
+    candidates = found[(found > 0) & (found < 1)]
+    scores = np.array(
+        [
+            metrics.summary(labels, predictions, problem.Target("truth", float(threshold)))["f1"]
+            for threshold in candidates
+        ]
+    )
+    # One more of either, as in the interval of Agresti and Coull: a perfect score has an error too.
+    count = max(1, labels.sum())
+    likely = (scores.max() * count + 1) / (count + 2)
+    error = np.sqrt(likely * (1 - likely) / count)
+    good = candidates[scores >= scores.max() - error]
+    chosen = float(good[np.argmin(np.abs(good - 0.5))])
+    comment = "from this probability on it counts as a 1; hardly another has a better F1"
     return {"decision_threshold": (chosen, comment)}
 
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
@@ -52,8 +53,7 @@ class Asked:
             if name in joined and option in ("--time", "--id"):
                 raise OpsError(f"{option} {name}: is in a table that is joined; it must be in FILE")
             if name not in names + joined:
-                there = ", ".join(names[:20]) + ", …" * (len(names) > 20)
-                raise OpsError(f"{option} {name}: there is no such column; there are {there}")
+                raise OpsError(f"{option} {name}: there is no such column; {likely(name, names)}")
         if twice := [name for _, name in given if [n for _, n in given].count(name) > 1]:
             raise OpsError(f"{twice[0]}: is asked for as two things")
 
@@ -247,6 +247,15 @@ def predicted(
         target.values = target.values.set(is_rare, None)
 
 
+def likely(name: str, names: list[str]) -> str:
+    """Which column may be meant by a name that none has, and which ones there are."""
+    known = {column.lower(): column for column in reversed(names)}
+    meant = "".join(
+        f"did you mean {known[near]}? " for near in get_close_matches(name.lower(), known, 1)
+    )
+    return f"{meant}there are {', '.join(names[:20])}{', …' * (len(names) > 20)}"
+
+
 def free(name: str, plain: Mapping[str, str]) -> str:
     """A name that no column has."""
     taken = {other.lower() for pair in plain.items() for other in pair}
@@ -267,8 +276,13 @@ def identify(found: Mapping[str, Column], asked: Asked) -> str | None:
     column = found[asked.id]
     if column.missing:
         raise OpsError(f"--id {asked.id}: is empty in {column.missing} rows")
-    if twice := len(column.values) - column.distinct:
-        raise OpsError(f"--id {asked.id}: {twice} rows have an id that another row has")
+    if len(column.values) > column.distinct:
+        twice = column.values.filter(column.values.is_duplicated())
+        raise OpsError(
+            f"--id {asked.id}: {len(twice)} rows share their ids, such as "
+            f"{columns.shorten(twice[0])}; take out what is there twice, or do without --id: the "
+            "rows are numbered then"
+        )
     fits = column.values.str.contains(INFERENCE_ID)
     if not fits.all():
         odd = columns.shorten(column.values.filter(~fits)[0])

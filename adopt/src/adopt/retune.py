@@ -71,9 +71,24 @@ def retune(
         if config.load(new) != wanted:
             raise OpsError(f"{USE_CASE}: cannot be changed line by line; write the values yourself")
         if not yes:
-            typer.confirm(f"Write them to {USE_CASE}?", abort=True)
+            agreed(f"Write them to {USE_CASE}?")
         new.replace(USE_CASE)
     console.print(f"{USE_CASE} has them now.")
+
+
+def agreed(question: str) -> None:
+    """Ask, and go on if the answer is yes.
+
+    Raises:
+        OpsError: When nobody is there to answer.
+        Abort: When the answer is no.
+    """
+    try:
+        answer = typer.confirm(question)
+    except typer.Abort:
+        raise OpsError(f"{USE_CASE}: was not written, as nobody has answered; pass --yes") from None
+    if not answer:
+        raise typer.Abort
 
 
 def pair(now: object, new: object, name: str) -> tuple[str, str]:

@@ -185,8 +185,8 @@ def leaf(truth: pl.Series) -> dict[str, float]:
     """The size of the smallest leaf for data of this size: a hyperparameter of each framework.
 
     XGBoost counts the weight of a leaf, the sum of the second derivatives of the loss, which for
-    classes is the variance of the target; LightGBM and scikit-learn count its rows. What is right
-    for many rows leaves no tree for few, or for rare 1s.
+    classes is the variance of the target; LightGBM and scikit-learn count its rows, by default at
+    least 20. What is right for many rows leaves no tree for few, or for rare 1s.
     """
     if truth.dtype == pl.Float64:
         weight, variance = min(20.0, max(1.0, len(truth) / 1000)), 1.0
@@ -194,7 +194,7 @@ def leaf(truth: pl.Series) -> dict[str, float]:
         shares = truth.value_counts(normalize=True)["proportion"].to_numpy()
         variance = float(np.sum(shares * (1 - shares))) / 2
         weight = min(20.0, len(truth) * variance / 500)
-    rows = max(1, round(weight / variance))
+    rows = max(round(weight / variance), min(20, len(truth) // 20))
     return {
         "min_child_weight": float(f"{weight:.2g}"),
         "min_data_in_leaf": rows,
