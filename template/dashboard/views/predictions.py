@@ -12,14 +12,13 @@ from usecase.predictions.parquet import ID, TIME, VERSION
 SHOWN = 1000  # rows; the export has all
 
 with shown.told():
-    newest = predictions.newest()
-if newest is None:
+    last = predictions.last_day()
+if last is None:
     st.info("There are no predictions yet. What is predicted comes into the table by the monitors.")
     st.stop()
-today = aws.utc_now().date()
 left, middle, right = st.columns(3)
 days = left.date_input(
-    "Days, UTC", (today - timedelta(days=6), today), max_value=today + timedelta(days=1)
+    "Days, UTC", (last - timedelta(days=6), last), max_value=max(last, aws.utc_now().date())
 )
 if not isinstance(days, tuple) or len(days) != 2:
     st.info("Choose the last day, too.")
