@@ -51,6 +51,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "serverless",
         "orchestrator": "step_functions",
         "monitors": ["data_quality"],
+        "bi": "streamlit",
         "triggers": [],
     },
     {
@@ -70,6 +71,7 @@ OPPOSITES: list[Answers] = [
         "batch_start": "schedule",
         "orchestrator": "airflow",
         "monitors": ["data_quality", "model_quality", "bias", "feature_attribution"],
+        "bi": "streamlit",
         "triggers": ["schedule", "new_data", "drift", "code_change"],
         "ci": "gitlab",
     },

@@ -14,7 +14,7 @@ from tests.conftest import Render
 from tests.levels import every_combination
 
 ROOTS = ("src", "", "tests")  # where a generated project's modules are found
-PACKAGES = ("usecase", "workflows", "infra", "lambdas", "ops", "local")
+PACKAGES = ("usecase", "workflows", "infra", "lambdas", "ops", "local", "dashboard")
 
 
 def modules(project: Path) -> dict[str, Path]:
@@ -98,6 +98,9 @@ def test_no_module_is_idle(rendered: Render, answers: matrix.Answers) -> None:
     # plugins of the tests.
     table = known["usecase.monitors"].read_text()
     used |= {f"usecase.monitors.{name}" for name in re.findall(r'Monitor\(\W*"(\w+)"', table)}
+    if app := known.get("dashboard.app"):  # which Streamlit is started with, and which names pages
+        pages = re.findall(r'"views/(\w+)\.py"', app.read_text())
+        used |= {"dashboard.app", *(f"dashboard.views.{name}" for name in pages)}
     texts = [
         path.read_text() for path in project.rglob("*") if path.suffix in (".py", ".toml", ".json")
     ]

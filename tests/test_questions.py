@@ -229,8 +229,8 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
     repository: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
-    # Enter everywhere; of the groups, the cursor goes down to the third and space takes it.
-    keys = {"decide": "\x1b[B\x1b[B \r"}
+    # Enter everywhere; of the groups, the cursor goes down to the fourth and space takes it.
+    keys = {"decide": "\x1b[B\x1b[B\x1b[B \r"}
     shown = at_terminal([COPIER, "copy", repository, project], keys)
     opened = {name for name, group in groups().items() if group == "monitoring"}
     closed = groups().keys() - opened

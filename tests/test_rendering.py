@@ -20,7 +20,7 @@ from tests.levels import every_combination
 
 # Of a project with the default answers, and of any other, which may have chosen more.
 MOST_FILES = 157
-MOST_FILES_EVER = 190
+MOST_FILES_EVER = 220
 
 # An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
 LEFTOVER = re.compile(
@@ -92,6 +92,8 @@ TRACES = {
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
+    ("bi", "none"): r"\bbi: none\b",
+    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Words of several answers.

@@ -23,6 +23,7 @@ ALLOWED = {
     # CDK and tarfile read what is set.
     "infra/base.py": {"notification_configuration"},
     "src/usecase/container.py": {"extraction_filter"},
+    "infra/dashboard.py": {"availability_zones"},
     "infra/mwaa.py": {"availability_zones"},
     # Airflow calls it, and reads what of a task is a template.
     "dags/usecase_dags/jobs.py": {"on_kill", "template_fields"},

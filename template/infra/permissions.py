@@ -41,10 +41,14 @@ ECR_LOGIN = Allow(
 
 
 def service_role(
-    scope: Construct, name: str, service: str, permissions: Sequence[Allow]
+    scope: Construct,
+    name: str,
+    service: str,
+    permissions: Sequence[Allow],
+    role_name: str | None = None,
 ) -> iam.Role:
     """Create a role for an AWS service, for example `sagemaker.amazonaws.com`; see `role`."""
-    return role(scope, name, iam.ServicePrincipal(service), permissions)
+    return role(scope, name, iam.ServicePrincipal(service), permissions, role_name)
 
 
 def role(

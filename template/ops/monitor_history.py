@@ -1,6 +1,7 @@
 """What the monitors have measured in the last windows, of the table `monitor_results`."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from usecase.predictions import parquet
 from workflows import keys
 
 WINDOWS = 20  # so many of each monitor are looked at, the newest ones
+WORKERS = 8  # so many files are read at the same time
 BARS = "▁▂▃▄▅▆▇█"
 CHECK = ("monitor", "model_version", "name", "kind")
 """The columns that tell one check from another."""
@@ -25,7 +27,8 @@ def read() -> pl.DataFrame:
         monitor, _, _, end = Path(key).stem.split("-")
         files.setdefault(monitor, []).append((end, key))
     newest = [key for found in files.values() for _, key in sorted(found)[-WINDOWS:]]
-    parts = [pl.read_parquet(aws.read(key)) for key in newest]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        parts = [pl.read_parquet(content) for content in pool.map(aws.read, newest)]
     table = pl.concat([parquet.nothing(results.COLUMNS), *parts], how="diagonal")
     return table.sort("window_end", "monitor", maintain_order=True)
 

@@ -80,7 +80,7 @@ def write(rows: pl.DataFrame, execution: str | None = None) -> Path:
     found = {
         monitor.name: document
         for monitor in MONITORS
-        if (document := _read(monitor.name, run))["coverage"]
+        if (document := documents(monitor.name, run))["coverage"]
     }
     if not found:
         raise OpsError(f"{run}: there is no report of such a run; the mail of an alarm names one")
@@ -90,7 +90,7 @@ def write(rows: pl.DataFrame, execution: str | None = None) -> Path:
     return path
 
 
-def _read(monitor: str, run: str) -> dict[str, Any]:
+def documents(monitor: str, run: str) -> dict[str, Any]:
     """The files that a monitor has written in a run, by name."""
     folder = f"s3://{aws.bucket()}/{keys.MONITORING}{monitor}/{run}"
     return {
@@ -253,27 +253,24 @@ def baseline(monitor: str, version: str) -> Any:  # noqa: ANN401 - a JSON docume
 
 def cumulative(name: str, *features: Mapping[str, Any]) -> Html:
     """The distribution functions of a number in the window and in the training data."""
-    lines = []
-    for label, feature in zip(SIDES, features, strict=True):
-        levels = feature["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"]
-        values = sorted(value for level in levels for value in level)
-        places = sorted({round(place * (len(values) - 1) / 100) for place in range(101)})
-        points = [(values[place], (place + 1) / len(values)) for place in places]
-        lines.append({"name": label, "points": points, "marked": False})
+    lines = [
+        {"name": label, "points": steps(feature), "marked": False}
+        for label, feature in zip(SIDES, features, strict=True)
+    ]
     return chart({"title": name, "x": "", "y": TEXTS["numeric_up"], "lines": lines})
+
+
+def steps(feature: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Values of a number, up to 101 of them, and which fraction of all is at most so large."""
+    levels = feature["numerical_statistics"]["distribution"]["kll"]["sketch"]["data"]
+    values = sorted(value for level in levels for value in level)
+    places = sorted({round(place * (len(values) - 1) / 100) for place in range(101)})
+    return [(values[place], (place + 1) / len(values)) for place in places]
 
 
 def categories(*features: Mapping[str, Any]) -> Html:
     """The fractions of the values of a category in the window and in the training data."""
-    sides = []
-    for feature in features:
-        known = feature["string_statistics"]
-        buckets = known["distribution"]["categorical"]["buckets"]
-        present = known["common"]["num_present"] or 1
-        sides.append({bucket["value"]: bucket["count"] / present for bucket in buckets})
-    now, before = sides
-    rows = [(value, now.get(value, 0.0), before.get(value, 0.0)) for value in {**now, **before}]
-    rows.sort(key=lambda row: -abs(row[1] - row[2]))
+    rows = fractions(*features)
     lines = [
         (value, f"{new:.1%}", f"{old:.1%}", f"{new - old:+.1%}")
         for value, new, old in rows[:MOST_VALUES]
@@ -282,3 +279,23 @@ def categories(*features: Mapping[str, Any]) -> Html:
     if len(rows) <= MOST_VALUES:
         return listed
     return joined([listed, note(TEXTS["categories_more"].format(shown=MOST_VALUES, all=len(rows)))])
+
+
+def fractions(*features: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """The values of a category, those that differ most first, and how frequent each is.
+
+    Args:
+        features: The statistics of the window, and those of the training data.
+
+    Returns:
+        Each value, and its fraction in the one and in the other.
+    """
+    sides = []
+    for feature in features:
+        known = feature["string_statistics"]
+        buckets = known["distribution"]["categorical"]["buckets"]
+        present = known["common"]["num_present"] or 1
+        sides.append({bucket["value"]: bucket["count"] / present for bucket in buckets})
+    now, before = sides
+    rows = [(value, now.get(value, 0.0), before.get(value, 0.0)) for value in {**now, **before}]
+    return sorted(rows, key=lambda row: -abs(row[1] - row[2]))

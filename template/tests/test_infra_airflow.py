@@ -36,7 +36,10 @@ def test_environment_is_private_and_takes_what_is_uploaded(
     assert written == dags | {"airflow/dags/usecase_dags/", folder}
 
 
-def test_parts_of_the_environment_talk_to_each_other_alone(resources: list[dict[str, Any]]) -> None:
+def test_parts_of_the_environment_talk_to_each_other_alone(
+    stacks: dict[str, dict[str, Any]],
+) -> None:
+    resources = [*stacks[NAMES.of("airflow")]["Resources"].values()]
     groups = of_type(resources, "AWS::EC2::SecurityGroup")
     assert groups
     assert not [group for group in groups if "SecurityGroupIngress" in group]
