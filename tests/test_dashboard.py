@@ -151,7 +151,7 @@ def test_approval_deploys(browser: Browser, address: str, lived: life.Life) -> N
     code = ["python", "-c", f"from ops import endpoint, models; {waiting}"]
     template.run(["uv", "run", *code], lived.project, lived.environment)
     page = opened(browser, address)
-    page.get_by_role("button", name="Ask AWS again").click()
+    page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_text(f"Version {number}", exact=True)).to_be_visible()
     page.close()
     package = lived.client("sagemaker").describe_model_package(

@@ -136,4 +136,4 @@ def _signed(reason: str, person: Person) -> str:
 
 def _require(person: Person) -> None:
     if not person.may_approve:
-        raise OpsError(f"{person.name} may look, not decide: that takes the group of approvers")
+        raise OpsError(f"{person.name} may look but not decide: that takes the group of approvers")

@@ -1,4 +1,4 @@
-"""What AWS was asked is remembered for a while: many people look at the same."""
+"""Answers of AWS, cached for a while: many people look at the same pages."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -13,7 +13,7 @@ _remembering: list[Any] = []
 
 
 def remembered(seconds: float, most: int = 64) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Have a function asked once for all who want the same at the same time, and a while after.
+    """Ask a function once for everybody who wants the same answer, and again only after a while.
 
     What it raises is not remembered.
 

@@ -16,7 +16,7 @@ with shown.told():
     measured = results.rows()
 found = results.of(measured, MONITOR)
 if found.is_empty():
-    st.info("No window was judged yet: `uv run ops monitor` judges one, and so does the schedule.")
+    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
     st.stop()
 version = st.selectbox(
     "Version",
@@ -108,7 +108,7 @@ elif all("numerical_statistics" in each for each in known.values()):
             .mark_line(interpolate="step-after")
             .encode(
                 x=alt.X("value:Q", title=name, scale=alt.Scale(zero=False, nice=False)),
-                y=alt.Y("fraction:Q", title="fraction at most so large"),
+                y=alt.Y("fraction:Q", title="fraction at or below"),
                 color=alt.Color(
                     "side:N",
                     title=None,
@@ -158,7 +158,7 @@ st.dataframe(
         "kind": "Check",
         "value": st.column_config.NumberColumn("Value", format="%.4g"),
         "threshold": st.column_config.NumberColumn("Limit", format="%.4g"),
-        "violated": "Broken",
+        "violated": "Violated",
         "message": "In words",
     },
 )

@@ -13,7 +13,7 @@ with shown.told():
     measured = results.rows()
 found = results.of(measured, drivers.MONITOR)
 if found.is_empty():
-    st.info("No window was judged yet: `uv run ops monitor` judges one, and so does the schedule.")
+    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
     st.stop()
 left, middle, right = st.columns(3)
 version = left.selectbox(

@@ -14,7 +14,7 @@ with shown.told():
     measured = results.rows()
 found = results.of(measured, MONITOR)
 if found.is_empty():
-    st.info("No window was judged yet: `uv run ops monitor` judges one, and so does the schedule.")
+    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
     st.stop()
 left, right = st.columns(2)
 version = left.selectbox(

@@ -186,7 +186,7 @@ if charts:
 
 st.subheader("Decide")
 if not person.may_approve:
-    st.info("You may look, not decide: that takes the group of approvers.")
+    st.info("You may look but not decide: that takes the group of approvers.")
     st.stop()
 with st.form("decision", border=True):
     reason = st.text_input("Reason", max_chars=900, placeholder="Is kept with your name")

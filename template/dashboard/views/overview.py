@@ -8,7 +8,7 @@ from ops import aws
 from usecase import config
 from workflows import names
 
-WORDS = {True: "as it should be", False: "not as it should be", None: "nothing to judge yet"}
+WORDS = {True: "healthy", False: "unhealthy", None: "nothing to judge yet"}
 
 with shown.told(), st.spinner("Asking AWS …"):
     serving = registry.serving()
@@ -37,7 +37,7 @@ for column, (label, value, help_) in zip(
             else WORDS[health.well],
         ),
         ("Alarms raised", str(len(raised)), f"of {len(alarms)}"),
-        ("Wait for approval", str(len(pending)), f"of the newest {len(versions)} versions"),
+        ("Awaiting approval", str(len(pending)), f"of the newest {len(versions)} versions"),
     ],
     strict=True,
 ):
@@ -57,8 +57,9 @@ for version in pending:
     value = f"{metric} {version.metrics[metric]:.3f}"
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**Version {version.number}** waits since {shown.plain(shown.local(version.created))}"
-            f": {shown.plain(value)}, started by {shown.plain(version.trigger or 'a person')}."
+            f"**Version {version.number}**: {shown.plain(value)}, started by "
+            f"{shown.plain(version.trigger or 'a person')}, has been waiting since "
+            f"{shown.plain(shown.local(version.created))}."
         )
         st.page_link("views/models.py", label="Compare and decide", icon=":material/gavel:")
 

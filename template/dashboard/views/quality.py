@@ -11,7 +11,7 @@ with shown.told():
     measured = results.rows()
 found = results.of(measured, MONITOR)
 if found.is_empty():
-    st.info("No window was judged yet. It takes labels: `uv run ops labels FILE` brings them.")
+    st.info("No window has been judged yet. It takes labels: `uv run ops labels FILE` brings them.")
     for said in results.windows(measured).filter(monitor=MONITOR)["said"]:
         st.caption(shown.plain(said))
     st.stop()
@@ -41,7 +41,7 @@ st.dataframe(
         "low": st.column_config.NumberColumn("from", format="%.3f", help="95 % interval"),
         "high": st.column_config.NumberColumn("to", format="%.3f", help="95 % interval"),
         "threshold": st.column_config.NumberColumn("Limit", format="%.3f"),
-        "violated": "Broken",
+        "violated": "Violated",
         "message": "In words",
     },
 )
