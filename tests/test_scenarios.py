@@ -21,8 +21,9 @@ DEFAULT = Combination("sagemaker_pipelines", "realtime", "binary_classification"
 QUICK = [one for one in COMBINATIONS if one.orchestrator != "airflow"]  # which takes minutes more
 FARTHEST = [one for one in QUICK if one.problem_type == "regression"][-1]
 
-# A job of each workflow that takes long enough to be stopped, and what its first job is called.
-LONG_JOBS = {"training": "training-job", "batch": "transform-job"}
+# A job of each workflow that takes long enough to be stopped, with these parameters; and what its
+# first job is called.
+LONG_JOBS = {"training": ("training-job", {}), "batch": ("transform-job", {"Start": "2013-01-01"})}
 FIRST_JOBS = {"training": "prepare", "batch": "select"}
 
 
@@ -126,8 +127,8 @@ def check_failing_job(scene: Scene, workflow: str) -> None:
 
 
 def check_stop(scene: Scene, workflow: str) -> None:
-    before, kind = scene.versions(), LONG_JOBS[workflow]
-    execution = scene.start(workflow)
+    before, (kind, parameters) = scene.versions(), LONG_JOBS[workflow]
+    execution = scene.start(workflow, **parameters)
     running = until(f"a {kind}", lambda: scene.running(kind))
     scene.call("ops.workflow.stop", execution)
     assert scene.ended(execution)["status"] == "stopped"
