@@ -4,7 +4,6 @@ One proof of concept for each framework: its data is adopted, its model takes th
 project's, the checks and tests pass, and it is served.
 """
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -112,11 +111,7 @@ def serve(repository: Path, folder: Path, framework: str) -> Adopted:
         repository, folder / "project", {"framework": framework, **poc.answers}
     )
     brought = folder / "brought.csv"
-    rows = list(poc.rows())
-    with brought.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    test_adopt.write(poc.rows(), brought)
 
     def took(*command: str | Path) -> float:
         return timing.seconds(partial(template.run, ["uv", "run", "poe", *command], project))

@@ -57,6 +57,15 @@ def wide() -> Iterator[Row]:
         yield {**columns, "column 17": "7", "target": f"{target:.2f}"}
 
 
+def write(rows: Iterator[Row], file: Path) -> None:
+    """Write rows as CSV with a header."""
+    found = list(rows)
+    with file.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+
+
 def lived(
     folder: Path,
     rows: Iterator[Row],
@@ -69,11 +78,7 @@ def lived(
     Its tests, or those of `tests`, pass before.
     """
     file = folder.parent / "brought.csv"
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        found = list(rows)
-        writer = csv.DictWriter(lines, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+    write(rows, file)
     model = folder / "src" / "usecase" / "model.py"
     of_the_template = model.read_text()
     model.write_text("raise ImportError('the owner is still writing it')\n")

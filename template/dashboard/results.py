@@ -31,15 +31,19 @@ def windows(measured: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         A row for each monitor, version and window: how many predictions were `judged`, null where
-        it could not judge; how many `violations`; what there is to say (`said`); the `execution`.
+        it could not judge; how many `violations`, null likewise, and `problems`; what there is to
+        say (`said`); the `execution`.
     """
     whole = pl.col("name").is_null()
-    return measured.group_by(WINDOW, maintain_order=True).agg(
+    found = measured.group_by(WINDOW, maintain_order=True).agg(
         judged=pl.col("value").filter(pl.col("kind") == results.JUDGED).first(),
         violations=pl.col("violated").sum(),
         problems=pl.col("kind").is_in([results.PROBLEM, results.FAILED]).sum(),
         said=pl.col("message").filter(whole & (pl.col("message") != "")).str.join("; "),
         execution=pl.col("execution").first(),
+    )
+    return found.with_columns(
+        pl.when(pl.col("judged").is_not_null()).then("violations").alias("violations")
     )
 
 

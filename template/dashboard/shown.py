@@ -11,12 +11,13 @@ import polars as pl
 import streamlit as st
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dashboard import results
 from dashboard.identity import NotSignedIn, Person, of_session
 from dashboard.remembered import forget
 from ops import OpsError, aws
 from usecase.errors import UseCaseError
 
-__all__ = ["forget", "local", "monitor", "plain", "told", "viewer", "zone", "zoned"]
+__all__ = ["forget", "local", "measured", "monitor", "plain", "told", "viewer", "zone", "zoned"]
 
 
 def viewer() -> Person:
@@ -40,6 +41,26 @@ def told() -> Iterator[None]:
     except (OpsError, UseCaseError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         st.stop()
+
+
+def measured(
+    monitor: str, hint: str = "The schedule or `uv run ops monitor` judges one."
+) -> pl.DataFrame:
+    """What a monitor has measured; the page ends here, with what its windows say, if it is nothing.
+
+    Args:
+        monitor: Its name.
+        hint: What brings a window that is judged, as Markdown.
+    """
+    with told():
+        rows = results.rows()
+    found = results.of(rows, monitor)
+    if found.is_empty():
+        st.info(f"No window has been judged yet. {hint}")
+        for said in results.windows(rows).filter(monitor=monitor)["said"]:
+            st.caption(plain(said))
+        st.stop()
+    return found
 
 
 def plain(text: str) -> str:

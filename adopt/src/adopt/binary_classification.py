@@ -74,7 +74,7 @@ def no_skill(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def tuned(
     labels: npt.NDArray[Any], predictions: npt.NDArray[Any]
 ) -> Mapping[str, tuple[object, str]]:
-    """The decision threshold, as entries of [target]: near 0.5, and with hardly a better F1.
+    """The decision threshold, as entries of [target]: near 0.5, and with a good F1.
 
     Of the thresholds whose F1 is within a standard error of the best one it is the nearest to 0.5.
     With few rows the best itself may be far out by chance, where another model, or a calibrated
@@ -98,7 +98,7 @@ def tuned(
     error = np.sqrt(likely * (1 - likely) / count)
     good = candidates[scores >= scores.max() - error]
     chosen = float(good[np.argmin(np.abs(good - 0.5))])
-    comment = "from this probability on it counts as a 1; hardly another has a better F1"
+    comment = "from this probability on it counts as a 1; no other has a clearly better F1"
     return {"decision_threshold": (chosen, comment)}
 
 

@@ -5,23 +5,18 @@ import polars as pl
 import streamlit as st
 from botocore.exceptions import ClientError
 
-from dashboard import charts, distributions, results, shown
+from dashboard import charts, distributions, shown
 from ops import monitor_page
 
 MONITOR, DRIFT = "data_quality", "baseline_drift_check"
 MOST = 40  # so many features are in the map, those that are nearest to their limit
 SIDES = ("this window", "training data")
 
-with shown.told():
-    measured = results.rows()
-found = results.of(measured, MONITOR)
-if found.is_empty():
-    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
-    st.stop()
+found = shown.measured(MONITOR)
 version = st.selectbox(
     "Version",
     found["model_version"].unique().sort(descending=True).to_list(),
-    format_func=lambda n: f"Version {n}",
+    format_func=lambda number: f"Version {number}",
 )
 found = found.filter(model_version=version)
 

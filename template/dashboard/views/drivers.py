@@ -4,17 +4,12 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, drivers, results, shown
+from dashboard import charts, drivers, shown
 
 SIDES = ("this window", "evaluation")
 MOST = 25  # features, those that contribute most
 
-with shown.told():
-    measured = results.rows()
-found = results.of(measured, drivers.MONITOR)
-if found.is_empty():
-    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
-    st.stop()
+found = shown.measured(drivers.MONITOR)
 left, middle, right = st.columns(3)
 version = left.selectbox(
     "Version",

@@ -4,18 +4,13 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, results, shown
+from dashboard import charts, shown
 
 MONITOR = "bias"
 RATIO = "DI"  # is between its limit and the inverse of that; all others are near 0
 MOST = 30  # groups in the map
 
-with shown.told():
-    measured = results.rows()
-found = results.of(measured, MONITOR)
-if found.is_empty():
-    st.info("No window has been judged yet; the schedule or `uv run ops monitor` judges one.")
-    st.stop()
+found = shown.measured(MONITOR)
 left, right = st.columns(2)
 version = left.selectbox(
     "Version",

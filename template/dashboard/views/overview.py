@@ -8,7 +8,7 @@ from ops import aws
 from usecase import config
 from workflows import names
 
-WORDS = {True: "healthy", False: "unhealthy", None: "nothing to judge yet"}
+WORDS = {True: "healthy", False: "unhealthy", None: "changing, or not there yet"}
 
 with shown.told(), st.spinner("Asking AWS …"):
     serving = registry.serving()
@@ -54,7 +54,8 @@ for alarm in raised:
     )
 for version in pending:
     metric = config.load().approval.metric
-    value = f"{metric} {version.metrics[metric]:.3f}"
+    known = version.metrics.get(metric)
+    value = f"{metric} {'is not on record' if known is None else f'{known:.3f}'}"
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(
             f"**Version {version.number}**: {shown.plain(value)}, started by "
@@ -83,6 +84,7 @@ if not latest.is_empty():
             "model_version",
             "window_end",
             "violations",
+            "problems",
             "judged",
             "traffic",
             "said",
@@ -95,6 +97,7 @@ if not latest.is_empty():
                 "Window ended", format="YYYY-MM-DD HH:mm"
             ),
             "violations": "Violations",
+            "problems": "Problems",
             "judged": st.column_config.NumberColumn("Predictions", format="localized"),
             "traffic": st.column_config.BarChartColumn("of each window", y_min=0),
             "said": st.column_config.TextColumn("In words", width="large"),

@@ -3,18 +3,11 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, results, shown
+from dashboard import charts, shown
 
 MONITOR = "model_quality"
 
-with shown.told():
-    measured = results.rows()
-found = results.of(measured, MONITOR)
-if found.is_empty():
-    st.info("No window has been judged yet. It takes labels: `uv run ops labels FILE` brings them.")
-    for said in results.windows(measured).filter(monitor=MONITOR)["said"]:
-        st.caption(shown.plain(said))
-    st.stop()
+found = shown.measured(MONITOR, "It takes labels: `uv run ops labels FILE` brings them.")
 metrics = found["name"].unique(maintain_order=True).to_list()
 chosen = st.pills("Metrics", metrics, selection_mode="multi", default=metrics)
 columns = st.columns(2)
