@@ -55,15 +55,14 @@ class Deployments:
 
     def roll_back(self, version: int) -> None:
         """Approve a version whose requests then fail, and wait until the one before is back."""
-        (before,) = {self._config()}
         mode = self._scene.combination.inference_mode
-        self._begin(version)
+        before = self._begin(version)
         # The alarms of a serverless endpoint are looked at once the version serves.
         begun = self._settled_after if mode == "serverless" else self._pending_after
         until(f"the deployment of version {version}", lambda: begun(before), seconds=300)
 
         def rolled_back() -> bool | None:
-            self._endpoint.fail()
+            self._endpoint.fail()  # again: what succeeds meanwhile makes it look well
             settled = self._endpoint.described()["EndpointStatus"] == "InService"
             return (settled and self._config() == before) or None
 
@@ -74,7 +73,8 @@ class Deployments:
     def _begin(self, version: int) -> str:
         before = self._config()
         self.versions.also(version)
-        self._scene.life.ops("models", "approve", str(version), "--no-wait")
+        # Not by the command, which takes seconds to end: a deployment may be over by then.
+        self._scene.call("ops.models.approve", version, "under load", False)
         return before
 
     def _config(self) -> str:
