@@ -134,7 +134,7 @@ def typed(value: str, kind: type) -> str | float | datetime:
 
     Raises:
         ValueError: When the text is no such value.
-        typer.BadParameter: When it is no time.
+        typer.BadParameter: When it is not a time.
     """
     if kind is datetime:  # the table has them in UTC, without saying so
         return times.first_moment(value).replace(tzinfo=None)
