@@ -69,9 +69,9 @@ def blocks(path: Path, content_type: str) -> Iterator[Block]:
         yield Block(path.read_bytes(), JSON, 0)
         return
     kind = JSON_LINES if content_type == PARQUET else content_type
-    rows = _parquet(path) if content_type == PARQUET else _text(path, quoted=kind == CSV)
+    lines = _parquet(path) if content_type == PARQUET else _text(path, quoted=kind == CSV)
     first = 0
-    while some := [*islice(rows, ROWS)]:
+    while some := [*islice(lines, ROWS)]:
         yield Block(b"".join(some), kind, first)
         first += len(some)
     if not first:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from usecase.errors import BadRequest
+from usecase.rows import plain
 
 #: A slice costs the reading of its pages; larger ones cost less time and more memory.
 SLICE = 20_000
@@ -63,31 +64,6 @@ def rows(path: Path) -> Iterator[bytes]:
             yield plain(some).write_ndjson().encode()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise BadRequest(f"the body is not a Parquet file that can be read: {error}") from None
-
-
-def plain(table: pl.DataFrame) -> pl.DataFrame:
-    """A table with the values that JSON has; a number that is NaN is a missing one.
-
-    Raises:
-        BadRequest: When a column has none of them, or an infinite number.
-    """
-    columns = []
-    for name, kind in table.schema.items():
-        column = pl.col(name)
-        if kind.is_float() or kind.is_decimal():
-            column = column.cast(pl.Float64).fill_nan(None)
-            if table.select(column.is_infinite().any()).item():
-                raise BadRequest(f"field {name}: a number is infinite")
-        elif kind == pl.Datetime:
-            column = column.dt.cast_time_unit("us").dt.to_string("iso:strict")
-        elif kind == pl.Date:
-            column = column.dt.to_string("iso")
-        elif isinstance(kind, pl.Categorical | pl.Enum):
-            column = column.cast(pl.String)
-        elif not (kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Null)):
-            raise BadRequest(f"field {name}: is {kind}, neither numbers nor text nor times")
-        columns.append(column)
-    return table.select(columns)
 
 
 if __name__ == "__main__":
