@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,8 +40,11 @@ def containers(scene: Scene) -> Iterator[int]:
             yield int(process.name)
 
 
-def kill_containers(scene: Scene) -> None:
+def kill_containers(scene: Scene) -> float:
     """Kill each process of the containers that serve.
+
+    Returns:
+        When, in seconds since 1970.
 
     Raises:
         AssertionError: When there is none.
@@ -48,18 +52,22 @@ def kill_containers(scene: Scene) -> None:
     found = [*containers(scene)]
     if not found:
         raise AssertionError("no container serves")
+    killed = time.time()
     for process in found:
         os.kill(process, signal.SIGKILL)
+    return killed
 
 
-def kill_local_aws(scene: Scene) -> None:
-    """Kill the local AWS of a scene."""
+def restart_local_aws(scene: Scene) -> float:
+    """Kill the local AWS of a scene, and start it again at the same port.
+
+    Returns:
+        When it was killed, in seconds since 1970.
+    """
     printed = template.run(["uv", "run", "python", "-c", STATUS], scene.life.project)
+    killed = time.time()
     os.kill(json.loads(printed)["pid"], signal.SIGKILL)
-
-
-def start_local_aws(scene: Scene) -> None:
-    """Start the local AWS of a scene again, at the same port."""
     port = str(urlsplit(scene.life.environment["AWS_ENDPOINT_URL"]).port)
     settings = life.STRICT | scenarios.DUPLICATES | SOON
     template.run(["uv", "run", "python", "-c", START, port], scene.life.project, settings)
+    return killed

@@ -6,12 +6,12 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -140,7 +140,7 @@ class Load:
     """Requests that are due at a rate, whether those before them are answered or not."""
 
     def __init__(self, caller: Caller, rate: float) -> None:
-        """Prepare a load; `under` starts it.
+        """Prepare a load; `running` starts it.
 
         Args:
             caller: Asks.
@@ -152,6 +152,20 @@ class Load:
         self._next = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Send requests during the block; those that were sent are answered after it."""
+        callers = CALLERS[self._caller.mode]
+        with ThreadPoolExecutor(callers) as pool:
+            self.start = time.time()
+            workers = [pool.submit(self._work) for _ in range(callers)]
+            try:
+                yield self
+            finally:
+                self._over.set()
+        for worker in workers:
+            worker.result()
 
     def wait(self, seconds: float) -> None:
         """Wait until so many seconds after the start, with a line about the load now and then."""
@@ -175,21 +189,6 @@ class Load:
             if self._over.wait(max(0.0, due - time.time())):
                 return
             self.outcomes.append(self._caller.outcome(f"load-{number:06}", due))
-
-
-@contextmanager
-def under(load: Load) -> Iterator[Load]:
-    """Send the requests of a load during the block; those that were sent are answered after it."""
-    callers = CALLERS[load._caller.mode]
-    with ThreadPoolExecutor(callers) as pool:
-        load.start = time.time()
-        workers = [pool.submit(load._work) for _ in range(callers)]
-        try:
-            yield load
-        finally:
-            load._over.set()
-    for worker in workers:
-        worker.result()
 
 
 def quantiles(outcomes: Sequence[Outcome]) -> str:
@@ -254,9 +253,6 @@ def answers(scene: Scene, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
     with ThreadPoolExecutor(8) as pool:
         return [*pool.map(answered, outcomes)]
-
-
-Allowed = Callable[[float, float], set[int]]
 
 
 class Versions:

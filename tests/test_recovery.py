@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import conftest, kills, life, load, other_features, scenarios
+from tests import conftest, kills, life, other_features, scenarios
 from tests.load import Caller, Load, Log, Outcome
 from tests.scenarios import Combination, Scene, until
 
@@ -67,14 +67,17 @@ def scene(
         yield scene
 
 
-def outage(running: Load, kill: Callable[[], None]) -> tuple[float, float]:
+def outage(running: Load, kill: Callable[[], float]) -> tuple[float, float]:
     """Kill something, and wait until a request that was sent after that has an answer.
+
+    Args:
+        running: The requests.
+        kill: Kills it, and tells when it has.
 
     Returns:
         When it was killed, and when the first answer after that was there, in seconds since 1970.
     """
-    start = time.time()
-    kill()
+    start = kill()
 
     def back() -> float | None:
         answered = (one for one in [*running.outcomes] if one.sent > start and not one.error)
@@ -89,20 +92,13 @@ def outage(running: Load, kill: Callable[[], None]) -> tuple[float, float]:
 @pytest.mark.exhaustive
 def test_kills_under_load(scene: Scene) -> None:
     """A container is killed, then the local AWS: the endpoint answers again, the log is whole."""
-    caller, mode = (
-        Caller(scene, other_features.records(scene, "2013-07-10")),
-        scene.combination.inference_mode,
-    )
-    with load.under(Load(caller, RATES[mode])) as running:
+    mode = scene.combination.inference_mode
+    caller = Caller(scene, other_features.records(scene, "2013-07-10"))
+    with Load(caller, RATES[mode]).running() as running:
         running.wait(15)
         container = outage(running, lambda: kills.kill_containers(scene))
         running.wait(time.time() - running.start + 15)
-
-        def kill_and_start() -> None:
-            kills.kill_local_aws(scene)
-            kills.start_local_aws(scene)
-
-        local_aws = outage(running, kill_and_start)
+        local_aws = outage(running, lambda: kills.restart_local_aws(scene))
         running.wait(time.time() - running.start + 15)
     outcomes = running.outcomes
     for one in outcomes:

@@ -5,6 +5,7 @@ RELIABILITY_SECONDS is the length of the load, ten minutes unless it says otherw
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_deployments_and_a_rollback_under_load(scene: Scene) -> None:
     print(f"\n{caller.mode}: {rate:.1f} requests a second in a burst", flush=True)
     assert [one for one in outcomes if one.error] == []
     deployments = Deployments(scene)
-    with load.under(Load(caller, UTILISATION * rate)) as running:
+    with Load(caller, UTILISATION * rate).running() as running:
         running.wait(SECONDS / 5)
         deployments.deploy(2)
         print(f"{running}, version 2 is deployed", flush=True)
@@ -145,7 +146,7 @@ def check_table(scene: Scene, outcomes: list[Outcome], versions: Versions, begin
     for one in load.answers(scene, outcomes) if asynchronous else outcomes:
         (row,) = found[one.inference_id]
         answered = max(one.answered, row.scored_at) if asynchronous else one.answered
-        waited.append(Outcome(**{**vars(one), "answered": answered}))
+        waited.append(replace(one, answered=answered))
         probability = float(one.answer)
         assert 0 <= probability <= 1
         given.setdefault((one.row, row.version), set()).add(probability)
