@@ -294,8 +294,10 @@ def exchange(connection: socket.socket, request: Request) -> tuple[Answer, bool]
         connection.sendall(request.content)
         if not request.whole:
             connection.shutdown(socket.SHUT_WR)
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it may have answered before it had all
+    except TimeoutError:
+        raise
+    except OSError:
+        pass  # it may have answered, and hung up, before it had all
     response = HTTPResponse(connection, method=request.method.upper())
     try:
         response.begin()
