@@ -185,7 +185,7 @@ def test_mode_that_cannot_work_is_refused(
 
 
 def test_limit_of_async_is_the_servers(source: Path) -> None:
-    server = (source / "template" / "src" / "usecase" / "serve_async.py").read_text()
+    server = (source / "template" / "src" / "usecase" / "serve_async.py.jinja").read_text()
     assert "MAX_BYTES = 1024**3" in server
 
 
