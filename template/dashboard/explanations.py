@@ -18,7 +18,7 @@ def drawn(contributions: Mapping[str, float]) -> alt.Chart:
         contributions: Of each feature.
     """
     rows = bars(contributions)
-    return (
+    chart: alt.Chart = (
         alt.Chart(rows)
         .mark_bar()
         .encode(
@@ -30,6 +30,7 @@ def drawn(contributions: Mapping[str, float]) -> alt.Chart:
             tooltip=["feature:N", "effect:N", alt.Tooltip("contribution:Q", format=".4g")],
         )
     )
+    return chart
 
 
 def bars(contributions: Mapping[str, float]) -> pl.DataFrame:
