@@ -206,6 +206,13 @@ def test_what_only_recommends_brings_no_files(rendered: Render) -> None:
         assert different == {".copier-answers.yml"}
 
 
+def test_batches_explain_nothing_whatever_an_endpoint_did_before(rendered: Render) -> None:
+    """Copier hands on an answer to a question that is not asked any more."""
+    batch = {"inference_mode": "batch", "framework": "scikit_learn"}
+    explained = template.contents(rendered({**batch, "explain": "contributions"}))
+    assert explained == template.contents(rendered(batch))
+
+
 def groups() -> dict[str, str]:
     """The group of each question that is not asked of everybody."""
     found = {}
