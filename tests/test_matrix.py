@@ -51,7 +51,7 @@ def can_meet(row: matrix.Row) -> bool:
     if scheduled and row.get(("inference_mode", None), "batch") != "batch":
         return False
     explained = row.get(("explain", None)) == "contributions"
-    if explained and row.get(("inference_mode", None)) == "batch":
+    if explained and (scheduled or row.get(("inference_mode", None)) == "batch"):
         return False
     monitors = [factor for factor in matrix.factors() if factor[0] == "monitors"]
     return any(row.get(monitor, True) for monitor in monitors)
