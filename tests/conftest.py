@@ -82,15 +82,20 @@ def environment(project: Path) -> Iterator[Callable[[Path], Path]]:
 
 
 def make_project(
-    repository: Path, folder: Path, answers: Mapping[str, object] | None = None
+    repository: Path,
+    folder: Path,
+    answers: Mapping[str, object] | None = None,
+    edit: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Make, install and commit a project with answers other than the defaults."""
+    """Make, install and commit a project with answers other than the defaults, maybe edited."""
     copier = Path(sys.executable).with_name("copier")
     given = [
         f"--data={key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in (answers or {}).items()
     ]
     template.run([copier, "copy", "--defaults", "--quiet", *given, repository, folder], repository)
+    if edit:
+        edit(folder)
     template.install(folder)
     template.commit(folder, "Start from Kakehashi")
     return folder

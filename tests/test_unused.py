@@ -29,6 +29,8 @@ ALLOWED = {
     "dags/usecase_dags/jobs.py": {"on_kill", "template_fields"},
     # `poe handover` calls it.
     "local/tools.py": {"handover"},
+    # Rich reads how often a column of a progress bar is drawn.
+    "ops/predictions.py": {"max_refresh"},
     # LightGBM calls it, as a method of what logs.
     "src/usecase/model.py": {"warning"},
     # The commands of the image: usecase.__main__ takes this one where it names no other.

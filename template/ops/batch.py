@@ -1,26 +1,36 @@
 """Batch inference: score records now, see which were rejected, which version predicts."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import takewhile
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from lambdas import batch as functions
-from ops import OpsError, aws, outside, times, workflow
+from lambdas.aws import split_uri
+from ops import OpsError, aws, outside, workflow
+from ops.tables import DataFile, body_of, show
 from ops.times import Day
 from usecase import config
 from usecase.config import UseCase
 from usecase.predictions import parquet
+from usecase.serve_batch import CSV, JSON_LINES
 from workflows import keys, names
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import (
+        DescribeTransformJobResponseTypeDef as TransformJob,
+    )
 
 DEPLOY = "batch-deploy"
 """The function that makes an approved version the one that predicts."""
+CONTENT_TYPES = {".csv": CSV, ".jsonl": JSON_LINES, ".parquet": JSON_LINES}
+WAIT = 3600  # seconds for a transform job
 
 console = Console()
 
@@ -40,6 +50,54 @@ class Run:
     rejected: pl.DataFrame
 
 
+def invoke(file: DataFile) -> None:
+    """Let the model answer FILE (.csv without header, .jsonl or .parquet), and print the answers.
+
+    A transform job does it, as for the batches. The table of predictions does not have them.
+    """
+    content_type = CONTENT_TYPES.get(file.suffix.lower())
+    if content_type is None:
+        raise OpsError(f"{file}: its name must end in {' or '.join(CONTENT_TYPES)}")
+    model = require_deployments()[-1]
+    name = f"{names.current().prefix}-invoke-{uuid.uuid4().hex[:8]}"
+    place = f"s3://{aws.bucket()}/{keys.BATCH}{name}"
+    body: dict[str, Any] = {
+        "TransformJobName": name,
+        "ModelName": model,
+        "BatchStrategy": "MultiRecord",
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{place}/rows"}},
+            "ContentType": content_type,
+            "SplitType": "Line",
+        },
+        "TransformOutput": {
+            "S3OutputPath": place,
+            "Accept": content_type,
+            "AssembleWith": "Line",
+        },
+        "TransformResources": {
+            "InstanceType": config.load().instances.inference,
+            "InstanceCount": 1,
+        },
+        "Tags": [{"Key": "project", "Value": names.current().prefix}],
+    }
+    with console.status("Uploading …") as status:
+        bucket, key = split_uri(f"{place}/rows")
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body_of(file))
+        aws.sagemaker().create_transform_job(**body)
+
+        def ended() -> "TransformJob | None":
+            job = aws.sagemaker().describe_transform_job(TransformJobName=name)
+            status.update(f"{name}: {job['TransformJobStatus']}")
+            return None if job["TransformJobStatus"] in ("InProgress", "Stopping") else job
+
+        job = aws.wait_for(name, ended, timeout=WAIT)
+    if job["TransformJobStatus"] != "Completed":
+        log = "its log is /aws/sagemaker/TransformJobs"
+        raise OpsError(f"{name} has failed: {job.get('FailureReason', 'it was stopped')}; {log}")
+    print(aws.read(f"{key}.out").decode(), end="")
+
+
 def run(start: Day = None, end: Day = None) -> None:
     """Score records now: of these days, or of those since the newest that was scored."""
     with console.status("Scoring …") as status:
@@ -51,14 +109,14 @@ def run(start: Day = None, end: Day = None) -> None:
         f"{result.days[0]} to {result.days[-1]}: {result.predictions} predictions, "
         f"{result.rejected.height} records rejected."
     )
-    show(result.rejected)
+    show(result.rejected, console)
 
 
 def rejected(start: Day = None, end: Day = None) -> None:
     """Show the records of these days that could not be scored, and why."""
     found = rejections(start, end)
     console.print(f"{found.height} records rejected.")
-    show(found)
+    show(found, console)
 
 
 def score(
@@ -74,8 +132,7 @@ def score(
     Raises:
         OpsError: When no version is approved, or the workflow failed.
     """
-    if not deployments():
-        raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
+    require_deployments()
     days = {"Start": start, "End": end}
     execution = workflow.wait(
         workflow.start(names.current().batch, {k: f"{v:%Y-%m-%d}" for k, v in days.items() if v}),
@@ -102,23 +159,6 @@ def rejections(start: date | None, end: date | None) -> pl.DataFrame:
     return pl.concat([none, *(part.select(none.columns) for part in parts)])
 
 
-def show(records: pl.DataFrame) -> None:
-    """Print a row for each rejected record."""
-    if records.is_empty():
-        return
-    table = Table(*records.columns)
-    for row in records.iter_rows():
-        table.add_row(*(cell(value) for value in row))
-    console.print(table)
-
-
-def cell(value: object) -> str:
-    """A value as it stands in a table; nothing where there is none."""
-    if isinstance(value, datetime):
-        return times.show(value)
-    return "" if value is None else str(value)
-
-
 def _none(use_case: UseCase) -> pl.DataFrame:
     kinds = parquet.columns(use_case)[parquet.REJECTED]
     return parquet.nothing(kinds).select(parquet.ID, parquet.TIME, "reason")
@@ -127,6 +167,17 @@ def _none(use_case: UseCase) -> pl.DataFrame:
 def deployments() -> list[str]:
     """The models that approvals have made, the one that predicts last."""
     return functions.models(names.current().prefix, aws.sagemaker())
+
+
+def require_deployments() -> list[str]:
+    """The same.
+
+    Raises:
+        OpsError: When there is none.
+    """
+    if not (found := deployments()):
+        raise OpsError("no version is approved yet; first `uv run ops models approve VERSION`")
+    return found
 
 
 def serving_package() -> str | None:

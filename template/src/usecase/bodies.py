@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from usecase import rows
 from usecase.errors import BadRequest, UseCaseError
 from usecase.serve_endpoint import CSV, JSON, JSON_LINES
 
@@ -68,9 +69,9 @@ def blocks(path: Path, content_type: str) -> Iterator[Block]:
         yield Block(path.read_bytes(), JSON, 0)
         return
     kind = JSON_LINES if content_type == PARQUET else content_type
-    rows = _parquet(path) if content_type == PARQUET else _lines(path, quoted=kind == CSV)
+    lines = _parquet(path) if content_type == PARQUET else _lines(path, quoted=kind == CSV)
     first = 0
-    while some := [*islice(rows, ROWS)]:
+    while some := [*islice(lines, ROWS)]:
         yield Block(b"".join(some), kind, first)
         first += len(some)
     if not first:
@@ -119,31 +120,6 @@ def _parquet(path: Path) -> Iterator[bytes]:
         height = table.select(pl.len()).collect().item()
         for first in range(0, height, SLICE):
             some = table.slice(first, SLICE).collect(engine="in-memory")
-            yield from _plain(some).write_ndjson().encode().splitlines(keepends=True)
+            yield from rows.plain(some).write_ndjson().encode().splitlines(keepends=True)
     except pl.exceptions.PolarsError as error:
         raise BadRequest(f"the body is not a Parquet file that can be read: {error}") from None
-
-
-def _plain(table: pl.DataFrame) -> pl.DataFrame:
-    """A table with the values that JSON has; a number that is NaN is a missing one.
-
-    Raises:
-        BadRequest: When a column has none of them, or an infinite number.
-    """
-    columns = []
-    for name, kind in table.schema.items():
-        column = pl.col(name)
-        if kind.is_float() or kind.is_decimal():
-            column = column.cast(pl.Float64).fill_nan(None)
-            if table.select(column.is_infinite().any()).item():
-                raise BadRequest(f"field {name}: a number is infinite")
-        elif kind == pl.Datetime:
-            column = column.dt.cast_time_unit("us").dt.to_string("iso:strict")
-        elif kind == pl.Date:
-            column = column.dt.to_string("iso")
-        elif isinstance(kind, pl.Categorical | pl.Enum):
-            column = column.cast(pl.String)
-        elif not (kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Null)):
-            raise BadRequest(f"field {name}: is {kind}, neither numbers nor text nor times")
-        columns.append(column)
-    return table.select(columns)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from usecase.config import Features, FieldType, Request, UseCase
+from usecase.errors import BadRequest
 
 #: The largest number of 32 bits, which is what the model computes with.
 LARGEST = 3.4028234663852886e38
@@ -261,3 +262,28 @@ def shorten(value: object) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number; send null for a missing value")
+
+
+def plain(table: pl.DataFrame) -> pl.DataFrame:
+    """A table with the values that JSON has; a number that is NaN is a missing one.
+
+    Raises:
+        BadRequest: When a column has none of them, or an infinite number.
+    """
+    columns = []
+    for name, kind in table.schema.items():
+        column = pl.col(name)
+        if kind.is_float() or kind.is_decimal():
+            column = column.cast(pl.Float64).fill_nan(None)
+            if table.select(column.is_infinite().any()).item():
+                raise BadRequest(f"field {name}: a number is infinite")
+        elif kind == pl.Datetime:
+            column = column.dt.cast_time_unit("us").dt.to_string("iso:strict")
+        elif kind == pl.Date:
+            column = column.dt.to_string("iso")
+        elif isinstance(kind, pl.Categorical | pl.Enum):
+            column = column.cast(pl.String)
+        elif not (kind.is_integer() or kind in (pl.String, pl.Boolean, pl.Null)):
+            raise BadRequest(f"field {name}: is {kind}, neither numbers nor text nor times")
+        columns.append(column)
+    return table.select(columns)

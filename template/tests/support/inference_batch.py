@@ -32,7 +32,7 @@ EVENTS: list[tuple[dict[str, Any], set[str]]] = [
     (alarm_event(NAMES.rejected_alarm, "OK"), set()),
 ]
 
-COMMANDS = ("batch", "rejected", "delete-models")
+COMMANDS = ("batch", "invoke", "rejected", "delete-models")
 
 #: Where predictions are, and keys from before, within and after 2026-01-31T23:00 to 02-01T01:30.
 PREFIX = "predictions/"

@@ -203,12 +203,31 @@ def made(folders: Sequence[Path], use_case: UseCase) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl.DataFrame]:
-    """The files of a table, those with the same columns together, with `_file`.
+def scan(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl.LazyFrame]:
+    """The files of a table, those with the same columns together, as they are kept.
+
+    Args:
+        folders: As `read` takes them.
+        table: `PREDICTIONS` or `REJECTED`.
+        use_case: Names the columns of batches from before there was one table for all modes.
 
     Raises:
         UseCaseError: When one is not a Parquet file.
     """
+    for paths in _alike(folders, table):
+        yield _renamed(pl.scan_parquet(paths, hive_partitioning=False), use_case)
+
+
+def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl.DataFrame]:
+    """The same, in memory, with `_file`."""
+    for paths in _alike(folders, table):
+        found = pl.scan_parquet(paths, include_file_paths=_FILE, hive_partitioning=False)
+        file = pl.col(_FILE).str.extract(r"([^/]+/[^/]+)$")
+        yield _renamed(found, use_case).with_columns(file).collect()
+
+
+def _alike(folders: Sequence[Path], table: str) -> Iterator[list[Path]]:
+    """The files of a table that have the same columns."""
     found = {
         path.relative_to(folder / table).as_posix(): path
         for folder in folders
@@ -221,13 +240,16 @@ def _load(folders: Sequence[Path], table: str, use_case: UseCase) -> Iterator[pl
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UseCaseError(f"{table}: {name} is not a Parquet file: {error}") from None
         alike.setdefault(tuple(schema.items()), []).append(found[name])
-    data = use_case.data
-    for paths in alike.values():
-        part = pl.read_parquet(paths, include_file_paths=_FILE, hive_partitioning=False)
-        if ID not in part.columns:  # a batch from before there was one table for all modes
-            part = part.rename({data.id: ID, data.time: TIME}, strict=False)
-            part = part.with_columns(pl.lit(0, pl.Int64).alias(ROW))
-        yield part.with_columns(pl.col(_FILE).str.extract(r"([^/]+/[^/]+)$"))
+    yield from alike.values()
+
+
+def _renamed(found: pl.LazyFrame, use_case: UseCase) -> pl.LazyFrame:
+    """A table whose columns have today's names."""
+    if ID in (names := found.collect_schema().names()):
+        return found
+    own = {use_case.data.id: ID, use_case.data.time: TIME}
+    found = found.rename({old: new for old, new in own.items() if old in names})
+    return found.with_columns(pl.lit(0, pl.Int64).alias(ROW))
 
 
 def _check(part: pl.DataFrame, table: str, needed: Iterable[str]) -> None:
