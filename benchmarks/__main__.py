@@ -19,6 +19,7 @@ from benchmarks import (
     invoke,
     lifecycle,
     local_aws,
+    logged,
     orchestrators,
     requests,
     serving,
@@ -26,6 +27,7 @@ from benchmarks import (
 from benchmarks.batch import Batch
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
+from benchmarks.logged import Logged
 from benchmarks.report import (
     Results,
     alone,
@@ -33,6 +35,7 @@ from benchmarks.report import (
     beside,
     brought,
     figures,
+    kept,
     made,
     report,
     scored,
@@ -63,6 +66,8 @@ def measure(folder: Path) -> Results:
     many = many_rows(repository)
     print("servers", flush=True)
     servers = beside_others(repository)
+    print("the log", flush=True)
+    log = with_log(repository)
     print("the local AWS by itself", flush=True)
     alone = folder / "alone"
     alone.mkdir()
@@ -75,7 +80,19 @@ def measure(folder: Path) -> Results:
     both = both_ways(repository)
     pocs = adopting.measure(repository, folder / "adopted")
     return Results(
-        LIVES, size, stages, steps, asked, orchestrated, many, servers, itself, beside, both, pocs
+        LIVES,
+        size,
+        stages,
+        steps,
+        asked,
+        orchestrated,
+        many,
+        servers,
+        log,
+        itself,
+        beside,
+        both,
+        pocs,
     )
 
 
@@ -86,6 +103,15 @@ def beside_others(repository: Path) -> Serving:
     return serving.measure(
         conftest.make_project(repository, repository.with_name("served")), folder
     )
+
+
+def with_log(repository: Path) -> Logged:
+    """Ask a serverless endpoint's server, in a new project beside the template's repository."""
+    answers = {"inference_mode": "serverless"}
+    project = conftest.make_project(repository, repository.with_name("logged"), answers)
+    base = repository.with_name("logged-ml")
+    base.mkdir()
+    return logged.measure(project, base)
 
 
 def both_ways(repository: Path) -> Requests:
@@ -147,6 +173,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "alone": lambda folder: alone(local_aws.measure(folder)),
     "batch": lambda folder: scored(many_rows(committed(folder))),
     "filled": lambda folder: beside(filled.measure(folder)),
+    "logged": lambda folder: kept(with_log(committed(folder))),
     "serving": lambda folder: served(beside_others(committed(folder))),
     "generation": lambda folder: made(generation.measure(committed(folder), folder)),
     "requests": lambda folder: asked(both_ways(committed(folder))),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from benchmarks import logged
 from benchmarks.adopting import POCS, Adopted
 from benchmarks.batch import Batch
 from benchmarks.filled import EVENTS, ITEMS, JOBS, KEYS, Filled
@@ -13,6 +14,7 @@ from benchmarks.generation import Generation
 from benchmarks.invoke import Invoke
 from benchmarks.lifecycle import Stage, Step
 from benchmarks.local_aws import EXECUTIONS, JOBS_AT_ONCE, LocalAws
+from benchmarks.logged import Logged
 from benchmarks.orchestrators import Orchestrator
 from benchmarks.requests import TIMES, Requests
 from benchmarks.serving import CONNECTIONS, ROUNDS, SECONDS, Serving
@@ -30,6 +32,7 @@ class Results:
     orchestrators: Sequence[Orchestrator]
     batch: Batch
     serving: Serving
+    logged: Logged
     local_aws: LocalAws
     filled: Filled
     requests: Requests
@@ -99,6 +102,7 @@ alone is at work.
 
 {scored(results.batch)}
 {served(results.serving)}
+{kept(results.logged)}
 {made(results.generation)}
 {brought(results.adopted)}
 ## One prediction
@@ -218,6 +222,23 @@ in microseconds and relative to one process.
 | server | start, s | memory | once | {heads} | CPU, µs | relative |
 |---|{"---:|" * (5 + 3 * len(CONNECTIONS))}
 {chr(10).join(lines)}
+"""
+
+
+def kept(found: Logged) -> str:
+    """What the log of a serverless endpoint's server costs."""
+    rate, cpu = found.logged_rate / found.rate - 1, found.logged_cpu / found.cpu - 1
+    return f"""## The log of a serverless endpoint
+
+The server of one process, all requests logged against none: {logged.ROUNDS} rounds in turn of
+{logged.SECONDS} seconds of wrk's requests of a row on {logged.CONNECTIONS} connections. What stands
+for S3 only counts events: {found.events:,} came, no fewer than were answered.
+
+| | requests/s | CPU of a request, µs |
+|---|---:|---:|
+| without the log | {found.rate:,.0f} | {found.cpu * 1e6:,.0f} |
+| with the log | {found.logged_rate:,.0f} | {found.logged_cpu * 1e6:,.0f} |
+| | **{rate:+.1%}** | **{cpu:+.1%}** |
 """
 
 

@@ -13,8 +13,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -72,12 +72,14 @@ class Contender:
         packages: What its environment has besides the model's; none, a generated project's.
         body: Which of BODIES it takes.
         workers: For a project's server, how many processes answer; 0 for a peer.
+        environment: What its processes are told besides.
     """
 
     name: str
     packages: tuple[str, ...] = ()
     body: str = "csv"
     workers: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 CONTENDERS = (
@@ -222,7 +224,7 @@ def running(
     if contender.workers:
         command: list[str | Path] = [interpreter, "-m", "usecase", "serve"]
         workers, listen = f"{contender.workers}", f"{port}"
-        own = {"WEB_CONCURRENCY": workers, "SAGEMAKER_BIND_TO_PORT": listen}
+        own: dict[str, str] = {"WEB_CONCURRENCY": workers, "SAGEMAKER_BIND_TO_PORT": listen}
         own |= in_project(project, base)
     else:
         command = [interpreter, Path(__file__).with_name("peers.py"), contender.name, f"{port}"]
@@ -232,22 +234,32 @@ def running(
         process = subprocess.Popen(
             command,
             cwd=project,
-            env=template.environment(own),
+            env=template.environment({**own, **contender.environment}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        wait_until_it_predicts(process, port, contender)
+        try:
+            wait_until_it_predicts(process, port, contender)
+        except RuntimeError as error:
+            said = (base / f"{contender.name}.log").read_text()[-2000:]
+            raise RuntimeError(f"{error}; it has said: {said}") from None
         yield Running(port, process.pid, time.perf_counter() - begin)
     finally:
+        end(process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a server, and what it has started."""
+    with suppress(ProcessLookupError):  # it has ended by itself
         os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_until_it_predicts(

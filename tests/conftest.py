@@ -71,7 +71,7 @@ def environment(project: Path) -> Iterator[Callable[[Path], Path]]:
     def install(other: Path) -> Path:
         into: list[str | Path] = ["uv", "pip", "install", "--quiet", "--python", folder / "python"]
         wanted = ["--requirements", "pyproject.toml", "--group", "dev"]
-        if (other / "tests" / "test_usecase_attributions.py").exists():
+        if (other / "tests" / "test_usecase_contributions.py").exists():
             wanted.append("shap")  # what the template's own tests compare with
         template.run([*into, *wanted, "--constraints", "tested-versions.txt"], other)
         template.lock(other)  # what trains is hashed, uv.lock with it

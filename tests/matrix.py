@@ -51,6 +51,7 @@ OPPOSITES: list[Answers] = [
         "inference_mode": "serverless",
         "orchestrator": "step_functions",
         "monitors": ["data_quality"],
+        "explain": "contributions",
         "bi": "streamlit",
         "triggers": [],
     },

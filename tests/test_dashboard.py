@@ -35,7 +35,11 @@ RECORD = {"carrier": "UA", "origin": "EWR", "dest": "LAX", "distance": 2454}
 
 @pytest.fixture(scope="module")
 def lived(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[life.Life]:
-    answers: matrix.Answers = {"bi": "streamlit", "monitors": MONITORS}
+    answers: matrix.Answers = {
+        "bi": "streamlit",
+        "monitors": MONITORS,
+        "explain": "contributions",
+    }
     folder = tmp_path_factory.mktemp("dashboard") / "project"
     project = conftest.make_project(repository, folder, answers)
     try:
@@ -127,6 +131,8 @@ def test_answer_is_that_of_ops_invoke(
         page.get_by_role("spinbutton", name=name).fill(str(value))
     page.get_by_role("button", name="Predict").click()
     answer = page.locator("[data-testid=stMetricValue]").inner_text()
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_be_visible()
+    why = page.get_by_text("The base value is").inner_text()
     departure = re.findall(r"\d+", page.locator("[data-testid=stDateTimeInput]").inner_text())
     page.close()
     year, month, day, hour, *_ = departure
@@ -136,6 +142,10 @@ def test_answer_is_that_of_ops_invoke(
     file.write_text(json.dumps({"instances": [record]}))
     (prediction,) = json.loads(lived.ops("invoke", str(file)))["predictions"]
     assert answer == f"{prediction['probability']:.4g}"
+    explained = json.loads(lived.ops("invoke", str(file), "--explain"))
+    base, parts = explained["base_value"], explained["contributions"].values()
+    assert f"The base value is {base:.4g}:" in why
+    assert f"the raw score is {base + sum(parts):.4g}." in why
 
 
 def test_approval_deploys(browser: Browser, address: str, lived: life.Life) -> None:

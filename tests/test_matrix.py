@@ -50,6 +50,9 @@ def can_meet(row: matrix.Row) -> bool:
     scheduled = row.get(("batch_start", None)) == "schedule"
     if scheduled and row.get(("inference_mode", None), "batch") != "batch":
         return False
+    explained = row.get(("explain", None)) == "contributions"
+    if explained and (scheduled or row.get(("inference_mode", None)) == "batch"):
+        return False
     monitors = [factor for factor in matrix.factors() if factor[0] == "monitors"]
     return any(row.get(monitor, True) for monitor in monitors)
 

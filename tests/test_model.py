@@ -16,8 +16,9 @@ SECTION = re.compile(r"\[training\.hyperparameters\]\n(?:.+\n)*")
 
 @pytest.fixture(scope="module")
 def other(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the recipe has been followed."""
-    project = conftest.make_project(repository, tmp_path_factory.mktemp("other") / "project")
+    """A project in which the recipe has been followed; its model does not tell why."""
+    folder = tmp_path_factory.mktemp("other") / "project"
+    project = conftest.make_project(repository, folder, {"explain": "contributions"})
     follow(project)
     retuned = template.run(["uv", "run", "poe", "retune", "--yes"], project)
     assert "usecase.toml has them now" in retuned

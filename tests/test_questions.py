@@ -185,7 +185,7 @@ def test_mode_that_cannot_work_is_refused(
 
 
 def test_limit_of_async_is_the_servers(source: Path) -> None:
-    server = (source / "template" / "src" / "usecase" / "serve_async.py").read_text()
+    server = (source / "template" / "src" / "usecase" / "serve_async.py.jinja").read_text()
     assert "MAX_BYTES = 1024**3" in server
 
 
@@ -204,6 +204,13 @@ def test_what_only_recommends_brings_no_files(rendered: Render) -> None:
         found = template.contents(rendered(answers))
         different = {name for name in found | plain if found.get(name) != plain.get(name)}
         assert different == {".copier-answers.yml"}
+
+
+def test_batches_explain_nothing_whatever_an_endpoint_did_before(rendered: Render) -> None:
+    """Copier hands on an answer to a question that is not asked any more."""
+    batch = {"inference_mode": "batch", "framework": "scikit_learn"}
+    explained = template.contents(rendered({**batch, "explain": "contributions"}))
+    assert explained == template.contents(rendered(batch))
 
 
 def groups() -> dict[str, str]:

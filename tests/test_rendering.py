@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ TRACES = {
     (
         "monitors",
         "feature_attribution",
-    ): r"[Ff]eature[-_ ]attribution|\bSHAP\b|_shap\b|\b[Cc]ontributions\b|\b[Aa]ttributions\b",
+    ): r"[Ff]eature[-_ ]attribution|\b[Aa]ttributions\b",
+    ("explain", "none"): r"\bexplain: none\b",
+    ("explain", "contributions"): r"\bexplain=|--explain\b|\bbase_value|\bimport explanations",
     ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
     ("orchestrator", "airflow"): r"\b[Aa]irflow|\bDAGs?\b|\bMWAA\b|\bdags\b",
@@ -103,6 +105,13 @@ SHARED = {
         ("realtime", "serverless", "async"),
     ): r"\b(endpoint|ENDPOINT|[Cc]aptured)\b|capture/|inference ?[Ii]d\b",
     ("inference_mode", ("realtime", "async")): r"RealtimeInference|\"BlueGreen",
+}
+#: Words of answers to two questions.
+EITHER = {
+    (
+        ("monitors", "feature_attribution"),
+        ("explain", "contributions"),
+    ): r"\bSHAP\b|_shap\b|\b[Cc]ontributions\b",
 }
 #: Files that may speak of what was not chosen, by question.
 ELSEWHERE = {
@@ -187,13 +196,22 @@ def test_no_trace_of_what_was_not_chosen(rendered: Render, answers: matrix.Answe
         # What starts a training and what starts a prediction are told in the same words.
         if any(a in answers[question] or a == predicts_on(answers) for a in any_of):
             continue
-        traces = [
-            f"{name}:{line}"
-            for name, text in files(rendered(answers)).items()
-            if name not in ELSEWHERE.get(question, ())
-            for line in lines_with(words, text)
-        ]
+        traces = lines_of(rendered(answers), words, ELSEWHERE.get(question, ()))
         assert not traces, f"{' or '.join(any_of)} was not chosen:\n" + "\n".join(traces)
+    for either, words in EITHER.items():
+        if not any(answer in answers[question] for question, answer in either):
+            traces = lines_of(rendered(answers), words)
+            assert not traces, f"none of {either} was chosen:\n" + "\n".join(traces)
+
+
+def lines_of(project: Path, words: str, but: Sequence[str] = ()) -> list[str]:
+    """The lines of a project that hold some words, but for those of some files."""
+    return [
+        f"{name}:{line}"
+        for name, text in files(project).items()
+        if name not in but
+        for line in lines_with(words, text)
+    ]
 
 
 @cache
@@ -218,7 +236,8 @@ def test_trace_of_every_answer_is_looked_for(rendered: Render) -> None:
     for (question, answer), words in TRACES.items():
         every_one, one = matrix.offered(questions[question]), answer.partition(" or ")[0]
         chosen = {question: every_one if questions[question].get("multiselect") else one}
-        if "when" in questions[question]:
+        asked = questions[question].get("when", "True")
+        if not matrix.is_asked(asked, matrix.defaults() | chosen):
             chosen["inference_mode"] = "batch"
         project = rendered(matrix.standard() | chosen)
         everything = "\n".join(files(project).values())

@@ -14,7 +14,13 @@ REQUESTS, ANSWERS = "async/requests/a", "async/answers/a"
 KEPT = f"version=1/{NAMES.endpoint}/{names.VARIANT}/2026/01/15/12"
 
 
-def leave(folder: Path, asked: bytes, answer: bytes, content_type: str = CSV) -> None:
+def leave(
+    folder: Path,
+    asked: bytes,
+    answer: bytes,
+    content_type: str = CSV,
+    answered: str = ANSWERED,
+) -> None:
     """Leave a request and its answer, and the event that says where they are."""
     large = event("", "", "id-a", content_type=content_type)
     sides = {"endpointInput": (REQUESTS, asked), "endpointOutput": (ANSWERS, answer)}
@@ -25,5 +31,5 @@ def leave(folder: Path, asked: bytes, answer: bytes, content_type: str = CSV) ->
         payload = large["captureData"][side]
         del payload["data"], payload["encoding"]
         payload["location"] = f"s3://bucket/{key}"
-    large["captureData"]["endpointOutput"]["observedContentType"] = ANSWERED
+    large["captureData"]["endpointOutput"]["observedContentType"] = answered
     write_lines(folder / "capture" / KEPT / f"a{exchanges.LARGE}", [large])

@@ -1,4 +1,4 @@
-"""Which features decide: the model's own contributions, and what many of them come to.
+"""Which features decide: what the contributions to many predictions come to.
 
 `describe` writes analysis.json, laid out as Clarify's, of the test data; the monitor compares a
 window with it.
@@ -15,10 +15,8 @@ import polars as pl
 
 from usecase import container
 from usecase.config import UseCase
-from usecase.errors import UseCaseError
-from usecase.model import Model, Rows
-
-Values = npt.NDArray[np.float64]
+from usecase.contributions import Values, contributions, labels
+from usecase.model import Model
 
 NAME = "analysis.json"
 
@@ -26,42 +24,6 @@ NAME = "analysis.json"
 TIMES = 2
 #: Stretches of time with fewer rows tell nothing, nor do fewer stretches.
 LEAST_ROWS, LEAST_BLOCKS = 15, 4
-
-
-def contributions(model: Model, rows: Rows, use_case: UseCase) -> Values:
-    """What each feature adds to the raw score of each row, as the model itself tells.
-
-    Args:
-        model: The model.
-        rows: As `Model.predict` takes them.
-        use_case: Names features and classes.
-
-    Returns:
-        Shape (rows, labels, features + 1), the last one the base value; see `labels`.
-
-    Raises:
-        UseCaseError: When the model cannot tell, or what it tells is not that.
-    """
-    method = getattr(model, "contributions", None)
-    if method is None:
-        raise UseCaseError(
-            "Model in src/usecase/model.py has no method contributions, which explains its "
-            "predictions; write one, or leave out the monitor feature_attribution"
-        )
-    found = np.asarray(method(rows), dtype=np.float64)
-    number, width = len(next(iter(rows.values()))), len(use_case.features.names) + 1
-    several = len(labels(use_case))
-    expected = (number, several, width) if several > 1 else (number, width)
-    if found.shape != expected:
-        raise UseCaseError(f"Model.contributions: has the shape {found.shape}, not {expected}")
-    if not np.isfinite(found).all():
-        raise UseCaseError("Model.contributions: has values that are not finite numbers")
-    return found.reshape(number, several, width)
-
-
-def labels(use_case: UseCase) -> Sequence[str]:
-    """What has a raw score of its own: each of several classes, else the target."""
-    return getattr(use_case.target, "classes", None) or [use_case.target.column]
 
 
 def analysis(values: Values, table: pl.DataFrame, use_case: UseCase) -> dict[str, Any]:

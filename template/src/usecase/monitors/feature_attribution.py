@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from usecase import attributions, container
-from usecase.attributions import Values
 from usecase.config import UseCase
+from usecase.contributions import Values, contributions, labels
 from usecase.errors import UseCaseError
 from usecase.evaluate import load_model
 from usecase.monitors.attribution_settings import FeatureAttribution
@@ -52,7 +52,7 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         values = explained(subject.model, table, use_case)
         statistics = attributions.analysis(values, table, use_case)
         try:
-            for place, label in enumerate(attributions.labels(use_case)):
+            for place, label in enumerate(labels(use_case)):
                 parts = values[:, place, :-1]
                 order = ordered(label, parts, statistics, baseline, settings)
                 measured.append(order)
@@ -81,7 +81,7 @@ def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
     with tempfile.TemporaryDirectory() as folder:
         container.extract(archive, Path(folder))
         model = load_model(Path(folder))
-    return attributions.contributions(model, table.to_dict(), use_case)
+    return contributions(model, table.to_dict(), use_case)
 
 
 def ordered(
