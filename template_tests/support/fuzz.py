@@ -55,7 +55,7 @@ CONTENT_TYPES = (
 )
 ACCEPTS = (
     *("", "*/*", CSV, JSON, JSON_LINES, "text/*", "image/png", "text/html, */*;q=0.5", ",,,;"),
-    *("application/json;q=x", "a" * 5000, "\u00e9"),
+    *("application/json;q=x", "a" * 5000, "\u00e9", "application/json; explain=contributions"),
 )
 HEADERS = (
     *("X-Amzn-SageMaker-Inference-Id: \u00e9", "X-Amzn-SageMaker-Inference-Id: " + "i" * 5000),
@@ -65,7 +65,7 @@ HEADERS = (
     *("Range: bytes=0-1", "Host: y", "no colon", ": no name", "a b: c", "X-Forwarded-For: \u0661"),
     *("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", "TE: trailers", "\x00: \x00"),
 )
-LENGTHS = ("-1", "+5", "0x10", "1 1", "\u0665", "99999999999999999999", "1e3", "", "5, 5")
+LENGTHS = ("0" * 5000 + "9", "9" * 20, "-1", "+5", "0x10", "1 1", "\u0665", "1e3", "", "5, 5")
 
 
 @dataclass(frozen=True)
