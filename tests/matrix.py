@@ -49,6 +49,7 @@ OPPOSITES: list[Answers] = [
     {
         "framework": "lightgbm",
         "inference_mode": "serverless",
+        "public_api": "api_key",
         "orchestrator": "step_functions",
         "monitors": ["data_quality"],
         "explain": "contributions",
@@ -95,8 +96,11 @@ OTHER_AIRFLOWS: list[Answers] = [
 # Their answers are recorded and lead to others, or to pins, but bring no files.
 LEADING = ("decide", "traffic", "max_payload_mb", "airflow_version")
 
+# Too like another answer to be among the few: tests/test_public_api.py has a project of it.
+ALIKE = {("public_api", "iam")}
+
 # Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
-APART = ("framework", "ci", "environments")
+APART = ("framework", "public_api", "ci", "environments")
 
 
 @cache
@@ -207,8 +211,27 @@ def possible(answers: Answers) -> bool:
     return all(
         given in choices()[name]
         and (given == standard()[name] or is_asked(questions()[name].get("when", "True"), answers))
+        and not is_refused(name, given, answers)
         for name, given in answers.items()
     )
+
+
+def is_refused(name: str, given: object, answers: Answers) -> bool:
+    """Whether a choice is refused beside other answers; those that are open have their defaults."""
+    if isinstance(given, list) or given not in refusals(name):
+        return False
+    return bool(refusals(name)[given].render(defaults() | answers).strip())
+
+
+@cache
+def refusals(name: str) -> dict[str, Template]:
+    """What says why a choice of a question is refused, for those that can be."""
+    found = questions()[name].get("choices", {}).values()
+    return {
+        choice["value"]: JINJA.from_string(choice["validator"])
+        for choice in found
+        if not isinstance(choice, str)
+    }
 
 
 @cache

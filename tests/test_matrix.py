@@ -32,7 +32,8 @@ def test_every_option_is_in_the_fast_level_and_missing_once() -> None:
     for name, question in matrix.questions().items():
         for option in matrix.offered(question) if name in matrix.choices() else []:
             given = {option in answers[name] for answers in up_to("fast")}
-            assert given == {True, False}, f"{name}: {option}"
+            expected = {False} if (name, option) in matrix.ALIKE else {True, False}
+            assert given == expected, f"{name}: {option}"
 
 
 @pytest.mark.parametrize(("level", "size"), [("pairs", 2), ("triples", 3)])
@@ -49,6 +50,10 @@ def can_meet(row: matrix.Row) -> bool:
     """Whether some options can be chosen together, by the rules of the questions' own texts."""
     scheduled = row.get(("batch_start", None)) == "schedule"
     if scheduled and row.get(("inference_mode", None), "batch") != "batch":
+        return False
+    has_api = row.get(("public_api", None), "none") != "none"
+    mode = row.get(("inference_mode", None), "batch" if scheduled else "realtime")
+    if has_api and mode not in ("realtime", "serverless"):
         return False
     explained = row.get(("explain", None)) == "contributions"
     if explained and (scheduled or row.get(("inference_mode", None)) == "batch"):

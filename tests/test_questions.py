@@ -46,6 +46,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("max_payload_mb", "a lot", "for example: 0.1, 1 or 20"),
     ("max_payload_mb", "nan", "a number above 0"),
     ("inference_mode", "carrier_pigeon", "is not in \\['realtime', 'serverless', 'async', 'batch'"),
+    ("public_api", "everybody", "is not in \\['none', 'iam', 'api_key'"),
     ("orchestrator", "cron", "is not in \\['sagemaker_pipelines'"),
     ("monitors", [], "Choose at least one monitor"),
     ("monitors", ["data_quality", "weather"], "'weather' is not in"),
@@ -262,6 +263,7 @@ def test_terminal_asks_the_essentials_and_the_groups_that_were_opened(
                 "by GitHub Actions\n\n  and not bias, feature_attribution, code_change.",
             ],
         ),
+        ({"public_api": "iam"}, ["endpoint, and by an API to which requests are signed"]),
         ({"ci": "none"}, ["no CI\n\n  and not bias, feature_attribution, code_change."]),
         (
             {

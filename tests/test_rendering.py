@@ -75,6 +75,9 @@ TRACES = {
     ): r"[\"'`/_.]batch\b|[Bb]atch (transform|inference)|ops rejected",
     ("batch_start", "new_data"): r"batch-new-data|Predictions are made whenever",
     ("batch_start", "schedule"): r"Predictions are made every day|EXPRESSION = \"cron\(0 0 \*",
+    ("public_api", "none"): r"\bpublic_api: none\b",
+    ("public_api", "iam"): r"AWS_IAM|awsSigv4|api_callers|api-callers|SigV4Auth",
+    ("public_api", "api_key"): r"x-api-key|[Uu]sage[_ ]?[Pp]lan|_per_key\b|\bapi_key\b",
     ("monitors", "model_quality"): r"[\"'`/.]model[-_]quality|[Mm]odel quality",
     ("monitors", "bias"): r"\b[Bb]ias",
     (
@@ -105,6 +108,10 @@ SHARED = {
         ("realtime", "serverless", "async"),
     ): r"\b(endpoint|ENDPOINT|[Cc]aptured)\b|capture/|inference ?[Ii]d\b",
     ("inference_mode", ("realtime", "async")): r"RealtimeInference|\"BlueGreen",
+    (
+        "public_api",
+        ("iam", "api_key"),
+    ): r"API Gateway|api_?gateway|[Oo]pen ?API|execute-api|\bapi_url\b|\bPublic ?API|\[api\]",
 }
 #: Words of answers to two questions.
 EITHER = {

@@ -45,16 +45,16 @@ class Acting:
 
     def __init__(self, host: HostProcess, arn: str) -> None:
         assumed = host.client("sts").assume_role(RoleArn=arn, RoleSessionName="tests")
-        self.role, self._host, self._keys = arn, host, assumed["Credentials"]
+        self.role, self._host, self.keys = arn, host, assumed["Credentials"]
 
     def client(self, name: str) -> Any:
         return SESSION.client(
             name,
             region_name=REGION,
             endpoint_url=f"http://127.0.0.1:{self._host.port}",
-            aws_access_key_id=self._keys["AccessKeyId"],
-            aws_secret_access_key=self._keys["SecretAccessKey"],
-            aws_session_token=self._keys["SessionToken"],
+            aws_access_key_id=self.keys["AccessKeyId"],
+            aws_secret_access_key=self.keys["SecretAccessKey"],
+            aws_session_token=self.keys["SessionToken"],
             config=Config(inject_host_prefix=False),
         )
 

@@ -18,6 +18,10 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_asgi_header_list": "(headers: dict) -> list",
         "_build_persistence_save_dict": "()",
         "_decode_aws_chunked_body": "(body: bytes, headers: dict) -> bytes",
+        "_execute_api_authorization_type": (
+            "(api_id: str, stage: str, method: str, execute_path: str) -> str | None"
+        ),
+        "_parse_execute_api_url": "(host: str, path: str) -> tuple[str, str, str] | None",
         "_read_request_body": "(receive, method: str, headers: dict) -> bytes",
         "_send_response": "(send, status, headers, body, *, head=False)",
         "_state_map": None,
@@ -108,6 +112,13 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "get_region": "() -> str",
         "set_request_account_id": "(access_key_id: str) -> None",
         "set_request_region": "(region: str | None) -> None",
+    },
+    "ministack.services.apigateway_v1": {
+        "_AUTHENTICATION_GATEWAY_ERRORS": None,
+        "_check_request_validation": "(method_obj, api_id, request, headers, body, query_params)",
+        "_request_validators": None,
+        "_resources": None,
+        "authentication_error_response": "(api_id, stage_name, error, headers, query_params)",
     },
     "ministack.services.athena": {
         "_data_format": "(table_data)",

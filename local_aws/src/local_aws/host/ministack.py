@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from local_aws.host import ecr, lambda_functions, layers, objects
+from local_aws.host import api_gateway, ecr, lambda_functions, layers, objects
 from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
@@ -146,6 +146,7 @@ class Ministack:
         lambda_functions.apply()
         functions.apply(self.roles)
         ecr.apply()
+        api_gateway.apply()
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)
         evaluation.apply(service.send)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from local_aws.host import api_gateway
 from local_aws.host.iam import requests
 from local_aws.host.iam.requests import Request
 from local_aws.host.iam.roles import IamRoles, Refusal
@@ -87,6 +88,10 @@ class Gate:
         return None
 
     async def _refuse(self, refusal: Refusal, service: str, request: Request, send: Send) -> None:
+        if asked := request.invocation:
+            answer = api_gateway.denied(asked, refusal.message, request.headers, request.query)
+            await self._answer(send, request, answer)
+            return
         answer = module("core.iam_actions").access_denied_response(
             service,
             refusal.action,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from local_aws.host import api_gateway
 from local_aws.host.internals import module
 from local_aws.sagemaker.core.roles import Need
 from local_aws.settings import Settings
@@ -53,6 +54,11 @@ class Request:
         )
         return str(name)
 
+    @property
+    def invocation(self) -> api_gateway.Invocation | None:
+        """What it asks of an API of API Gateway, if it does."""
+        return api_gateway.invocation(self.path, self.headers.get("host", ""))
+
 
 def reads_body(service: str, request: Request) -> bool:
     """Tell whether the body says what is asked for: that of S3 is an object's, but for one."""
@@ -67,6 +73,12 @@ def needs(settings: Settings, service: str, request: Request) -> list[Need]:
         service: `Request.service`.
         request: The request.
     """
+    if asked := request.invocation:
+        if not api_gateway.asks_iam(asked, request.method):
+            return []
+        method = f"{asked.api}/{asked.stage}/{request.method}{asked.path}"
+        resource = f"arn:aws:execute-api:{settings.region}:{settings.account}:{method}"
+        return [Need(api_gateway.INVOKE, (resource,))]
     if service == "monitoring":
         return _cloudwatch(settings, request)
     actions = module("core.iam_actions")

@@ -16,7 +16,7 @@ from local_aws.sagemaker.core.roles import Need, Roles, Session
 from local_aws.settings import ENFORCE, Settings
 
 ENFORCED = frozenset(
-    {"s3", "sagemaker", "lambda", "sqs", "sns", "cloudwatch", "states", "airflow"}
+    {"s3", "sagemaker", "lambda", "sqs", "sns", "cloudwatch", "states", "airflow", "execute-api"}
 ) | {"iam:PassRole", "sts:AssumeRole"}
 """Services, by the prefix of their actions, and single actions that may be refused."""
 
