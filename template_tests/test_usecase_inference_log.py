@@ -6,10 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -22,6 +20,11 @@ from usecase.config import UseCase
 from usecase.inference_log import Exchange, InferenceLog, Limits
 from usecase.predictions import capture
 from workflows import names
+
+if TYPE_CHECKING:
+    from support.s3_inference_log import Written
+
+pytest_plugins = ["support.s3_inference_log"]
 
 BUCKET = "log"
 PREFIX = f"capture/version=1/{NAMES.endpoint}/{names.VARIANT}"
@@ -211,46 +214,14 @@ def test_what_cannot_be_written_at_the_end_is_counted(
     assert not_logged() == 2
 
 
-class Bucket(BaseHTTPRequestHandler):
-    """An S3 over HTTP that takes objects: `written`, by path."""
-
-    written: dict[str, bytes]
-
-    def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.written[unquote(self.path)] = body
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def aws() -> Iterator[dict[str, str]]:
-    """The environment that leads a server in a process of its own to such an S3."""
-    Bucket.written = {}
-    s3 = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-    threading.Thread(target=s3.serve_forever, args=(0.02,), daemon=True).start()
-    yield {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.server_port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    s3.shutdown()
-    s3.server_close()
-
-
 def test_server_logs_what_it_has_answered_and_writes_it_when_it_ends(
-    aws: dict[str, str],
+    written: "Written",
     trained: Path,
     use_case: UseCase,
     start_server: Callable[..., Server],
 ) -> None:
     place = {"INFERENCE_LOG": f"s3://{BUCKET}/{PREFIX}", "METRIC_NAMESPACE": "space"}
-    server = start_server(trained, WEB_CONCURRENCY="2", **place, **aws)
+    server = start_server(trained, WEB_CONCURRENCY="2", **place, **written.environment)
     row = ",".join("1" if n in use_case.features.numeric else "a" for n in use_case.features.names)
     identity = {"X-Amzn-SageMaker-Inference-Id": "flight-1"}
     status, _, answer = server.invoke(f"{row}\n", CSV, **identity)
@@ -259,7 +230,7 @@ def test_server_logs_what_it_has_answered_and_writes_it_when_it_ends(
     server.process.send_signal(signal.SIGTERM)
     _, log = server.process.communicate(timeout=PATIENCE)
     assert "Traceback" not in log
-    ((path, body),) = Bucket.written.items()
+    ((path, body),) = written.objects.items()
     assert path.startswith(f"/{BUCKET}/{PREFIX}/")
     event = json.loads(body)
     assert event["eventMetadata"]["inferenceId"] == "flight-1"

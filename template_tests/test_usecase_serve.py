@@ -30,6 +30,14 @@ def test_a_client_that_hangs_up(server: Server) -> None:
     assert server.process.poll() is None
 
 
+def test_length_with_thousands_of_zeros(server: Server) -> None:
+    head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(f"{head}Content-Length: {'0' * 5000}4\r\n\r\nrow\n".encode())
+        answer = connection.recv(4096)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 200 ")), "batches answer row by row"
+
+
 def test_it_listens_to_this_machine_alone(server: Server) -> None:
     """Unless the image, where the container is alone, says otherwise."""
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]

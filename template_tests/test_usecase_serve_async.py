@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,21 @@ def test_columns_of_parquet_that_no_request_has(
         list(bodies.blocks(tmp_path / "body", PARQUET))
 
 
+def test_small_parquet_that_takes_a_lot_of_memory(tmp_path: Path) -> None:
+    """It is refused by a process of its own: the server could end, and all other requests in it."""
+    word = pl.Series("x", ["x" * 1_000_000], pl.Categorical)
+    word.new_from_index(0, 3000).to_frame().write_parquet(tmp_path / "body")
+    assert (tmp_path / "body").stat().st_size < 10_000
+    with pytest.raises(BadRequest, match="take more than 2147483648 bytes of memory"):
+        list(bodies.blocks(tmp_path / "body", PARQUET))
+
+
+def test_rows_of_parquet_are_as_long_as_others(tmp_path: Path) -> None:
+    pl.DataFrame({"x": ["short", "x" * bodies.ROW_BYTES]}).write_parquet(tmp_path / "body")
+    with pytest.raises(BadRequest, match="row 2: has more than 1048576 bytes"):
+        list(bodies.blocks(tmp_path / "body", PARQUET))
+
+
 def test_values_of_parquet_are_those_of_json(tmp_path: Path) -> None:
     table = pl.DataFrame(
         {
@@ -201,6 +218,18 @@ def test_large_bodies_take_little_memory(
     assert count == path.with_suffix(".count").read_text().count("x") * rows.height
     peaks = memory(server.process.pid)
     assert 0 < max(peaks.values()) <= MOST_MB, peaks
+
+
+def test_large_parquet_takes_little_memory_where_it_is_read(
+    rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    path = large(rows, PARQUET, tmp_path)
+    command = [sys.executable, "-m", "usecase.parquet_rows", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as reading:
+        _, status, used = os.wait4(reading.pid, 0)
+        reading.returncode = os.waitstatus_to_exitcode(status)
+    assert reading.returncode == 0
+    assert used.ru_maxrss / 1024 <= MOST_MB
 
 
 def large(rows: pl.DataFrame, content_type: str, folder: Path) -> Path:

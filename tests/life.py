@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+from botocore.config import Config
 
 from tests import template
 
@@ -50,14 +51,18 @@ class Life:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
         """A client of the local AWS."""
         if service not in self.clients:
-            session = boto3.session.Session(
-                aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-                region_name=str(self.result["answers"]["aws_region"]),
-            )
-            endpoint = self.environment["AWS_ENDPOINT_URL"]
-            self.clients[service] = session.client(service, endpoint_url=endpoint)
+            self.clients[service] = self.new_client(service)
         return self.clients[service]
+
+    def new_client(self, service: str, config: Config | None = None) -> Any:  # noqa: ANN401 - as above
+        """A client of the local AWS with settings of its own."""
+        session = boto3.session.Session(
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=str(self.result["answers"]["aws_region"]),
+        )
+        endpoint = self.environment["AWS_ENDPOINT_URL"]
+        return session.client(service, endpoint_url=endpoint, config=config)
 
     def query(self, sql: str) -> list[list[str]]:
         """The rows that Athena answers with; nothing is an empty text."""
@@ -74,7 +79,8 @@ class Life:
             status = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]
         if status["State"] != "SUCCEEDED":
             raise AssertionError(f"{sql}: {status}")
-        _, *rows = athena.get_query_results(QueryExecutionId=query)["ResultSet"]["Rows"]
+        pages = athena.get_paginator("get_query_results").paginate(QueryExecutionId=query)
+        _, *rows = [row for page in pages for row in page["ResultSet"]["Rows"]]
         return [[cell.get("VarCharValue", "") for cell in row["Data"]] for row in rows]
 
     def counted(self, first: str, last: str) -> dict[str, int]:

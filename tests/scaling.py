@@ -16,7 +16,9 @@ class Scaled:
     """The endpoint of a scene, of which the stacks say that it is scaled."""
 
     def __init__(self, scene: Scene) -> None:
-        self._scene, self.name = scene, scene.life.slug
+        self._scene = scene
+        (endpoint,) = scene.serving()["endpoints"]
+        self.name: str = endpoint["EndpointName"]
         self._sagemaker = scene.life.client("sagemaker")
         self._cloudwatch = scene.life.client("cloudwatch")
         self._scaling = scene.life.client("application-autoscaling")
@@ -65,7 +67,7 @@ class Scaled:
 
     def fail(self) -> None:
         """Let most of its requests have failed, and the alarm on errors go off."""
-        alarm = f"{self.name}-endpoint-errors"
+        alarm = f"{self._scene.life.slug}-endpoint-errors"
         self.measure("Invocation5XXErrors", 1.0, range(1), times=200)
         self._cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="errors")
 

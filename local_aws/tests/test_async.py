@@ -262,6 +262,16 @@ def test_requests_of_a_killed_process_are_answered_after_the_next_start(hosted: 
         until(lambda: not service.store.list("AsyncInvocation"))
 
 
+def test_requests_wait_while_a_container_that_was_killed_is_started_again(hosted: Hosted) -> None:
+    """The one that was under way fails; those after it do not."""
+    endpoint(hosted, "e1", each=1)
+    killed, *others = [send(hosted, "e1", body) for body in ("die", "x", "x")]
+    for answer in others:
+        assert result(hosted, answer["OutputLocation"])["model"] == "e1"
+    failed = result(hosted, killed["FailureLocation"])
+    assert failed.startswith("ClientError: The model did not answer")
+
+
 def test_a_clean_stop_keeps_requests(hosted: Hosted) -> None:
     endpoint(hosted, "e1", each=1)
     answers = [send(hosted, "e1", "sleep 1") for _ in range(2)]

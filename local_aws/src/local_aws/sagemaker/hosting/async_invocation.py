@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from local_aws.sagemaker.core.batching import may_pass
 from local_aws.sagemaker.core.storage import StorageError, split_uri
@@ -82,6 +82,7 @@ class Invocation:
 
         Raises:
             Requeue: It was not carried out, for its instance went away.
+            NewConnectionError: The container has ended, and is being started anew.
             OSError: It could not be carried out for now: this machine's disk may be full.
             ClientError: S3 failed, and may not later.
         """
@@ -181,6 +182,8 @@ class Invocation:
                     raise
         except Unavailable as error:
             raise Requeue from error
+        except NewConnectionError:
+            raise  # nothing was sent: the request is not to fail for one that was under way
         except ReadTimeoutError as error:
             self._count("Invocation5XXErrors", 1, "None")
             limit = f"InvocationTimeoutSeconds, {body['InvocationTimeoutSeconds']}"
