@@ -1,9 +1,8 @@
-"""What the project owns outside its stacks: found, shown, and deleted after a question only."""
+"""Tear down: what goes and what stays, after a question only."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,129 +10,18 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from support.fake_sagemaker import ACCOUNT, ARN, BUCKET, FakeSageMaker, RefusalError, Request, find
-from typer.testing import CliRunner
+from support.fake_sagemaker import ACCOUNT, BUCKET, RefusalError, Request
+from support.outside_account import ENDPOINT, FIRST, KINDS, PROJECT, SECOND, TAGS, Account, ops
 
 from ops import OpsError, aws, destroy, outside, workflow
-from ops import __main__ as command_line
 from workflows import names
 
 NAMES = names.Names()
 
-pytest_plugins = ["support.lambda_account"]
+pytest_plugins = ["support.lambda_account", "support.outside_account"]
 
 ROOT = Path(__file__).parents[1]
-PROJECT = names.PROJECT
-ENDPOINT = getattr(NAMES, "endpoint", PROJECT)
-FIRST, SECOND = f"{PROJECT}-1-20260131120000000", f"{PROJECT}-2-20260201120000000"
-TAGS = {"project": PROJECT, "made-by": "lambdas/deploy.py"}
-KINDS = "endpoint-config", "model"
 FIND_STACKS = aws.stacks
-
-
-class Account(FakeSageMaker):
-    """A SageMaker with endpoints, configurations and models, all of which may have tags.
-
-    Attributes:
-        known: Names by kind, in the order of their making; for endpoints with the status.
-        tags: Tags by ARN.
-        deployments_end: After so many looks at an endpoint its deployment is over.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known: dict[str, dict[str, str]] = {"endpoint": {}, "endpoint-config": {}, "model": {}}
-        self.tags: dict[str, dict[str, str]] = {}
-        self.deployments_end = 3
-        for operation, kind in (
-            ("Endpoint", "endpoint"),
-            ("EndpointConfig", "endpoint-config"),
-            ("Model", "model"),
-        ):
-            self.operations[f"List{operation}s"] = self._lister(operation, kind)
-            self.operations[f"Delete{operation}"] = self._deleter(operation, kind)
-        self.operations |= {
-            "DescribeEndpoint": self._describe_endpoint,
-            "DescribeModel": lambda r: {"ModelArn": arn_of("model", r["ModelName"])},
-            "ListModelPackages": lambda _: {
-                "ModelPackageSummaryList": [{"ModelPackageArn": p} for p in self.packages]
-            },
-            "ListTags": lambda r: {
-                "Tags": [
-                    {"Key": k, "Value": v} for k, v in self.tags.get(r["ResourceArn"], {}).items()
-                ]
-            },
-        }
-
-    def add(self, kind: str, name: str, tags: dict[str, str] | None = None) -> None:
-        self.known[kind][name] = "InService"
-        self.tags[arn_of(kind, name)] = tags or {}
-
-    def deploy(self, name: str, tags: dict[str, str] | None = None) -> None:
-        """Put what a deployment to the endpoint makes."""
-        if ENDPOINT not in self.known["endpoint"]:
-            self.add("endpoint", ENDPOINT, tags)
-        self.add("endpoint-config", name, tags)
-        self.add("model", name, tags)
-
-    def names(self) -> dict[str, list[str]]:
-        return {kind: list(found) for kind, found in self.known.items()}
-
-    def _lister(self, operation: str, kind: str) -> Any:
-        def answer(request: Request) -> Request:
-            found = [name for name in self.known[kind] if request["NameContains"] in name]
-            entries = [
-                {f"{operation}Name": name, f"{operation}Arn": arn_of(kind, name)} for name in found
-            ]
-            return {f"{operation}s": entries}
-
-        return answer
-
-    def _deleter(self, operation: str, kind: str) -> Any:
-        def answer(request: Request) -> Request:
-            name = request[f"{operation}Name"]
-            status = find(self.known[kind], name)  # type: ignore[arg-type] # a status, here
-            if str(status) in ("Creating", "Updating"):
-                arn = arn_of(kind, name)
-                raise RefusalError(f'Cannot update in-progress endpoint "{arn}".')
-            del self.known[kind][name]
-            return {}
-
-        return answer
-
-    def _describe_endpoint(self, request: Request) -> Request:
-        name = request["EndpointName"]
-        status = str(find(self.known["endpoint"], name))  # type: ignore[arg-type] # a status, here
-        if status in ("Creating", "Updating"):
-            self.deployments_end -= 1
-            if not self.deployments_end:
-                self.known["endpoint"][name] = status = "InService"
-        return {"EndpointName": name, "EndpointStatus": status}
-
-
-def arn_of(kind: str, name: str) -> str:
-    return f"{ARN}:{kind}/{name}"
-
-
-@pytest.fixture
-def account(session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An account that the commands look at; nobody has to be at the terminal."""
-    fake = Account()
-    answer: Any = fake
-    session.events.register("before-call.sagemaker", answer)
-    for cached in (aws.s3, aws.sagemaker, aws.account):
-        cached.cache_clear()
-    monkeypatch.setattr(aws, "stacks", list)
-    monkeypatch.setattr("ops.aws.time.sleep", lambda _: None)
-    yield fake
-    session.events.unregister("before-call.sagemaker", answer)
-    for cached in (aws.s3, aws.sagemaker, aws.account):
-        cached.cache_clear()
-
-
-@pytest.fixture
-def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "require_consent", lambda **_: None)
 
 
 @pytest.fixture
@@ -150,14 +38,6 @@ def npx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "status").write_text("0")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     return calls
-
-
-def ops(*arguments: str, typed: str = "") -> tuple[int, str]:
-    """Run a command; its exit status, and what it says in one line."""
-    result = CliRunner().invoke(command_line.app, arguments, input=typed, env={"COLUMNS": "500"})
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, " ".join(result.output.split())
 
 
 def process(*command: str) -> subprocess.CompletedProcess[str]:
@@ -317,61 +197,6 @@ def test_destroying_an_environment_leaves_the_others_alone(
     # All but the base, in the order of their names.
     gone = " ".join(sorted(dev.stacks[1:]))
     assert npx.read_text().splitlines()[-1].endswith(f"--force {gone}")
-
-
-@pytest.mark.usefixtures("at_a_terminal")
-def test_endpoint_that_batch_has_left_behind_is_shown_and_deleted_on_request(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Made in real-time mode, by an earlier version even; then the answer became batch."""
-    account.deploy(FIRST)
-    monkeypatch.setattr(outside, "SERVING", "batch")
-    key = f"capture/{PROJECT}/AllTraffic/2026/01/31/12/a.jsonl"
-    aws.s3().put_object(Bucket=BUCKET, Key=key, Body=b"")
-    before = account.names()
-    status, said = ops("leftovers", "--after-deployment")
-    assert (status, account.names()) == (0, before)
-    costs = f"endpoint {ENDPOINT} (costs money"
-    for part in (costs, FIRST, f"s3://{BUCKET}/capture/ (objects: 1;"):
-        assert part in said
-    assert "uv run ops leftovers --remove --data" in said
-    assert ops("leftovers", "--remove", "--data", typed="n\n")[0] == 1
-    assert account.names() == before
-    assert ops("leftovers", "--remove", typed="y\n")[0] == 0
-    # The newest of the models predicts now.
-    assert account.names() == {"endpoint": [], "endpoint-config": [], "model": [FIRST]}
-    assert list(aws.keys("capture/")) == [key]
-    assert ops("leftovers", "--data", "--yes")[0] == 0
-    assert not list(aws.keys("capture/"))
-    assert ops("leftovers") == (0, "Nothing is left over from other answers.")
-    assert ops("leftovers", "--after-deployment") == (0, "")
-
-
-def test_models_and_data_that_an_endpoint_has_no_use_for_are_shown(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outside, "SERVING", "endpoint")
-    account.add("model", FIRST, {"project": PROJECT, "made-by": "lambdas/batch.py"})
-    account.deploy(SECOND, TAGS)
-    for key in ("predictions/day=2026-01-31/a.parquet", "scored/day=2026-01-31.json"):
-        aws.s3().put_object(Bucket=BUCKET, Key=key, Body=b"")
-    assert outside.left_over(outside.everything()) == outside.Outside(models=[FIRST])
-    # The table of predictions is that of all modes.
-    assert outside.old_data() == ["scored/"]
-
-
-def test_deployment_by_who_may_not_look_does_not_fail(
-    account: Account,
-) -> None:
-    def refuse(_: Request) -> Request:
-        raise RefusalError("not today")
-
-    account.operations["ListEndpoints"] = refuse
-    status, said = ops("leftovers", "--after-deployment")
-    assert status == 0
-    assert "unknown" in said
-    with pytest.raises(ClientError, match="not today"):
-        ops("leftovers")
 
 
 @pytest.mark.usefixtures("executions")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from conftest import REGION
 from docker_process import Docker, context
 from host_process import HostProcess
@@ -96,3 +97,31 @@ def test_a_name_without_a_registry_needs_none(docker: Docker, tmp_path: Path) ->
     docker.run("push", "toy")
 
     assert Images(docker.data_dir).resolve("toy") == docker.image("toy")
+
+
+def test_what_the_registry_has_deleted_is_gone_for_sagemaker(
+    host: HostProcess, tmp_path: Path
+) -> None:
+    uri = f"000000000000.dkr.ecr.{REGION}.amazonaws.com/toy/deleted"
+    ecr, sagemaker = host.client("ecr"), host.client("sagemaker")
+    docker = Docker(host.data_dir, AWS_ENDPOINT_URL=ecr.meta.endpoint_url)
+    for tag in ("1", "2"):
+        folder = str(context(tmp_path, f'WORKDIR /app\nCMD ["python{tag}"]\n'))
+        docker.run(
+            "build", "-t", f"{uri}:{tag}", "--output=type=docker,oci-mediatypes=false", folder
+        )
+        docker.run("push", f"{uri}:{tag}")
+    deleted = ecr.batch_delete_image(repositoryName="toy/deleted", imageIds=[{"imageTag": "1"}])
+    assert not deleted["failures"]
+
+    def make(tag: str) -> None:
+        sagemaker.create_model(
+            ModelName=f"of-{tag}",
+            ExecutionRoleArn="arn:aws:iam::000000000000:role/any",
+            PrimaryContainer={"Image": f"{uri}:{tag}"},
+        )
+
+    with pytest.raises(ClientError, match=f"Requested image {uri}:1 not found") as caught:
+        make("1")
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    make("2")

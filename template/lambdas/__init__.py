@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from botocore.exceptions import ClientError
+
 Status = Literal["running", "succeeded", "failed", "stopped"]
 
+IMAGE_ADVICE = "Train a new version, or bring the image back to ECR and approve this one again"
+"""What to do about a version whose image cannot be used."""
 STAMP = timedelta(minutes=1)
 """An event comes within this time of the approval that it tells of."""
 
@@ -115,6 +119,43 @@ def time_of_approval(event: Mapping[str, Any], recorded: datetime | None) -> tup
     if recorded is None or ("ModelApprovalStatus" in changed and told - recorded > STAMP):
         return told, False
     return recorded, True
+
+
+def other_mode(properties: Mapping[str, str], mode: str) -> str | None:
+    """The inference mode that a version was trained for, if it is another than `mode`.
+
+    Its image answers, and runs, what that mode asks of it. Versions from before this was on record
+    do not tell.
+
+    Args:
+        properties: The version's metadata in the registry.
+        mode: That of the project.
+    """
+    recorded = properties.get("InferenceMode", mode)
+    return None if recorded == mode else recorded
+
+
+def mode_refusal(version: int, mode: str) -> str:
+    """Why a version that was trained for another inference mode cannot serve, and what to do.
+
+    Args:
+        version: The version.
+        mode: The one that it was trained for.
+    """
+    return (
+        f"version {version} was trained for another inference mode, {mode}: train a new version "
+        "(`uv run ops train`) and approve that, or one that has served in this mode before"
+    )
+
+
+def is_image_error(error: ClientError) -> bool:
+    """Whether SageMaker makes no model of a version because of its image: it is gone, say."""
+    told = error.response["Error"]
+    return (
+        error.operation_name == "CreateModel"
+        and told["Code"] == "ValidationException"
+        and "image" in told["Message"].lower()
+    )
 
 
 def recorded_approval(package: Mapping[str, Any]) -> datetime | None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lambdas import batch as functions
 from lambdas.aws import split_uri
-from ops import OpsError, aws, outside, workflow
+from ops import OpsError, aws, destroy, outside, workflow
 from ops.tables import DataFile, body_of, show
 from ops.times import Day
 from usecase import config
@@ -223,12 +223,12 @@ def delete_models(
 
     The versions in the registry stay.
     """
-    outside.require_consent(yes=yes)
+    destroy.require_consent(yes=yes)
     models = deployments()
     if not models:
         console.print("There are no models.")
         return
     console.print(f"Models {', '.join(models)}", soft_wrap=True)
-    outside.ask("Delete them?", yes=yes)
+    destroy.ask("Delete them?", yes=yes)
     outside.remove(outside.Outside(models=models))
     console.print("The models are deleted.")

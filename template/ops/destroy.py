@@ -1,14 +1,15 @@
-"""Tear down: delete what this project runs on AWS, and tell what stays."""
+"""Tear down: delete what this project runs on AWS, or what an earlier answer has left there."""
 
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from ops import OpsError, aws, outside, workflow
@@ -19,6 +20,37 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 console = Console(highlight=False, soft_wrap=True)
 
 
+def require_consent(*, yes: bool, without: str = "pass --yes to delete anyway") -> None:
+    """Go on only when there is somebody to ask, or nobody has to be.
+
+    Args:
+        yes: Nobody has to be asked.
+        without: What to do where there is nobody.
+
+    Raises:
+        typer.Exit: With status 2, when there is no terminal.
+    """
+    if not yes and not sys.stdin.isatty():
+        typer.echo(f"error: there is no terminal to ask at; {without}", err=True)
+        raise typer.Exit(2)
+
+
+def ask(question: str, *, yes: bool, refused: str = "Not deleted.") -> None:
+    """Ask before something is done that is not easily undone.
+
+    Args:
+        question: The question.
+        yes: Do not ask.
+        refused: What is said when the answer is no.
+
+    Raises:
+        typer.Exit: With status 1, when the answer is no.
+    """
+    if not yes and not typer.confirm(question):
+        typer.echo(refused)
+        raise typer.Exit(1)
+
+
 def destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -27,7 +59,7 @@ def destroy(
     It stops the workflows, deletes what approvals have made, and then the stacks but the base.
     When it fails half way, run it again: it goes on with what is still there.
     """
-    outside.require_consent(yes=yes)
+    require_consent(yes=yes)
     there = aws.stacks()
     stacks = [name for name in there if name != aws.base()]
     found = outside.everything()
@@ -36,13 +68,64 @@ def destroy(
         goes = [*found.lines(), *(f"stack {name}" for name in stacks)]
         show(f"Goes, from account {aws.account()} in {names.REGION}:", goes)
         show("Stays, and is billed for what it stores:", stay)
-        outside.ask("Delete what goes?", yes=yes)
+        ask("Delete what goes?", yes=yes)
         delete(found, stacks)
     else:
         console.print(f"Nothing runs in account {aws.account()} in {names.REGION}.")
     show("This stayed, and is billed for what it stores:", stay)
     if stay:
         console.print(how_to_delete_the_rest())
+
+
+def leftovers(
+    remove_them: Annotated[
+        bool, typer.Option("--remove", help="Delete these resources, after a question.")
+    ] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Delete the old data too, after a question.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    after_deployment: Annotated[bool, typer.Option("--after-deployment", hidden=True)] = False,
+) -> None:
+    """Show what an earlier inference mode has left behind, and delete it on request.
+
+    It is in no stack: another answer to the question of the inference mode leaves it running.
+    """
+    if remove_them or data:
+        require_consent(yes=yes)
+    try:
+        found = outside.left_over(outside.everything())
+        prefixes, groups = outside.old_data(), outside.old_logs()
+    except (ClientError, BotoCoreError) as error:
+        if not after_deployment:
+            raise
+        # What was deployed is deployed; who may not look here may still do that.
+        console.print(f"Whether anything is left over is unknown: {aws.explain(error)}")
+        return
+    lines = [*found.lines(), *outside.old_lines(prefixes, groups)]
+    if not lines:
+        if not after_deployment:
+            console.print("Nothing is left over from other answers.")
+        return
+    console.print("Left over from other answers, in no stack:")
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True)
+    if remove_them and found != outside.Outside():
+        ask("Delete these resources?", yes=yes)
+        with console.status("Deleting …") as status:
+            outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
+        console.print("The resources are deleted.")
+    old = [*prefixes, *groups]
+    if data and old:
+        ask(f"Delete {', '.join(old)}? After 30 days the data is gone, logs are at once.", yes=yes)
+        outside.delete_old(prefixes, groups)
+        console.print("The data is deleted.")
+    if not remove_them and not data:
+        options = [
+            *(["--remove"] if found != outside.Outside() else []),
+            *(["--data"] if old else []),
+        ]
+        console.print(f"Delete it with `uv run ops leftovers {' '.join(options)}`.")
 
 
 def delete(found: outside.Outside, stacks: list[str]) -> None:
@@ -61,6 +144,8 @@ def delete(found: outside.Outside, stacks: list[str]) -> None:
             stop_all(name)
         outside.remove(found, lambda text: status.update(f"Deleting: {text}"))
     if stacks:
+        # IAM deletes no role that has a policy of which its stack knows nothing.
+        outside.remove_policies(outside.policies())
         delete_stacks(stacks)
     # An approval that came in between was still deployed.
     with console.status("Looking again …") as status:

@@ -6,11 +6,34 @@ import json
 from typing import Any
 
 from local_aws.host.internals import module
+from local_aws.images.images import Images
 
 
-def apply() -> None:
-    """Add what is missing."""
+def apply(images: Images) -> None:
+    """Add what is missing.
+
+    Args:
+        images: What runs for the images that the registry has.
+    """
     _miss_images_that_are_not_there()
+    _forget_deleted_images(images)
+
+
+def _forget_deleted_images(images: Images) -> None:
+    """Run nothing for an image any more that BatchDeleteImage has deleted."""
+    ecr = module("services.ecr")
+    original = ecr._batch_delete_image
+
+    def delete(data: dict[str, Any]) -> object:
+        answer = original(data)
+        name = data.get("repositoryName", "")
+        for uri in images.uris():
+            repository, _, tag = uri.partition("/")[2].rpartition(":")
+            if repository == name and not ecr._find_image(name, {"imageTag": tag}):
+                images.remove(uri)
+        return answer
+
+    ecr._batch_delete_image = delete
 
 
 def _miss_images_that_are_not_there() -> None:

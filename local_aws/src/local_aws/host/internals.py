@@ -205,7 +205,11 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "_tables": None,
         "get_state": "()",
     },
-    "ministack.services.ecr": {"_describe_images": "(data)", "_find_image": None},
+    "ministack.services.ecr": {
+        "_batch_delete_image": "(data)",
+        "_describe_images": "(data)",
+        "_find_image": None,
+    },
     "ministack.services.eventbridge": {
         "_dispatch_to_lambda": "(arn, payload)",
         "_cron_next_fire": "(fields, after_dt: datetime.datetime) -> datetime.datetime | None",

@@ -73,6 +73,16 @@ class Images:
             partial.write_text(json.dumps(table, indent=2))
             partial.replace(self._file)
 
+    def remove(self, uri: str) -> None:
+        """Let nothing stand for a URI any more; that nothing does is as good."""
+        with locked(self._file.with_suffix(".lock")):
+            table = self._read()
+            if table.pop(_with_tag(uri), None) is None:
+                return
+            partial = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+            partial.write_text(json.dumps(table, indent=2))
+            partial.replace(self._file)
+
     def resolve(self, uri: str) -> Image:
         """Return the image of a URI.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_aws.images.images import DOCKER_MANIFEST, UnknownImage
 from local_aws.sagemaker.core import kinds
+from local_aws.sagemaker.core.images import stand_in
 from local_aws.sagemaker.core.operations import operation
 from local_aws.sagemaker.core.protocol import ApiError
 from local_aws.sagemaker.core.resources import create, declare, require
@@ -34,7 +35,7 @@ declare(
     ),
 )
 def _create_model(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Stores a model of containers, of an image or a model package each, with Docker manifests."""
+    """Stores a model of containers, each of an image that is there, with Docker's manifest."""
     if ("PrimaryContainer" in request) == ("Containers" in request):
         raise ApiError(
             "ValidationException", "Give one of PrimaryContainer and Containers, and only one"
@@ -61,16 +62,18 @@ def _images(service: Service, container: Mapping[str, Any]) -> list[str]:
 def _check_manifest(service: Service, uri: str) -> None:
     """Refuse an image that hosting does not read; training and processing jobs do read it.
 
-    The text is in https://github.com/aws/amazon-sagemaker-feedback/issues/180. An image that is not
-    known is left to whoever runs it.
+    The text is in https://github.com/aws/amazon-sagemaker-feedback/issues/180, that of an image
+    which is not in ECR in https://github.com/aws-samples/easy-amazon-sagemaker-deployments/issues/4.
 
     Raises:
-        ApiError: Its manifest is not Docker's.
+        ApiError: Its manifest is not Docker's, or it is not there.
     """
     try:
         image = service.images.resolve(uri)
     except UnknownImage:
-        return
+        if stand_in(uri) or ".dkr.ecr." not in uri:
+            return
+        raise ApiError("ValidationException", f"Requested image {uri} not found.") from None
     if image.media_type != DOCKER_MANIFEST:
         raise ApiError(
             "ValidationException",
