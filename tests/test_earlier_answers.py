@@ -45,7 +45,9 @@ def samples(questions: Document) -> Iterator[matrix.Answers]:
     for name, question in questions.items():
         if not name.startswith("_") and "choices" in question:
             options = matrix.options(question)
-            last[name] = options[-1]
+            last[name] = next(
+                value for value in reversed(options) if not matrix.is_refused(name, value, last)
+            )
             yield from ({name: value} for value in options if value != question["default"])
     yield last
 

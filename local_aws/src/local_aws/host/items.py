@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 from local_aws.host.rows import Rows, State
 
 

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 from local_aws.host.rows import Rows, State
 
 _OWNER = "_rows"

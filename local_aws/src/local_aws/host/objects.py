@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 
 _SIDECAR = ".meta.json"
 _PARTIAL = ".tmp"

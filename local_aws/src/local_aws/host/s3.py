@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 
 LARGE = 1024**2
 """Bytes of a body from which on it stays on disk."""

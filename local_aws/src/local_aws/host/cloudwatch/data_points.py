@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Iterable
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 from local_aws.host.rows import Rows, State
 
 _EVICTION_SECONDS = 3600.0

@@ -7,7 +7,8 @@ import json
 import time
 from typing import Any
 
-from local_aws.host.internals import module, replaced
+from local_aws.host.internals import module
+from local_aws.host.replacing import replaced
 from local_aws.host.rows import Rows, State
 
 _ATTEMPTS = 20
