@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from moto import mock_aws
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ops import OpsError, aws, prediction_table
@@ -30,7 +31,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(prediction_table, "console", Console(width=300, highlight=False))
     clients = (aws.s3, aws.account)
     for client in clients:
         client.cache_clear()
