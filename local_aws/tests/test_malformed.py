@@ -66,7 +66,9 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     folder = tmp_path_factory.mktemp("aws")
     (folder / "server.py").write_text(SERVER)
     python = str(Path(sys.executable).parent)
-    Images(folder).register(SERVER_IMAGE, Image(folder, python, {}, ["python", "server.py"], []))
+    image = Image(folder, python, {}, ["python", "server.py"], [])
+    for uri in (IMAGE, SERVER_IMAGE):
+        Images(folder).register(uri, image)
     with HostProcess(folder) as host:
         fill(host)
         yield Wire(host)

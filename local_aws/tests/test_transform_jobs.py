@@ -206,8 +206,8 @@ def test_a_job_can_be_stopped_before_its_container_answers(aws: Aws) -> None:
 
 def test_a_model_is_needed_with_an_image_that_was_pushed(aws: Aws) -> None:
     container = {"Image": "000000000000.dkr.ecr.eu-west-1.amazonaws.com/none:1"}
-    aws.sagemaker.create_model(ModelName="model", ExecutionRoleArn=ROLE, PrimaryContainer=container)
-    code, text = refused(aws.sagemaker.create_transform_job, transform_request(aws.bucket))
+    request = {"ModelName": "model", "ExecutionRoleArn": ROLE, "PrimaryContainer": container}
+    code, text = refused(aws.sagemaker.create_model, request)
     assert code == "ValidationException"
     assert container["Image"] in text
 

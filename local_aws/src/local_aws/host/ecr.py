@@ -20,7 +20,10 @@ def apply(images: Images) -> None:
 
 
 def _forget_deleted_images(images: Images) -> None:
-    """Run nothing for an image any more that BatchDeleteImage has deleted."""
+    """Run nothing for an image any more that BatchDeleteImage has deleted.
+
+    AWS: Amazon ECR API Reference, BatchDeleteImage.
+    """
     ecr = module("services.ecr")
     original = ecr._batch_delete_image
 
