@@ -232,7 +232,9 @@ def kept(found: Logged) -> str:
 
 The server of one process, all requests logged against none: {logged.ROUNDS} rounds in turn of
 {logged.SECONDS} seconds of wrk's requests of a row on {logged.CONNECTIONS} connections. What stands
-for S3 only counts events: {found.events:,} came, no fewer than were answered.
+for S3 only counts events: {found.events:,} came, no fewer than were answered. The first seconds of
+a round, {logged.WARM_UP}, do not count: with its first events the log loads boto3, once in a
+container's life.
 
 | | requests/s | CPU of a request, µs |
 |---|---:|---:|
