@@ -95,8 +95,20 @@ def test_the_newest_day_is_shown() -> None:
     assert "older" not in told
     assert "2 predictions, 2026-01-30." in said("--end", "2026-01-30")
     assert "There are no predictions in the table up to 2026-01-29." in said("--end", "2026-01-29")
-    with pytest.raises(OpsError, match="--start 2026-02-01: no prediction is as new"):
-        said("--start", "2026-02-01")
+    for more in ([], ["--end", "2026-02-28"]):
+        with pytest.raises(OpsError, match="--start 2026-02-01: no prediction is as new"):
+            said("--start", "2026-02-01", *more)
+    with pytest.raises(OpsError, match="--start 2026-01-31: is after --end 2026-01-30"):
+        said("--start", "2026-01-31", "--end", "2026-01-30")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_predictions_that_are_not_collected_yet_are_told_of() -> None:
+    """Where requests are captured: batches write the table themselves."""
+    waiting = "What was captured since the monitors ran last is not in the table yet"
+    assert (waiting in said()) == bool(keys.COLLECTED)
+    keep(DAY, predicted(DAY, "a"))
+    assert (waiting in said()) == bool(keys.COLLECTED)
 
 
 @pytest.mark.usefixtures("bucket")

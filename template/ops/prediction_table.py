@@ -68,9 +68,12 @@ def predictions(
     last = newest(end)
     if last is None:
         console.print(f"There are no predictions in the table{f' up to {end}' if end else ''}.")
+        tell_of_captured()
         return
     first = start or last
-    if first > (end or last):
+    if end and first > end:
+        raise OpsError(f"--start {first}: is after --end {end}")
+    if first > last:
         raise OpsError(f"--start {first}: no prediction is as new; the newest day is {last}")
     found_keys = [key for key, _ in files(first, last)]
     with (
@@ -86,6 +89,17 @@ def predictions(
     console.print(f"{number} predictions, {span}{f': {output}' if output else '.'}", soft_wrap=True)
     if count or not output:
         show(shown, console)
+    tell_of_captured()
+
+
+def tell_of_captured() -> None:
+    """Say that the newest predictions may be elsewhere, where they are collected into the table."""
+    if keys.COLLECTED:
+        console.print(
+            "What was captured since the monitors ran last is not in the table yet: "
+            "`uv run ops monitor` collects it.",
+            soft_wrap=True,
+        )
 
 
 def require_new(output: Path) -> None:
