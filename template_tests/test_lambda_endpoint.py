@@ -65,6 +65,21 @@ def test_endpoint_that_was_scaled_is_no_news(sagemaker: SageMaker, rolled_back: 
     assert ended(sagemaker).about == told.about
 
 
+def test_newer_deployment_in_another_mode_is_no_rollback(sagemaker: SageMaker) -> None:
+    """After a change of the mode there and back, as long as nobody has cleared up."""
+    serve(sagemaker, sagemaker.add_package(1), NOON)
+    serving = sagemaker.endpoints[NAMES.endpoint]["EndpointConfigName"]
+    approve(sagemaker.add_package(2), NOON + timedelta(hours=1))
+    sagemaker.roll_back("it is another endpoint's")
+    (other,) = {*sagemaker.configs} - {serving}
+    config = sagemaker.configs[other]
+    if "AsyncInferenceConfig" in config:
+        del config["AsyncInferenceConfig"]
+    else:
+        config["AsyncInferenceConfig"] = {}
+    assert ended(sagemaker).subject == f"{NAMES.endpoint}: version 1 serves"
+
+
 def test_event_that_comes_late_does_not_take_the_next_deployment_for_a_failure(
     sagemaker: SageMaker,
 ) -> None:

@@ -52,11 +52,16 @@ def package_of(config_name: str, client: "SageMakerClient | None" = None) -> str
     return model.get("PrimaryContainer", {}).get("ModelPackageName")
 
 
-def tried_last(before: datetime) -> str | None:
+def tried_last(config_name: str, before: datetime) -> str | None:
     """The endpoint configuration of the newest approval that was deployed before a time.
 
     `deploy` makes one when the endpoint is free, so that another one than that of the newest
     approval is in service only after a rollback.
+
+    Args:
+        config_name: What is in service. Of an endpoint in another inference mode, which the project
+            had before, there may be newer ones.
+        before: The time.
     """
     project = os.environ["PROJECT"]
     pages = sagemaker().get_paginator("list_endpoint_configs").paginate(NameContains=f"{project}-")
@@ -67,7 +72,15 @@ def tried_last(before: datetime) -> str | None:
         if (approval := approval_in(project, config["EndpointConfigName"]))
         and config["CreationTime"] < before
     }
-    return max(found, key=found.__getitem__, default=None)
+    serving = mode(config_name)
+    newest_first = sorted(found, key=found.__getitem__, reverse=True)
+    return next((name for name in newest_first if mode(name) == serving), None)
+
+
+def mode(config_name: str) -> tuple[bool, bool]:
+    """Whether an endpoint configuration is for an asynchronous endpoint, and for a serverless."""
+    config = sagemaker().describe_endpoint_config(EndpointConfigName=config_name)
+    return "AsyncInferenceConfig" in config, "ServerlessConfig" in config["ProductionVariants"][0]
 
 
 def tags() -> "list[TagTypeDef]":
@@ -111,7 +124,8 @@ def deployed(detail: dict[str, Any]) -> Mail:
     package = package_of(config_name) or "unknown"
     version = package.rpartition("/")[2]
     # In milliseconds, in the events.
-    last = tried_last(datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC))
+    ended = datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC)
+    last = tried_last(config_name, ended)
     # An endpoint that was scaled is in service again as well, which is no news.
     news = last if status == "IN_SERVICE" else detail["LastModifiedTime"]
     about = f"{status} {detail['EndpointArn']} {config_name} {news}"
