@@ -83,9 +83,8 @@ def explained(
         violation: An entry of constraint_violations.json.
         measured: The content of results.json.
     """
-    same = name_of(violation), violation["constraint_check_type"]
     for row in measured:
-        if (row["name"], row["kind"]) == same and row["violated"]:
+        if (row["name"], row["kind"]) == check(violation) and row["violated"]:
             known = {key: row[key] for key in MEASURED if row[key] is not None}
             return {**violation, **known}
     return dict(violation)
@@ -171,8 +170,8 @@ def keep(
 ) -> None:
     """Keep a result as the newest of the monitor and the version.
 
-    Runs that are caught up end in any order: an older window in which nothing was found does not
-    take the place of a newer one.
+    Runs that are caught up end in any order: an older window takes the place of a newer one only
+    with what nothing was found of there, so that the mail of its alarm says what it is about.
 
     Args:
         monitor: Its name.
@@ -181,31 +180,52 @@ def keep(
             windows, one judged after the other, that had it.
         report: S3 URI of the folder with the report; empty when there is none.
     """
-    bucket, start = os.environ["BUCKET"], coverage["start"]
+    start, end = coverage["start"], coverage["end"]
     key = f"{keys.LATEST}{monitor}/version={coverage['version']}.json"
-    before = find_json(bucket, key)
-    if before and not violations and not coverage["problems"]:
-        end, newest = (datetime.fromisoformat(each["end"]) for each in (coverage, before))
-        if end < newest:
-            return
-    known = {
-        (name_of(entry), entry["constraint_check_type"]): entry.get("since", before["start"])
-        for entry in (before["violations"] if before else [])
-    }
+    before = find_json(os.environ["BUCKET"], key) or {}
+    known = since(before) if before else {}
+    older = bool(before) and datetime.fromisoformat(end) < datetime.fromisoformat(before["end"])
+    if older and all(before[kind] or not new for kind, new in found(coverage, violations).items()):
+        had = {check(entry) for entry in violations}
+        for entry in before["violations"]:
+            begin = known[check(entry)]
+            joined = check(entry) in had and end >= begin
+            entry["since"] = min(begin, start) if joined else begin
+        write(key, before)
+        return
     for entry in violations:
-        since = known.get((name_of(entry), entry["constraint_check_type"]), start)
-        entry["since"] = min(since, start)
+        entry["since"] = min(known.get(check(entry), start), start)
     result = {
         **coverage,
         "report": report,
         "violations": violations,
+        # A window in which nothing was judged does not say that something has ended.
+        "open": [] if coverage["judged"] else [[*of, begin] for of, begin in known.items()],
         "published": datetime.now(UTC).isoformat(),
     }
-    s3().put_object(
-        Bucket=bucket,
-        Key=key,
-        Body=json.dumps(result, indent=1).encode(),
-    )
+    write(key, result)
+
+
+def found(coverage: Mapping[str, Any], violations: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What was found, by its kind."""
+    return {"violations": violations, "problems": coverage["problems"]}
+
+
+def since(result: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Since when the newest result has had each violation, as `keep` has written it."""
+    now = {check(entry): entry.get("since", result["start"]) for entry in result["violations"]}
+    return {(name, kind): begin for name, kind, begin in result.get("open", [])} | now
+
+
+def check(violation: Mapping[str, Any]) -> tuple[str, str]:
+    """What a violation is one of: what it is about, and the check."""
+    return name_of(violation), violation["constraint_check_type"]
+
+
+def write(key: str, result: Mapping[str, Any]) -> None:
+    """Write a result to the data bucket."""
+    body = json.dumps(result, indent=1).encode()
+    s3().put_object(Bucket=os.environ["BUCKET"], Key=key, Body=body)
 
 
 def last_run(monitor: str) -> list[dict[str, Any]]:

@@ -135,7 +135,7 @@ def test_the_mail_says_how_bad_it_is_and_since_when(session: boto3.Session) -> N
     console = f"s3/buckets/{BUCKET}?region={names.REGION}&prefix={REPORT}/"
     assert console in monitor_results.text(MONITOR)
     # A window without it ends it.
-    put(session, constraint_violations={"violations": []}, coverage=COVERAGE)
+    put(session, constraint_violations={"violations": []}, coverage=later)
     monitor_results.handler(EVENT, None)
     # An image of an earlier version does not tell what was measured.
     session.client("s3").delete_object(Bucket=BUCKET, Key=f"{REPORT}/results.json")
@@ -158,6 +158,42 @@ def test_an_older_window_that_is_caught_up_does_not_hide_a_newer_one(
     put(session, constraint_violations={"violations": []}, coverage=later | {"problems": []})
     monitor_results.handler(EVENT, None)
     assert latest(session, "3")["violations"] == []
+
+
+def test_what_an_older_window_has_found_is_told_where_the_newer_one_has_nothing(
+    session: boto3.Session,
+) -> None:
+    """Its alarm goes off now. Of a violation that the newer one has, too, it tells since when."""
+    later = COVERAGE | {"start": WINDOW[1], "end": "2026-02-02T00:00:00+00:00", "problems": []}
+    calm = COVERAGE | {"problems": []}
+    put(session, constraint_violations={"violations": []}, coverage=later)
+    monitor_results.handler(EVENT, None)
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=calm)
+    monitor_results.handler(EVENT, None)
+    assert latest(session, "3")["violations"] == [VIOLATION | {"since": WINDOW[0]}]
+    put(session, constraint_violations={"violations": []}, coverage=later)
+    monitor_results.handler(EVENT, None)
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=later)
+    monitor_results.handler(EVENT, None)
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=calm)
+    monitor_results.handler(EVENT, None)
+    kept = latest(session, "3")
+    assert kept["start"] == WINDOW[1]
+    assert kept["violations"] == [VIOLATION | {"since": WINDOW[0]}]
+
+
+def test_a_window_with_nothing_to_judge_does_not_end_what_was_found(
+    session: boto3.Session,
+) -> None:
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=COVERAGE)
+    monitor_results.handler(EVENT, None)
+    ends = [f"2026-02-0{day}T00:00:00+00:00" for day in (2, 3)]
+    monitor_results.nothing(MONITOR, "3", WINDOW[1], ends[0], "")
+    assert latest(session, "3")["violations"] == []
+    last = COVERAGE | {"start": ends[0], "end": ends[1]}
+    put(session, constraint_violations={"violations": [VIOLATION]}, coverage=last)
+    monitor_results.handler(EVENT, None)
+    assert latest(session, "3")["violations"] == [VIOLATION | {"since": WINDOW[0]}]
 
 
 def test_values_are_metrics_as_well(
