@@ -54,6 +54,7 @@ OPPOSITES: list[Answers] = [
         "monitors": ["data_quality"],
         "explain": "contributions",
         "bi": "streamlit",
+        "chat": "slack",
         "triggers": [],
     },
     {
@@ -64,6 +65,7 @@ OPPOSITES: list[Answers] = [
         "ci": "none",
         "environments": "dev_prod",
         "monitors": ["model_quality", "bias", "feature_attribution"],
+        "chat": "teams",
         "triggers": ["new_data"],
     },
     {
@@ -100,7 +102,7 @@ LEADING = ("decide", "traffic", "max_payload_mb", "airflow_version")
 ALIKE = {("public_api", "iam")}
 
 # Bring files that no other answer changes, but for the kind of problem: pairs show all of them.
-APART = ("framework", "public_api", "ci", "environments")
+APART = ("framework", "public_api", "chat", "ci", "environments")
 
 
 @cache

@@ -105,7 +105,9 @@ def test_a_second_version_serves(lived: life.Life) -> None:
     assert "distance" in {violation["feature"] for violation in found}
     assert result["retraining"]["started_by"] == "drift"
     assert result["retraining"]["status"] == "succeeded"
-    assert result["predictions"] >= 3000
+    # local/traffic_endpoint.py sends fewer requests where each is an object.
+    few = result["answers"]["inference_mode"] == "async"
+    assert result["predictions"] >= (1200 if few else 3000)
     assert result["failed_predictions"] == 0
 
 

@@ -97,6 +97,9 @@ TRACES = {
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
+    ("chat", "none"): r"\bchat: none\b",
+    ("chat", "slack"): r"[Ss]lack\b",
+    ("chat", "teams"): r"\bTeams\b|\badaptive\b",
     ("bi", "none"): r"\bbi: none\b",
     ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
@@ -112,6 +115,7 @@ SHARED = {
         "public_api",
         ("iam", "api_key"),
     ): r"API Gateway|api_?gateway|[Oo]pen ?API|execute-api|\bapi_url\b|\bPublic ?API|\[api\]",
+    ("chat", ("slack", "teams")): r"[Ww]ebhook|\b[Cc]hat\b|secrets-?manager",
 }
 #: Words of answers to two questions.
 EITHER = {
