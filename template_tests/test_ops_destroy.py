@@ -21,7 +21,7 @@ NAMES = names.Names()
 pytest_plugins = ["support.lambda_account", "support.outside_account"]
 
 ROOT = Path(__file__).parents[1]
-FIND_STACKS = aws.stacks
+FIND_STACKS, FIND_ALL = aws.stacks, aws.deployed
 
 
 @pytest.fixture
@@ -190,6 +190,7 @@ def test_destroying_an_environment_leaves_the_others_alone(
     session.events.register("before-call.cloudformation.DescribeStacks", answer)
     monkeypatch.setattr(destroy, "stop_all", stopped.append)
     monkeypatch.setattr(aws, "stacks", FIND_STACKS)
+    monkeypatch.setattr(aws, "deployed", FIND_ALL)
     assert outside.everything() == outside.Outside([ENDPOINT], [FIRST], [FIRST])
     monkeypatch.setenv("USECASE_ENVIRONMENT", "dev")
     status, _ = ops("destroy", "--yes")

@@ -3,14 +3,19 @@
 import json
 from contextlib import suppress
 from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from support.fake_sagemaker import BUCKET, RefusalError, Request
 from support.outside_account import ENDPOINT, FIRST, KINDS, PROJECT, SECOND, TAGS, Account, ops
 
-from ops import aws, outside
+from ops import OpsError, aws, outside
+
+FIND_ALL = aws.deployed
 
 pytest_plugins = ["support.lambda_account", "support.outside_account"]
 
@@ -20,6 +25,45 @@ CONFIGS: dict[str, Request] = {
     "serverless": {"ProductionVariants": [{"ServerlessConfig": {}}]},
     "async": {"ProductionVariants": [{}], "AsyncInferenceConfig": {}},
 }
+
+
+@pytest.mark.usefixtures("at_a_terminal", "account")
+@pytest.mark.parametrize("fails", [False, True])
+def test_stack_that_no_answer_brings_any_more_is_shown_and_deleted_on_request(
+    session: boto3.Session, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    states = dict.fromkeys((f"{PROJECT}-api", f"{PROJECT}-serving", "other-api"), "CREATE_COMPLETE")
+
+    def cloudformation(model: OperationModel, params: Request, **_: object) -> Any:
+        name = params["body"].get("StackName")
+        if model.name == "DeleteStack":
+            states[name] = "DELETE_FAILED" if fails else "DELETE_IN_PROGRESS"
+        elif name and name not in states:
+            error = {"Code": "ValidationError", "Message": f"Stack with id {name} does not exist"}
+            return SimpleNamespace(status_code=400), {"Error": error, "ResponseMetadata": {}}
+        found = [
+            {"StackName": one, "StackStatus": state, "StackStatusReason": "it is in use"}
+            for one, state in states.items()
+            if name in (None, one)
+        ]
+        if name and states[name] == "DELETE_IN_PROGRESS" and model.name == "DescribeStacks":
+            del states[name]
+        return SimpleNamespace(status_code=200), {"Stacks": found, "ResponseMetadata": {}}
+
+    session.events.register("before-call.cloudformation", cloudformation)
+    monkeypatch.setattr(aws, "deployed", FIND_ALL)
+    monkeypatch.setattr(aws, "own_stacks", lambda: (f"{PROJECT}-serving",))
+    said = ops("leftovers")[1]
+    assert f"stack {PROJECT}-api (what is in it may cost money)" in said
+    assert "serving" not in said
+    if fails:
+        with pytest.raises(OpsError, match=f"stack {PROJECT}-api is not deleted: it is in use"):
+            ops("leftovers", "--remove", "--yes")
+    else:
+        assert ops("leftovers", "--remove", "--yes")[0] == 0
+        assert {*states} == {f"{PROJECT}-serving", "other-api"}
+        assert ops("leftovers") == (0, "Nothing is left over from other answers.")
+    session.events.unregister("before-call.cloudformation", cloudformation)
 
 
 @pytest.mark.usefixtures("at_a_terminal")

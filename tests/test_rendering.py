@@ -128,9 +128,10 @@ EITHER = {
 ELSEWHERE = {
     "monitors": ("src/usecase/evaluate.py",),
     # scikit-learn's are pipelines of another kind.
-    "orchestrator": ("src/usecase/model.py",),
+    "orchestrator": ("src/usecase/model.py", "ops/outside.py"),
     # What an earlier answer has left on AWS is found and deleted.
     "inference_mode": ("ops/outside.py",),
+    "bi": ("ops/outside.py",),
 }
 
 

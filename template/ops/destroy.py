@@ -87,9 +87,10 @@ def leftovers(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     after_deployment: Annotated[bool, typer.Option("--after-deployment", hidden=True)] = False,
 ) -> None:
-    """Show what an earlier inference mode has left behind, and delete it on request.
+    """Show what earlier answers have left behind, and delete it on request.
 
-    It is in no stack: another answer to the question of the inference mode leaves it running.
+    No deployment takes it away: another inference mode leaves its endpoint running, and an answer
+    that brings a stack no more leaves the stack.
     """
     if remove_them or data:
         require_consent(yes=yes)
@@ -107,7 +108,7 @@ def leftovers(
         if not after_deployment:
             console.print("Nothing is left over from other answers.")
         return
-    console.print("Left over from other answers, in no stack:")
+    console.print("Left over from other answers:")
     for line in lines:
         console.print(f"  {line}", soft_wrap=True)
     if remove_them and found != outside.Outside():

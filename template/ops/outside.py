@@ -1,8 +1,9 @@
-"""What belongs to this project on AWS and to no stack: what approvals have made, and old data.
+"""What belongs to this project on AWS and no deployment takes away.
 
 The functions that deploy create endpoints, their configurations and models; CloudFormation knows
 nothing of them, so neither a deployment nor its deletion takes them away. They carry the tags
 `project` and `made-by`; those that were made before there were tags are known by their names.
+Stacks that other answers have brought stay, too, as does the data of other inference modes.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas import approval_in
-from ops import aws
+from ops import OpsError, aws
 from workflows import names
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ POLICY = "requests-"
 ALARM = "backlog-without-capacity"
 """The alarm that starts the first instance of an asynchronous endpoint."""
 
+STACKS = ("airflow", "api", "dashboard")
+"""How the names of the stacks end that some answers bring."""
 COUNTED = 1000
 
 
@@ -61,6 +64,7 @@ class Outside:
         models: Models. The versions in the registry are something else.
         alarms: Alarms that scale an endpoint.
         policies: Inline policies that the role of models has kept from another inference mode.
+        stacks: Stacks that other answers have brought.
     """
 
     endpoints: list[str] = field(default_factory=list)
@@ -68,6 +72,7 @@ class Outside:
     models: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
+    stacks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """A line for each kind of which there is one."""
@@ -77,6 +82,7 @@ class Outside:
             "model": (self.models, "costs nothing"),
             "alarm": (self.alarms, "ten cents a month"),
             "policy": (self.policies, "of the models' role; costs nothing"),
+            "stack": (self.stacks, "what is in it may cost money"),
         }
         return [
             f"{kind if len(found) == 1 else plural(kind)} {', '.join(found)} ({cost})"
@@ -118,13 +124,14 @@ def models() -> Iterator[tuple[str, str]]:
 
 
 def everything() -> Outside:
-    """All that belongs to this project and to no stack."""
+    """All that belongs to this project and no deployment takes away."""
     return Outside(
         sorted(name for name, arn in endpoints() if is_ours(arn, named=name == endpoint())),
         sorted(name for name, arn in configs() if is_ours(arn, named=is_deployment(name))),
         sorted(name for name, arn in models() if is_ours(arn, named=is_deployment(name))),
         alarms(),
         [name for name in policies() if name != f"{POLICY}{MODE}"],
+        old_stacks(),
     )
 
 
@@ -146,11 +153,18 @@ def left_over(found: Outside) -> Outside:
         models,
         [] if MODE == "async" else found.alarms,
         found.policies,
+        found.stacks,
     )
 
 
+def old_stacks() -> list[str]:
+    """The stacks that other answers have brought."""
+    brought = {names.current().of(part) for part in STACKS}
+    return sorted((brought - {*aws.own_stacks()}) & aws.deployed())
+
+
 def all_left_over() -> list[str]:
-    """A line for each kind, prefix and log that another inference mode has left."""
+    """A line for each kind, prefix and log that other answers have left."""
     return [*left_over(everything()).lines(), *old_lines(old_data(), old_logs())]
 
 
@@ -271,9 +285,11 @@ def remove(found: Outside, progress: Callable[[str], None] = lambda _: None) -> 
         progress: Called with what is waited for.
 
     Raises:
-        OpsError: When an endpoint is not gone in an hour.
+        OpsError: When an endpoint or a stack is not gone in an hour, or CloudFormation gives up.
     """
     sagemaker = aws.sagemaker()
+    for name in found.stacks:
+        _delete_stack(name, progress)
     if found.alarms:
         boto3.client("cloudwatch", region_name=names.REGION).delete_alarms(AlarmNames=found.alarms)
     for name in found.endpoints:
@@ -289,6 +305,27 @@ def remove(found: Outside, progress: Callable[[str], None] = lambda _: None) -> 
         _unless_missing(partial(sagemaker.delete_endpoint_config, EndpointConfigName=name))
     for name in found.models:
         _unless_missing(partial(sagemaker.delete_model, ModelName=name))
+
+
+def _delete_stack(name: str, progress: Callable[[str], None]) -> None:
+    """Delete a stack, of which CDK knows nothing any more."""
+    cloudformation = boto3.client("cloudformation", region_name=names.REGION)
+
+    def gone() -> Literal[True] | None:
+        try:
+            (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        except ClientError as error:
+            if aws.is_missing(error):
+                return True
+            raise
+        if stack["StackStatus"] == "DELETE_FAILED":
+            raise OpsError(f"stack {name} is not deleted: {stack.get('StackStatusReason', '')}")
+        progress(f"stack {name} is {stack['StackStatus']}")
+        return None
+
+    if not gone():
+        cloudformation.delete_stack(StackName=name)
+        aws.wait_for(f"the end of stack {name}", gone, timeout=3600, interval=2)
 
 
 def _delete_endpoint(name: str, progress: Callable[[str], None]) -> Literal[True] | None:

@@ -120,6 +120,7 @@ def account(session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator
     for cached in (aws.s3, aws.sagemaker, aws.account):
         cached.cache_clear()
     monkeypatch.setattr(aws, "stacks", list)
+    monkeypatch.setattr(aws, "deployed", set)
     monkeypatch.setattr(outside, "model_role", lambda: None)
     monkeypatch.setattr("ops.aws.time.sleep", lambda _: None)
     yield fake
