@@ -7,7 +7,7 @@ Stacks that other answers have brought stay, too, as does the data of other infe
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from lambdas import approval_in
-from ops import OpsError, aws
+from ops import aws
 from workflows import names
 
 if TYPE_CHECKING:
@@ -147,14 +147,8 @@ def left_over(found: Outside) -> Outside:
         models = [n for n in models if n != last and maker(n) == MAKERS["endpoint"]]
     else:
         models = [n for n in models if n in unused or maker(n) != MAKERS["endpoint"]]
-    return Outside(
-        others,
-        unused,
-        models,
-        [] if MODE == "async" else found.alarms,
-        found.policies,
-        found.stacks,
-    )
+    alarms = [] if MODE == "async" else found.alarms
+    return replace(found, endpoints=others, configs=unused, models=models, alarms=alarms)
 
 
 def old_stacks() -> list[str]:
@@ -289,7 +283,7 @@ def remove(found: Outside, progress: Callable[[str], None] = lambda _: None) -> 
     """
     sagemaker = aws.sagemaker()
     for name in found.stacks:
-        _delete_stack(name, progress)
+        aws.delete_stack(name, progress)
     if found.alarms:
         boto3.client("cloudwatch", region_name=names.REGION).delete_alarms(AlarmNames=found.alarms)
     for name in found.endpoints:
@@ -305,27 +299,6 @@ def remove(found: Outside, progress: Callable[[str], None] = lambda _: None) -> 
         _unless_missing(partial(sagemaker.delete_endpoint_config, EndpointConfigName=name))
     for name in found.models:
         _unless_missing(partial(sagemaker.delete_model, ModelName=name))
-
-
-def _delete_stack(name: str, progress: Callable[[str], None]) -> None:
-    """Delete a stack, of which CDK knows nothing any more."""
-    cloudformation = boto3.client("cloudformation", region_name=names.REGION)
-
-    def gone() -> Literal[True] | None:
-        try:
-            (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            if aws.is_missing(error):
-                return True
-            raise
-        if stack["StackStatus"] == "DELETE_FAILED":
-            raise OpsError(f"stack {name} is not deleted: {stack.get('StackStatusReason', '')}")
-        progress(f"stack {name} is {stack['StackStatus']}")
-        return None
-
-    if not gone():
-        cloudformation.delete_stack(StackName=name)
-        aws.wait_for(f"the end of stack {name}", gone, timeout=3600, interval=2)
 
 
 def _delete_endpoint(name: str, progress: Callable[[str], None]) -> Literal[True] | None:
