@@ -55,6 +55,7 @@ OPPOSITES: list[Answers] = [
         "explain": "contributions",
         "bi": "streamlit",
         "triggers": [],
+        "ci": "codepipeline",
     },
     {
         "problem_type": "regression",
