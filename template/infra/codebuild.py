@@ -86,6 +86,7 @@ class Room(Construct):
 
     Attributes:
         bucket: Name of the bucket.
+        store: The bucket, after which is made what is told its name.
         objects: Permission to read and write what is in it.
     """
 
@@ -94,7 +95,7 @@ class Room(Construct):
         arns = Arns(self)
         # As long as a name may be, for a project with the longest name in the longest region.
         self.bucket = arns.names.bucket(f"{name}-{Stack.of(self).account}")
-        bucket = s3.Bucket(
+        self.store = s3.Bucket(
             self,
             "Artifacts",
             bucket_name=self.bucket,
@@ -110,7 +111,7 @@ class Room(Construct):
             ],
         )
         reason = "It holds what builds have made for 30 days; the pipelines record each execution"
-        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
+        Validations.of(self.store).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
         self.objects = Allow(
             ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"],
             [f"arn:{Stack.of(self).partition}:s3:::{self.bucket}/*"],
@@ -207,6 +208,7 @@ class Build(Construct):
             ),
             timeout_in_minutes=60 if takes else 45,
         )
+        project.node.add_dependency(room.store)
         reasons = {"CB4": "AWS's own key for S3 encrypts artifacts, as it does the data"}
         if takes:
             reasons["CB3"] = "Docker, which builds the image, runs in the build's own container"
