@@ -56,6 +56,7 @@ OPPOSITES: list[Answers] = [
         "bi": "streamlit",
         "chat": "slack",
         "triggers": [],
+        "ci": "codepipeline",
     },
     {
         "problem_type": "regression",

@@ -20,7 +20,7 @@ from tests.levels import every_combination
 
 # Of a project with the default answers, and of any other, which may have chosen more.
 MOST_FILES = 158
-MOST_FILES_EVER = 220
+MOST_FILES_EVER = 225
 
 # An f-string may hold such braces too, but not around a keyword of Jinja or the name of a question.
 LEFTOVER = re.compile(
@@ -86,7 +86,8 @@ TRACES = {
     ): r"[Ff]eature[-_ ]attribution|\b[Aa]ttributions\b",
     ("explain", "none"): r"\bexplain: none\b",
     ("explain", "contributions"): r"\bexplain=|--explain\b|\bbase_value|\bimport explanations",
-    ("orchestrator", "sagemaker_pipelines"): r"[Pp]ipeline",
+    # CI may have pipelines, too.
+    ("orchestrator", "sagemaker_pipelines"): r"(?<!\b[Cc]ode)(?<!\bci[-_])[Pp]ipeline",
     ("orchestrator", "step_functions"): r"[Ss]tate machine|[Ss]tep[ _]?[Ff]unctions\b|JSONata",
     ("orchestrator", "airflow"): r"\b[Aa]irflow|\bDAGs?\b|\bMWAA\b|\bdags\b",
     ("triggers", "schedule"): r"[\"'`]schedule[\"'`]|on a schedule|monthly",
@@ -94,6 +95,10 @@ TRACES = {
     ("triggers", "new_data"): r"[\"'`/.]new_data|[Nn]ew data|_SUCCESS",
     ("ci", "github"): r"GitHub|[Dd]ependabot|\.github/",
     ("ci", "gitlab"): r"GitLab|[Rr]enovate|gitlab-ci",
+    (
+        "ci",
+        "codepipeline",
+    ): r"[Cc]ode([Pp]ipeline|[Bb]uild|[Cc]onnections)|buildspec|ci[-_]pipeline",
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
@@ -128,7 +133,11 @@ EITHER = {
 ELSEWHERE = {
     "monitors": ("src/usecase/evaluate.py",),
     # scikit-learn's are pipelines of another kind.
-    "orchestrator": ("src/usecase/model.py", "ops/outside.py"),
+    "orchestrator": (
+        *("src/usecase/model.py", "docs/ci.md", "infra/ci.py", "tests/test_ci.py"),
+        *("infra/codepipeline.py", "infra/codebuild.py", "lambdas/codepipeline.py"),
+        *("ops/outside.py", "tests/test_codepipeline.py"),
+    ),
     # What an earlier answer has left on AWS is found and deleted.
     "inference_mode": ("ops/outside.py",),
     "bi": ("ops/outside.py",),
