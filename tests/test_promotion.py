@@ -37,6 +37,8 @@ FLIGHT = {
     "distance": 1400,
 }
 
+LATER = FLIGHT | {"carrier": "EV", "scheduled_departure": "2013-07-11T23:30:00Z", "distance": 187}
+
 
 def take_from_dev(project: Path) -> None:
     """Let prod take versions of dev."""
@@ -113,6 +115,9 @@ def both(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         dev, prod = Environment(lived, "dev"), Environment(lived, "prod")
         with pytest.raises(AssertionError) as caught:
             dev.ops(*PROMOTE)
+        # A later commit, whose image is another one: that of the version has to come along.
+        with (project / "src" / "usecase" / "version.py").open("a") as later:
+            later.write("\n# one more line\n")
         prod.run("poe", "deploy", "--require-approval", "never")
         yield Both(dev, prod, str(caught.value))
     finally:
@@ -125,6 +130,7 @@ def test_prod_that_is_not_deployed_is_named(both: Both) -> None:
 
 def test_version_serves_in_prod_as_in_dev(both: Both) -> None:
     dev, prod = both.dev, both.prod
+    assert prod.digests() & dev.digests() == set()
     assert "Version 1 of dev is version 1 of prod, where it awaits approval" in dev.ops(*PROMOTE)
     # A second time, and once more when it is decided: it is one version.
     again = dev.ops(*PROMOTE)
@@ -148,10 +154,11 @@ def test_version_serves_in_prod_as_in_dev(both: Both) -> None:
     assert f"{SLUG}-dev" not in json.dumps(after["InferenceSpecification"])
 
     rows = dev.lived.project / "rows.json"
-    rows.write_text(json.dumps({"instances": [FLIGHT, FLIGHT | {"distance": 187}]}))
+    rows.write_text(json.dumps({"instances": [FLIGHT, LATER]}))
     told = [json.loads(one.ops("invoke", str(rows))) for one in (dev, prod)]
     assert told[0] == told[1]
-    assert len(told[0]["predictions"]) == 2
+    one, other = told[0]["predictions"]
+    assert one != other
 
 
 def test_monitors_of_prod_judge_the_version(both: Both) -> None:

@@ -95,7 +95,10 @@ TRACES = {
     ("ci", "github"): r"GitHub|[Dd]ependabot|\.github/",
     ("ci", "gitlab"): r"GitLab|[Rr]enovate|gitlab-ci",
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
-    ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
+    (
+        "environments",
+        "dev_prod",
+    ): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)|models_from|[Pp]romot",
     ("ci", "none"): r"\bci: none\b",
     ("bi", "none"): r"\bbi: none\b",
     ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
