@@ -100,7 +100,10 @@ TRACES = {
         "codepipeline",
     ): r"[Cc]ode([Pp]ipeline|[Bb]uild|[Cc]onnections)|buildspec|ci[-_]pipeline",
     ("environments", "single"): r"[Aa][ -]second[ -]environment",
-    ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
+    (
+        "environments",
+        "dev_prod",
+    ): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)|models_from|[Pp]romot",
     ("ci", "none"): r"\bci: none\b",
     ("chat", "none"): r"\bchat: none\b",
     ("chat", "slack"): r"[Ss]lack\b",

@@ -81,3 +81,25 @@ def test_every_kind_is_one_of_the_reference_s_types() -> None:
     for name, kind in KINDS.items():
         if f"Describe{name}" in OPERATIONS and name not in internal:
             assert kind.arn_path in types, name
+
+
+def test_a_version_is_registered_and_approved_by_its_approval(aws: Aws) -> None:
+    """The reference lists the condition key for both, and for no other operation on versions."""
+    arn = aws.service.arn("ModelPackage", "group/1")
+    for operation, request, approval in (
+        ("CreateModelPackage", {"ModelPackageGroupName": "group"}, None),
+        (
+            "CreateModelPackage",
+            {"ModelPackageGroupName": "group", "ModelApprovalStatus": "Approved"},
+            "Approved",
+        ),
+        (
+            "UpdateModelPackage",
+            {"ModelPackageArn": arn, "ModelApprovalStatus": "Rejected"},
+            "Rejected",
+        ),
+    ):
+        (need,) = permissions.needs(aws.service, operation, request)
+        assert need.context == {"sagemaker:ModelApprovalStatus": approval}
+    (need,) = permissions.needs(aws.service, "DescribeModelPackage", {"ModelPackageName": arn})
+    assert need.context == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -125,3 +126,71 @@ def test_what_the_registry_has_deleted_is_gone_for_sagemaker(
         make("1")
     assert caught.value.response["Error"]["Code"] == "ValidationException"
     make("2")
+
+
+def test_an_image_is_copied_by_its_layers_and_runs_by_its_digest(
+    host: HostProcess, tmp_path: Path
+) -> None:
+    registry = f"000000000000.dkr.ecr.{REGION}.amazonaws.com"
+    ecr: Any = host.client("ecr")
+    docker = Docker(host.data_dir, AWS_ENDPOINT_URL=ecr.meta.endpoint_url)
+    uri = f"{registry}/toy/copied:1"
+    docker.run("build", "-t", uri, str(context(tmp_path, 'WORKDIR /app\nCMD ["python"]\n')))
+    docker.run("push", uri)
+    ecr.create_repository(repositoryName="toy/copy")
+    (image,) = ecr.batch_get_image(repositoryName="toy/copied", imageIds=[{"imageTag": "1"}])[
+        "images"
+    ]
+    digest = image["imageId"]["imageDigest"]
+    given = {
+        "repositoryName": "toy/copy",
+        "imageManifest": image["imageManifest"],
+        "imageManifestMediaType": image["imageManifestMediaType"],
+    }
+    with pytest.raises(ecr.exceptions.LayersNotFoundException):
+        ecr.put_image(**given)
+
+    layer = json.loads(image["imageManifest"])["config"]["digest"]
+    found = ecr.get_download_url_for_layer(repositoryName="toy/copied", layerDigest=layer)
+    with urlopen(found["downloadUrl"]) as answer:  # noqa: S310 - of the local AWS
+        content = answer.read()
+    with pytest.raises(ecr.exceptions.LayersNotFoundException):
+        ecr.get_download_url_for_layer(repositoryName="toy/copy", layerDigest=layer)
+    upload = {
+        "repositoryName": "toy/copy",
+        "uploadId": ecr.initiate_layer_upload(repositoryName="toy/copy")["uploadId"],
+    }
+    for first, part in ((0, content[:10]), (10, content[10:])):
+        last = first + len(part) - 1
+        ecr.upload_layer_part(**upload, partFirstByte=first, partLastByte=last, layerPartBlob=part)
+    ecr.complete_layer_upload(**upload, layerDigests=[layer])
+    (told,) = ecr.batch_check_layer_availability(repositoryName="toy/copy", layerDigests=[layer])[
+        "layers"
+    ]
+    assert told["layerAvailability"] == "AVAILABLE"
+
+    with pytest.raises(ecr.exceptions.ImageDigestDoesNotMatchException):
+        ecr.put_image(**given, imageDigest=f"sha256:{'0' * 64}")
+    ecr.put_image(**given, imageDigest=digest)
+    with pytest.raises(ecr.exceptions.ImageAlreadyExistsException):
+        ecr.put_image(**given, imageDigest=digest)
+    images = Images(host.data_dir)
+    assert images.resolve(f"{registry}/toy/copy@{digest}") == images.resolve(uri)
+    ecr.batch_delete_image(repositoryName="toy/copy", imageIds=[{"imageDigest": digest}])
+    assert f"{registry}/toy/copy@{digest}" not in images.uris()
+
+
+def test_a_layer_arrives_whole_or_not_at_all(host: HostProcess) -> None:
+    ecr: Any = host.client("ecr")
+    ecr.create_repository(repositoryName="toy/layers")
+    upload = {
+        "repositoryName": "toy/layers",
+        "uploadId": ecr.initiate_layer_upload(repositoryName="toy/layers")["uploadId"],
+    }
+    with pytest.raises(ecr.exceptions.InvalidLayerPartException):
+        ecr.upload_layer_part(**upload, partFirstByte=5, partLastByte=9, layerPartBlob=b"after")
+    ecr.upload_layer_part(**upload, partFirstByte=0, partLastByte=4, layerPartBlob=b"layer")
+    with pytest.raises(ecr.exceptions.InvalidLayerException):
+        ecr.complete_layer_upload(**upload, layerDigests=[f"sha256:{'0' * 64}"])
+    with pytest.raises(ecr.exceptions.UploadNotFoundException):
+        ecr.complete_layer_upload(**upload, layerDigests=[f"sha256:{'0' * 64}"])

@@ -57,6 +57,7 @@ def test_only_what_the_environment_has_otherwise_is_another(written: Written) ->
         ("[approval]\nthreshold = 0.1", "approval: unknown key"),  # the image holds it
         ("instances = 2", r"instances: is 2, must be a \[section\]"),
         ('account = "1234"', "account: is '1234', must be 12 digits"),
+        ('models_from = "dev"', "models_from: is 'dev', must be another environment: there is"),
         ("account = 123456789012", "account: is 123456789012, must be text"),
         ("[instances]\ninference_count = 0", "inference_count"),
         ("[instances", "environments/dev.toml: "),

@@ -153,21 +153,30 @@ def check(folder: Path, use_case: UseCase) -> None:
     if schema is None:
         print(f"{folder.name}: has no {NAME}, it is older than that; its features are not checked")
         return
-    numeric = set(use_case.features.numeric)
-    wanted = [(name, name in numeric) for name in use_case.features.names]
-    if reason := difference(schema.inputs, wanted):
+    if reason := mismatch(schema, use_case):
         raise UseCaseError(
             f"{folder.name}: {reason}; use it with the image that it was trained in, or train again"
         )
+
+
+def mismatch(schema: Schema, use_case: UseCase) -> str:
+    """The first thing in which a model is another than usecase.toml has it, in words; else empty.
+
+    Args:
+        schema: That of the model.
+        use_case: What it is to be used with.
+    """
+    numeric = set(use_case.features.numeric)
+    wanted = [(name, name in numeric) for name in use_case.features.names]
+    if reason := difference(schema.inputs, wanted):
+        return reason
     for what, mine, own in (
         ("target", schema.target, use_case.target.column),
         ("answer", [entry.name for entry in schema.answer], [*use_case.target.answer]),
     ):
         if mine != own:
-            raise UseCaseError(
-                f"{folder.name}: its {what} is {shown(mine)}, that of usecase.toml is "
-                f"{shown(own)}; use it with the image that it was trained in, or train again"
-            )
+            return f"its {what} is {shown(mine)}, that of usecase.toml is {shown(own)}"
+    return ""
 
 
 def difference(trained: Sequence[tuple[str, bool]], wanted: Sequence[tuple[str, bool]]) -> str:

@@ -206,9 +206,18 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "get_state": "()",
     },
     "ministack.services.ecr": {
+        "_batch_check_layer_availability": "(data)",
         "_batch_delete_image": "(data)",
+        "_complete_layer_upload": "(data)",
         "_describe_images": "(data)",
         "_find_image": None,
+        "_get_download_url_for_layer": "(data)",
+        "_initiate_layer_upload": "(data)",
+        "_layer_blobs": None,
+        "_put_image": "(data)",
+        "_repositories": None,
+        "_upload_layer_part": "(data)",
+        "_uploads": None,
     },
     "ministack.services.eventbridge": {
         "_dispatch_to_lambda": "(arn, payload)",

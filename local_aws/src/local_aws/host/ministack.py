@@ -145,7 +145,7 @@ class Ministack:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; add what is missing."""
         lambda_functions.apply()
         functions.apply(self.roles)
-        ecr.apply(service.images)
+        ecr.apply(service.images, self._settings.endpoint_url)
         api_gateway.apply()
         deliveries.apply(service, self.saver.changed)
         resource_types.apply(service)

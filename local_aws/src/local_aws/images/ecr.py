@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import botocore.session
@@ -34,8 +35,8 @@ def put_image(
 ) -> None:
     """Record an image, so that whoever asks the registry for it learns that it is there.
 
-    The manifest has no layers, for the image's files stay where they are. A URI that is not one of
-    ECR has no registry here, and nothing is done.
+    It has no layers but its configuration, for the image's files stay where they are. A URI that is
+    not one of ECR has no registry here, and nothing is done.
 
     Args:
         uri: Name of the image with its registry.
@@ -54,15 +55,16 @@ def put_image(
         return  # SageMaker alone has no registry; that the image is pushed is in its folder
     if not endpoint:
         raise PushError("AWS_ENDPOINT_URL is not set; `local-aws status` shows what to set")
+    content = json.dumps(configuration, sort_keys=True).encode()
     request = {
         "registryId": match["account"],
         "repositoryName": match["repository"],
-        "imageManifest": _manifest(configuration, media_type),
+        "imageManifest": _manifest(content, media_type),
         "imageManifestMediaType": media_type,
         "imageTag": match["tag"] or "latest",
     }
     try:
-        _Registry(match["region"], endpoint, env).put(request)
+        _Registry(match["region"], endpoint, env).put(request, content)
     except (BotoCoreError, ClientError) as error:
         raise PushError(f"{uri}: {error}") from error
 
@@ -80,31 +82,45 @@ class _Registry:
             config=Config(retries={"mode": "standard", "total_max_attempts": 2}),
         )
 
-    def put(self, request: dict[str, str]) -> None:
+    def put(self, request: dict[str, str], configuration: bytes) -> None:
         client = self._client
         repository = {name: request[name] for name in ("registryId", "repositoryName")}
         try:
-            client.put_image(**request)
+            self._upload(repository, configuration)
         except client.exceptions.RepositoryNotFoundException:
             client.create_repository(**repository)
+            self._upload(repository, configuration)
+        try:
             client.put_image(**request)
         except client.exceptions.ImageAlreadyExistsException:
             return
         except client.exceptions.ImageTagAlreadyExistsException:
             # Tags of the CDK's repository are immutable; pushing the same again changes nothing.
-            digest = "sha256:" + hashlib.sha256(request["imageManifest"].encode()).hexdigest()
+            digest = _digest(request["imageManifest"].encode())
             tags = [{"imageTag": request["imageTag"]}]
             there = client.batch_get_image(**repository, imageIds=tags)["images"]
             if [image["imageId"]["imageDigest"] for image in there] != [digest]:
                 raise
 
+    def _upload(self, repository: dict[str, str], layer: bytes) -> None:
+        client = self._client
+        upload = repository | {"uploadId": client.initiate_layer_upload(**repository)["uploadId"]}
+        client.upload_layer_part(
+            **upload, partFirstByte=0, partLastByte=len(layer) - 1, layerPartBlob=layer
+        )
+        with suppress(client.exceptions.LayerAlreadyExistsException):
+            client.complete_layer_upload(**upload, layerDigests=[_digest(layer)])
 
-def _manifest(configuration: Mapping[str, object], media_type: str) -> str:
-    content = json.dumps(configuration, sort_keys=True).encode()
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _manifest(configuration: bytes, media_type: str) -> str:
     config = {
         "mediaType": _CONFIGURATIONS[media_type],
-        "size": len(content),
-        "digest": "sha256:" + hashlib.sha256(content).hexdigest(),
+        "size": len(configuration),
+        "digest": _digest(configuration),
     }
     manifest = {"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": []}
     return json.dumps(manifest, sort_keys=True)

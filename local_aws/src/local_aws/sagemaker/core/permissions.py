@@ -33,6 +33,12 @@ _ON: Mapping[str, str] = {
 _ALSO: Mapping[str, str] = {"CreateEndpoint": "EndpointConfig", "UpdateEndpoint": "EndpointConfig"}
 _ON_PACKAGES = ("CreateModelPackage", "ListModelPackages")
 _ROLES = ("RoleArn", "ExecutionRoleArn")
+# Condition keys that the reference lists for an operation, and the member that each is about.
+_APPROVAL = {"sagemaker:ModelApprovalStatus": "ModelApprovalStatus"}
+_KEYS: Mapping[str, Mapping[str, str]] = {
+    "CreateModelPackage": _APPROVAL,
+    "UpdateModelPackage": _APPROVAL,
+}
 
 
 def needs(service: Service, operation: str, request: Mapping[str, Any]) -> list[Need]:
@@ -45,9 +51,10 @@ def needs(service: Service, operation: str, request: Mapping[str, Any]) -> list[
     """
     resources = _resources(service, operation, request)
     action = f"sagemaker:{operation}"
-    found = [Need(action, (one,)) for one in resources]
+    given = {key: request.get(member) for key, member in _KEYS.get(operation, {}).items()}
+    found = [Need(action, (one,), given) for one in resources]
     if operation in _ON_PACKAGES:  # which need one of the two that the reference has
-        found = [Need(action, tuple(resources))]
+        found = [Need(action, tuple(resources), given)]
     if request.get("Tags") and operation.startswith("Create"):
         found.append(Need("sagemaker:AddTags", found[0].resources))
     if operation == "CreateModel":
