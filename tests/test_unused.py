@@ -35,8 +35,8 @@ ALLOWED = {
     "src/usecase/model.py": {"warning"},
     # The commands of the image: usecase.__main__ takes this one where it names no other.
     "src/usecase/*.py": {"run"},
-    # usecase.monitors.job and usecase.baseline call those of each monitor, by its name.
-    "src/usecase/monitors/*.py": {"describe", "judge"},
+    # usecase.monitors.job, usecase.baseline and ops call those of each monitor, by its name.
+    "src/usecase/monitors/*.py": {"describe", "judge", "leniency"},
     # Fields of a file, and of usecase.toml, whose monitors can be chosen later.
     "src/usecase/monitors/constraints.py": {
         *("constraint_check_type", "feature_name"),

@@ -59,7 +59,7 @@ if len(most) > MOST:
     st.caption(f"The {MOST} of {len(most)} features that contribute most.")
 
 st.subheader("How well their order agrees with that of the evaluation")
-orders = found.filter(pl.col("name").str.ends_with(f" of {label}"))
+orders = found.filter(pl.col("name") == f"shap of {label}")
 if orders.is_empty():
     st.info("It was not measured.")
 else:

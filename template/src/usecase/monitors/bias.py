@@ -12,6 +12,7 @@ explains.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -31,7 +32,7 @@ from usecase.monitors.bias_analysis import (
 )
 from usecase.monitors.bias_metrics import Value
 from usecase.monitors.bias_names import METRICS
-from usecase.monitors.job import Report, Subject, dropped, typed
+from usecase.monitors.job import Leniency, Report, Subject, dropped, typed, upward
 from usecase.monitors.labels import invalid, last_of_each, merge, read_labels
 from usecase.monitors.results import Measurement, name_of
 from usecase.monitors.settings import Bias
@@ -94,6 +95,37 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         measured=[limit.measured(broken=is_broken) for limit, is_broken in judged],
         analysis=True,
     )
+
+
+def leniency(
+    _windows: Sequence[Sequence[Measurement]], _baseline: Path, use_case: UseCase
+) -> Leniency:
+    """How lenient the monitor is: its `tolerance`, for metrics that have no threshold of their own.
+
+    Where the interval of a metric begins is taken for what is no chance, whereas a violation has to
+    be still less likely: with this tolerance there are as few, or fewer.
+
+    Args:
+        use_case: Has the tolerance and the thresholds.
+    """
+    settings = use_case.monitors.bias
+
+    def needed(each: Measurement) -> float | None:
+        metric = (each.name or "").partition(" of ")[0]
+        if metric not in settings.metrics or metric in settings.thresholds:
+            return None
+
+        def placed(number: float | None) -> float | None:
+            return number if number is None or metric != "DI" else math.log(max(number, 1e-12))
+
+        value, low, high, bound = map(placed, (each.value, each.low, each.high, each.threshold))
+        above = value is None or value > 0  # it is None where it is infinite
+        near = low if above else high
+        if near is None or bound is None:
+            return None
+        return (near if above else -near) - abs(bound) + settings.tolerance
+
+    return Leniency(needed, lambda least: {"tolerance": upward(max(0.0, least))}, below=0.9999)
 
 
 @dataclass(frozen=True)

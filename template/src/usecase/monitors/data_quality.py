@@ -1,6 +1,6 @@
 """Do the requests still look like the training data?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from usecase import container
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
 from usecase.monitors import constraints, noise, profile
-from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.job import Leniency, Report, Subject, dropped, upward
+from usecase.monitors.results import Measurement
 
 NUMERIC = ("Integral", "Fractional")
 EXACT = 2**53  # up to here a float holds every whole number
+DRIFT = "baseline_drift_check"
 
 
 def describe(train: pl.DataFrame, use_case: UseCase, folder: Path) -> None:
@@ -88,6 +90,40 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         summary=summary,
         measured=found,
     )
+
+
+def leniency(
+    windows: Sequence[Sequence[Measurement]], _baseline: Path, _use_case: UseCase
+) -> Leniency:
+    """How lenient the check of drift is: by what the limits of all features are multiplied.
+
+    The other checks are rules about single values, which chance does not break.
+
+    Args:
+        windows: What was measured in each window. What a feature may differ by depends on how many
+            rows that has; it is the largest of these limits which is multiplied.
+    """
+    limits: dict[str, float] = {}
+    for measured in windows:
+        for each in measured:
+            if each.kind == DRIFT and each.name and each.threshold:
+                limits[each.name] = max(each.threshold, limits.get(each.name, 0.0))
+
+    def needed(each: Measurement) -> float | None:
+        if each.kind != DRIFT or each.name not in limits or each.value is None:
+            return None
+        return each.value / limits[each.name]
+
+    def section(times: float) -> Mapping[str, Any]:
+        least = constraints.LEAST_DRIFT
+        return {
+            "features": {
+                name: {"comparison_threshold": min(1.0, upward(max(least, times * limit)))}
+                for name, limit in limits.items()
+            }
+        }
+
+    return Leniency(needed, section)
 
 
 def unseen(table: pl.DataFrame, limits: Mapping[str, Any]) -> dict[str, int]:

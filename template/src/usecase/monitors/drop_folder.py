@@ -22,7 +22,11 @@ WORDS = {"true": "1", "false": "0"}
 
 
 def gather(
-    files: Path, labels: str, arrived: Mapping[str, str], use_case: UseCase
+    files: Path,
+    labels: str,
+    arrived: Mapping[str, str],
+    use_case: UseCase,
+    folder: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Write all labels into one folder, in Model Monitor's ground-truth format.
 
@@ -31,13 +35,14 @@ def gather(
         labels: Where in it labels in that format are.
         arrived: The files of the drop folder, and when each was written, in ISO 8601.
         use_case: Names the columns.
+        folder: The folder, which is made anew; by default one of the job's.
 
     Returns:
         The folder; and what is wrong with files that could not be read, in sentences.
     """
     if not arrived:
         return files / labels, []
-    gathered, odd = container.root() / "processing" / "labels", []
+    gathered, odd = folder or container.root() / "processing" / "labels", []
     shutil.rmtree(gathered, ignore_errors=True)
     if (files / labels).is_dir():
         shutil.copytree(files / labels, gathered)

@@ -1,7 +1,8 @@
 """Do the same features still decide?"""
 
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from usecase.contributions import Values, contributions, labels
 from usecase.errors import UseCaseError
 from usecase.evaluate import load_model
 from usecase.monitors.attribution_settings import FeatureAttribution
-from usecase.monitors.job import Report, Subject, dropped, typed
+from usecase.monitors.job import Leniency, Report, Subject, dropped, typed, upward
 from usecase.monitors.results import Measurement
 
 #: How often the rows are resampled, and the fraction of resamples that have to agree.
 RESAMPLES, CONFIDENCE = 500, 0.99
+#: The order of the features, which is Clarify's check, and one feature, which is ours.
+ORDER, SILENCE = "feature_attribution_drift_check", "feature_silence_check"
 #: Correlations nearer to 0 tell no direction.
 LEAST_CORRELATION = 0.3
 #: Of the least that stretches of the test data reach, a window must have this fraction.
@@ -54,9 +57,10 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         try:
             for place, label in enumerate(labels(use_case)):
                 parts = values[:, place, :-1]
-                order = ordered(label, parts, statistics, baseline, settings)
-                measured.append(order)
-                found += check(label, order, statistics, baseline, settings)
+                told = label, statistics, baseline, settings
+                checks = [(None, ordered(parts, *told)), *silences(*told)]
+                measured += [each for _, each in checks]
+                found += [violation(label, name, each) for name, each in checks if each.violated]
                 turned[label] = turns(label, statistics, baseline)
         except KeyError as error:
             message = f"baseline: {attributions.NAME} has no {error}"
@@ -76,6 +80,33 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
     )
 
 
+def leniency(
+    _windows: Sequence[Sequence[Measurement]], _baseline: Path, use_case: UseCase
+) -> Leniency:
+    """How lenient the monitor is: as many times as now may the order differ, or a feature fade.
+
+    Args:
+        use_case: Has the thresholds.
+    """
+    settings = use_case.monitors.feature_attribution
+
+    def needed(each: Measurement) -> float | None:
+        if each.kind == ORDER and each.high is not None and settings.threshold < 1:
+            return (1 - each.high) / (1 - settings.threshold)
+        if each.kind == SILENCE and each.value is not None:
+            return settings.silence / each.value if each.value else math.inf
+        return None
+
+    def section(times: float) -> Mapping[str, Any]:
+        different = upward(min(1.0, times * (1 - settings.threshold)))
+        return {
+            "threshold": round(1 - different, 4),
+            "silence": min(1.0, math.floor(10_000 * settings.silence / max(times, 1e-9)) / 10_000),
+        }
+
+    return Leniency(needed, section)
+
+
 def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
     """The contributions of the features of rows, by the model in a model.tar.gz."""
     with tempfile.TemporaryDirectory() as folder:
@@ -85,8 +116,8 @@ def explained(archive: Path, table: pl.DataFrame, use_case: UseCase) -> Values:
 
 
 def ordered(
-    label: str,
     parts: Values,
+    label: str,
     statistics: Mapping[str, Any],
     baseline: Mapping[str, Any],
     settings: FeatureAttribution,
@@ -94,8 +125,8 @@ def ordered(
     """How well the order of the features agrees with that of the test data, by nDCG.
 
     Args:
-        label: What the contributions are to the raw score of.
         parts: The contributions, shape (rows, features).
+        label: What they are contributions to the raw score of.
         statistics: What `attributions.analysis` made of them.
         baseline: What `attributions.describe` made of the test data.
         settings: The thresholds.
@@ -119,58 +150,66 @@ def ordered(
         f"Feature attribution drift {score:.4f} exceeds threshold {threshold:.4g} for {label}: "
         f"the order was {ranking(known)}, is {ranking(now)}"
     )
-    kind, told = "feature_attribution_drift_check", message if violated else ""
-    return Measurement(f"shap of {label}", kind, score, threshold, low, high, violated, told)
+    told = message if violated else ""
+    return Measurement(f"shap of {label}", ORDER, score, threshold, low, high, violated, told)
 
 
-def check(
+def silences(
     label: str,
-    order: Measurement,
     statistics: Mapping[str, Any],
     baseline: Mapping[str, Any],
     settings: FeatureAttribution,
-) -> list[dict[str, str]]:
-    """Check the contributions to the raw score of one label.
+) -> Iterator[tuple[str, Measurement]]:
+    """How far the contributions of each feature spread, as a fraction of those on the test data.
 
     Args:
-        label: Its name.
-        order: What `ordered` measured.
+        label: What they are contributions to the raw score of.
         statistics: What `attributions.analysis` made of the window.
         baseline: What `attributions.describe` made of the test data.
         settings: The thresholds.
 
     Returns:
-        Entries of constraint_violations.json. `feature_attribution_drift_check` is Clarify's: the
-        order of the features is another. `feature_silence_check` is ours, and has the feature's
-        name: whatever its value, it contributes nearly the same.
+        Each feature that contributed there, and what was measured: a feature of little spread
+        contributes nearly the same whatever its value is.
     """
-    found = []
-    if order.violated:
-        found.append(
-            {
-                "label": label,
-                "metric_name": "shap",
-                "constraint_check_type": order.kind,
-                "description": order.message,
-            }
-        )
     noise = baseline["extensions"]["noise"]["labels"].get(label, {"spread": {}})
     before = baseline["extensions"]["labels"][label]["spread"]
     for name, spread in statistics["extensions"]["labels"][label]["spread"].items():
-        least = min(settings.silence, MARGIN * noise["spread"].get(name, 1.0))
-        if spread < least * before[name]:
-            found.append(
-                {
-                    "label": label,
-                    "feature_name": name,
-                    "metric_name": "shap",
-                    "constraint_check_type": "feature_silence_check",
-                    "description": f"The contributions of {name} to {label} spread over "
-                    f"{spread:.4g}, less than {least:.2g} of the {before[name]:.4g} of the test "
-                    "data",
-                }
-            )
-    return found
+        if before[name] == 0:
+            continue
+        least, fraction = limit(name, noise, settings), spread / before[name]
+        violated = fraction < least
+        message = (
+            f"The contributions of {name} to {label} spread over {spread:.4g}, less than "
+            f"{least:.2g} of the {before[name]:.4g} of the test data"
+        )
+        told = message if violated else ""
+        yield (
+            name,
+            Measurement(
+                f"{name} of {label}", SILENCE, fraction, least, violated=violated, message=told
+            ),
+        )
+
+
+def limit(name: str, noise: Mapping[str, Any], settings: FeatureAttribution) -> float:
+    """The least spread of a feature's contributions that is no silence, as a fraction."""
+    return min(settings.silence, MARGIN * float(noise["spread"].get(name, 1.0)))
+
+
+def violation(label: str, feature: str | None, broken: Measurement) -> dict[str, str]:
+    """An entry of constraint_violations.json.
+
+    `feature_attribution_drift_check` is Clarify's: the order of the features is another.
+    `feature_silence_check` is ours, and has the feature's name.
+    """
+    return {
+        "label": label,
+        **({"feature_name": feature} if feature else {}),
+        "metric_name": "shap",
+        "constraint_check_type": broken.kind,
+        "description": broken.message,
+    }
 
 
 def ranking(values: Mapping[str, float]) -> str:

@@ -11,7 +11,8 @@ from usecase.errors import UseCaseError
 from usecase.predictions import reading
 from usecase.problem import VALUE
 
-_LABEL = {
+#: What a line with a label is read of.
+LABEL = {
     "groundTruthData": pl.Struct({"data": pl.String, "encoding": pl.String}),
     "eventMetadata": pl.Struct({"eventId": pl.String, "row": pl.Int64}),
 }
@@ -48,7 +49,7 @@ def read_labels(folder: Path, use_case: UseCase) -> Labels:
     record the last counts, in order of the files' names, which begin with the hour: a label can be
     corrected. What is not a label is counted and left out.
     """
-    lines = tables.read_lines(folder, _LABEL)
+    lines = tables.read_lines(folder, LABEL)
     metadata = pl.col("eventMetadata").struct
     labels = lines.select(
         "file",

@@ -1,7 +1,8 @@
 """Are the predictions still as good as in the evaluation?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from usecase import container, metrics
 from usecase.config import UseCase
 from usecase.errors import UseCaseError
-from usecase.monitors.job import Report, Subject, dropped
+from usecase.monitors.job import Leniency, Report, Subject, dropped, upward
 from usecase.monitors.labels import Labels, invalid, last_of_each, merge, read_labels, rowed
 from usecase.monitors.results import Measurement
 from usecase.monitors.settings import ModelQuality
@@ -78,6 +79,32 @@ def judge(subject: Subject, use_case: UseCase) -> Report:
         summary=summary,
         measured=measure(statistics, limits, spans) if enough else [],
     )
+
+
+def leniency(
+    _windows: Sequence[Sequence[Measurement]], baseline: Path, use_case: UseCase
+) -> Leniency:
+    """How lenient the monitor is: its `tolerance`, for metrics that have no threshold of their own.
+
+    Args:
+        baseline: The folder with the evaluation's statistics.
+        use_case: Has the thresholds.
+
+    Raises:
+        UseCaseError: When the baseline cannot be read.
+    """
+    document = container.read_json(baseline / "statistics.json")
+    before = next(each for name, each in document.items() if name.endswith("_metrics"))
+    own = use_case.monitors.model_quality.thresholds
+
+    def needed(each: Measurement) -> float | None:
+        was = before.get(each.name, {}).get("value", "NaN")
+        if each.name in own or each.value is None or was in ("NaN", 0):
+            return None
+        worse = was - each.value if each.kind == "LessThanThreshold" else each.value - was
+        return float(worse / abs(was))
+
+    return Leniency(needed, lambda least: {"tolerance": upward(max(0.0, least))}, below=0.9999)
 
 
 def unused(
