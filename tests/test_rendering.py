@@ -98,7 +98,7 @@ TRACES = {
     ("environments", "dev_prod"): r"overlay|environments/\w|deploy-(dev|prod)\b|ROLE_(DEV|PROD)",
     ("ci", "none"): r"\bci: none\b",
     ("bi", "none"): r"\bbi: none\b",
-    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
+    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b|\[costs\]|usecase\.costs",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Words of several answers.
