@@ -74,9 +74,9 @@ def test_other_tables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(OpsError, match=message):
             uploads.read(name, content, "utf-8-sig")
     monkeypatch.setattr(uploads, "MOST_ROWS", 1)
-    content = io.BytesIO()
-    pl.DataFrame([RECORD] * 2).write_parquet(content)
-    for name, table in (("a.csv", csv_of(RECORD, RECORD)), ("a.parquet", content.getvalue())):
+    parquet = io.BytesIO()
+    pl.DataFrame([RECORD] * 2).write_parquet(parquet)
+    for name, table in (("a.csv", csv_of(RECORD, RECORD)), ("a.parquet", parquet.getvalue())):
         with pytest.raises(OpsError, match="has 2 rows, can have 1; split it"):
             uploads.read(name, table, "utf-8-sig")
     monkeypatch.setattr(uploads, "MOST_MB", 0)

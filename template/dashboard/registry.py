@@ -80,7 +80,7 @@ def judge(older: Version, newer: Version, person: Person) -> dict[str, Any]:
         OpsError: When the person may not start it, or it fails.
     """
     _require(person)
-    return models.measure(older, newer)
+    return models.judge(older, newer)
 
 
 def approve(version: Version, reason: str, person: Person) -> None:
