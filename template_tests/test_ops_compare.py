@@ -124,7 +124,7 @@ def test_a_version_is_judged_in_its_own_image(
     monkeypatch.setattr(aws, "sagemaker", SageMaker)
     monkeypatch.setattr(aws, "output", lambda *_: role)
     one, two = version(1, schema), version(2, schema_of(hour="Integral"))
-    assert models.judge(one, two) == {"score": 0.71}
+    assert models.judge(one, two) == QUALITY
     (request,) = requests
     assert request["AppSpecification"]["ContainerArguments"] == [command]
     assert request["AppSpecification"]["ImageUri"] == "image-of-1"

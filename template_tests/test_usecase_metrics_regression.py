@@ -59,12 +59,22 @@ def rows(count: int, scale: float, shift: float) -> tuple[np.ndarray, np.ndarray
 
 def values(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float | str]:
     found = metrics.statistics(labels, predictions, METRIC_TARGET)[SECTION]
-    return {name: entry["value"] for name, entry in found.items()}
+    return {name: entry["value"] for name, entry in found.items() if name != "errors"}
 
 
 @pytest.mark.parametrize("case", SCIKIT_LEARN)
 def test_values_are_scikit_learns(case: tuple[int, float, float]) -> None:
     assert values(*rows(*case)) == pytest.approx(SCIKIT_LEARN[case], rel=1e-12)
+
+
+def test_errors_above_and_below_add_up_to_the_metrics() -> None:
+    found = metrics.statistics(*rows(500, 40, 3), METRIC_TARGET)[SECTION]
+    over, under = found["errors"]["over"], found["errors"]["under"]
+    assert found["errors"]["rows"] == 500
+    assert over["mean"] + under["mean"] == pytest.approx(found["mae"]["value"])
+    assert over["mean_square"] + under["mean_square"] == pytest.approx(found["mse"]["value"])
+    labels, predictions = rows(500, 40, 3)
+    assert over["mean"] - under["mean"] == pytest.approx((predictions - labels).mean())
 
 
 def test_the_documented_example() -> None:

@@ -3,6 +3,7 @@
 It takes a Chromium (Debian's `chromium`, say), which Playwright drives.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -146,6 +147,42 @@ def test_answer_is_that_of_ops_invoke(
     base, parts = explained["base_value"], explained["contributions"].values()
     assert f"The base value is {base:.4g}:" in why
     assert f"the raw score is {base + sum(parts):.4g}." in why
+
+
+def test_table_is_answered_as_by_ops_invoke(
+    browser: Browser, address: str, lived: life.Life, tmp_path: Path
+) -> None:
+    departs = "2013-07-15T09:00:00Z"
+    right = RECORD | {"scheduled_departure": departs, "precipitation": 0.2, "visibility": 3}
+    lines = [",".join(right), *(",".join(map(str, row.values())) for row in (right, right))]
+    lines.append(lines[1].replace(str(RECORD["distance"]), "far"))
+    page = opened(browser, f"{address}/what_if")
+    page.get_by_role("button", name="A table").click()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "rows.csv", "mimeType": "text/csv", "buffer": "\n".join(lines).encode()}
+    )
+    expect(page.get_by_text("1 of 3 rows would be refused")).to_be_visible()
+    page.get_by_role("button", name="Predict 2 records").click()
+    expect(page.get_by_text("2 rows are answered.")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    rows = [*csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines())]
+    page.close()
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps({"instances": [right]}))
+    (prediction,) = json.loads(lived.ops("invoke", str(file)))["predictions"]
+    assert [row["answer_probability"] for row in rows[:2]] == [str(prediction["probability"])] * 2
+    assert 'field distance: "far" is not a number' in rows[2]["problem"]
+
+
+def test_window_has_a_confusion_matrix_and_segments(browser: Browser, address: str) -> None:
+    page = opened(browser, f"{address}/quality")
+    for title in ("What was predicted, and what was true", "By segment"):
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
+    expect(page.get_by_text("labelled predictions, out of")).to_be_visible()
+    expect(page.get_by_text("comes first. An orange triangle")).to_be_visible()
+    assert "Estimated cost" not in page.inner_text("body")
+    page.close()
 
 
 def test_approval_deploys(browser: Browser, address: str, lived: life.Life) -> None:

@@ -109,7 +109,7 @@ TRACES = {
     ("chat", "slack"): r"[Ss]lack\b",
     ("chat", "teams"): r"\bTeams\b|\badaptive\b",
     ("bi", "none"): r"\bbi: none\b",
-    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b",
+    ("bi", "streamlit"): r"[Ss]treamlit|\b[Dd]ashboard\b|\[costs\]|usecase\.costs",
     ("triggers", "drift"): r"[\"'`/.]drift\b|[Dd]rift (starts|may start)|\bon drift",
 }
 #: Words of several answers.

@@ -9,7 +9,7 @@ from dashboard.shown import zoned
 
 #: Told apart by people who are colour-blind (Okabe and Ito 2008), in the light and in the dark.
 FINE, BROKEN, MUTED = "#0072b2", "#d55e00", "#8c8c8c"
-HEIGHT = 220  # of a chart, in pixels
+HEIGHT, TALL = 220, 300  # of charts, in pixels
 
 
 def trend(
@@ -60,3 +60,27 @@ def trend(
         ),
     )
     return chart.properties(height=HEIGHT)
+
+
+def lines(points: pl.DataFrame, x: str, y: str, colour: str) -> alt.Chart:
+    """Lines through points, told apart by dashes and colour.
+
+    Args:
+        points: `x`, `y`, the name of the `line`, and what the colour is of.
+        x: What is shown from left to right.
+        y: What is shown upwards.
+        colour: The column that the colour is of.
+    """
+    chart: alt.Chart = (
+        alt.Chart(points)
+        .mark_line()
+        .encode(
+            x=alt.X("x:Q", title=x),
+            y=alt.Y("y:Q", title=y),
+            color=alt.Color(f"{colour}:N", title=None, sort=None),
+            strokeDash=alt.StrokeDash("line:N", title=None, sort=None),
+            order="x:Q",
+        )
+        .properties(height=TALL)
+    )
+    return chart

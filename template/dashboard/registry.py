@@ -1,5 +1,6 @@
 """The versions of the model: what is known of them, and who decides which one serves."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -49,6 +50,21 @@ def evaluation(uri: str) -> dict[str, Any]:
     return aws.find_json(f"{uri}/evaluation.json") or {}
 
 
+@remembered(3600)
+def statistics(uri: str) -> dict[str, Any]:
+    """The section of a version's metrics in statistics.json; empty where it is not there.
+
+    Args:
+        uri: Its `evaluation`.
+    """
+    return section(aws.find_json(f"{uri}/statistics.json") or {})
+
+
+def section(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The section of the metrics in the content of a statistics.json."""
+    return next((found for name, found in document.items() if name.endswith("_metrics")), {})
+
+
 @remembered(15)
 def said(arn: str) -> str:
     """Why, and by whom, a version was approved or rejected; empty where that is not on record."""
@@ -57,8 +73,8 @@ def said(arn: str) -> str:
     )
 
 
-def judge(older: Version, newer: Version, person: Person) -> dict[str, float]:
-    """The metrics of the older version on the test data of the newer one, by a job.
+def judge(older: Version, newer: Version, person: Person) -> dict[str, Any]:
+    """What statistics.json has of the older version on the test data of the newer one, by a job.
 
     Raises:
         OpsError: When the person may not start it, or it fails.

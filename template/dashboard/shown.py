@@ -15,9 +15,11 @@ from dashboard import results
 from dashboard.identity import NotSignedIn, Person, of_session
 from dashboard.remembered import forget
 from ops import OpsError, aws
+from usecase import config
 from usecase.errors import UseCaseError
 
-__all__ = ["forget", "local", "measured", "monitor", "plain", "told", "viewer", "zone", "zoned"]
+__all__ = ["forget", "local", "measured", "monitor", "plain"]
+__all__ += ["tell_if_stale", "told", "viewer", "zone", "zoned"]
 
 
 def viewer() -> Person:
@@ -44,23 +46,39 @@ def told() -> Iterator[None]:
 
 
 def measured(
-    monitor: str, hint: str = "The schedule or `uv run ops monitor` judges one."
+    name: str, hint: str = "The schedule or `uv run ops monitor` judges one."
 ) -> pl.DataFrame:
     """What a monitor has measured; the page ends here, with what its windows say, if it is nothing.
 
     Args:
-        monitor: Its name.
+        name: Its name.
         hint: What brings a window that is judged, as Markdown.
     """
     with told():
         rows = results.rows()
-    found = results.of(rows, monitor)
+    found, windows = results.of(rows, name), results.windows(rows).filter(monitor=name)
     if found.is_empty():
         st.info(f"No window has been judged yet. {hint}")
-        for said in results.windows(rows).filter(monitor=monitor)["said"]:
+        for said in windows["said"]:
             st.caption(plain(said))
         st.stop()
+    tell_if_stale(name, windows["window_end"].max())
     return found
+
+
+def tell_if_stale(name: str, last: Any) -> None:  # noqa: ANN401 - polars does not tell
+    """Say that newer windows of a monitor should have come by now.
+
+    Args:
+        name: The monitor.
+        last: When its last window ended, UTC.
+    """
+    delay = getattr(config.load().monitors, name).delay_hours
+    if due := results.overdue(last, aws.utc_now(), delay):
+        st.warning(
+            f"{monitor(name)} is stale: its last window ended {plain(local(last))}, a newer one "
+            f"was due {plain(local(due))}."
+        )
 
 
 def plain(text: str) -> str:

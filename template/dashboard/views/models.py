@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboard import registry, shown
+from dashboard import charts, effect, registry, shown
+from lambdas import metrics
 from ops import OpsError, models, reports
 from ops.models import Version
 from usecase import config
@@ -138,14 +138,52 @@ if len(sides) == 2 and person.may_approve:
             judged = registry.judge(older, newer, person)
         st.session_state["same"] = {
             "pair": pair,
-            "found": {older.number: judged, newer.number: newer.metrics},
+            "found": {older.number: metrics(judged), newer.number: newer.metrics},
+            "statistics": {
+                older.number: registry.section(judged),
+                newer.number: registry.statistics(newer.evaluation),
+            },
         }
         st.rerun()
     with shown.told():
         for line in models.differences(older, newer):
             st.caption(shown.plain(line))
 
-charts = [
+if costs := config.load().costs:
+    st.subheader(shown.plain(effect.TITLE))
+    with shown.told():
+        own = {v.number: registry.statistics(v.evaluation) for v in sides}
+    known = {number: effect.estimate(costs, found) for number, found in own.items()}
+    data = [("its own test data", known)]
+    if same.get("pair") == pair:
+        judged_alike = same["statistics"].items()
+        alike = {number: effect.estimate(costs, found) for number, found in judged_alike}
+        data.append((f"the test data of version {max(alike)}", alike))
+    table = [
+        {
+            "version": number,
+            "measured on": name,
+            "cost": cost and effect.amount(costs, cost.value),
+            "interval": cost and effect.between(costs, cost),
+        }
+        for name, found in data
+        for number, cost in found.items()
+    ]
+    st.dataframe(
+        pl.DataFrame(table, infer_schema_length=None), hide_index=True, placeholder="not on record"
+    )
+    if len(sides) == 2:
+        for name, found in data:
+            old, new = (found[version.number] for version in sides)
+            if old and new:
+                st.caption(
+                    shown.plain(
+                        f"On {name}, version {challenger.number}: "
+                        + effect.against(costs, new, old, alike=found is not known)
+                    )
+                )
+
+drawings = [
     {
         "chart": chart["title"].partition(",")[0],
         "x": chart["x"],
@@ -159,10 +197,10 @@ charts = [
     for line in chart["lines"]
     if line["points"]
 ]
-if charts:
-    titles = list(dict.fromkeys(chart["chart"] for chart in charts))
+if drawings:
+    titles = list(dict.fromkeys(chart["chart"] for chart in drawings))
     title = st.selectbox("Chart", titles)
-    chosen = [chart for chart in charts if chart["chart"] == title]
+    chosen = [chart for chart in drawings if chart["chart"] == title]
     points = pl.DataFrame(
         [
             {"x": x, "y": y, "version": chart["version"], "line": chart["line"]}
@@ -170,19 +208,7 @@ if charts:
             for x, y in chart["points"]
         ]
     )
-    st.altair_chart(
-        alt.Chart(points)
-        .mark_line()
-        .encode(
-            x=alt.X("x:Q", title=chosen[0]["x"]),
-            y=alt.Y("y:Q", title=chosen[0]["y"]),
-            color=alt.Color("version:N", title=None),
-            strokeDash=alt.StrokeDash("line:N", title=None, sort=None),
-            order="x:Q",
-        )
-        .properties(height=300),
-        alt=title,
-    )
+    st.altair_chart(charts.lines(points, chosen[0]["x"], chosen[0]["y"], "version"), alt=title)
 
 st.subheader("Decide")
 if not person.may_approve:

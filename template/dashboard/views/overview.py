@@ -4,7 +4,6 @@ import polars as pl
 import streamlit as st
 
 from dashboard import predictions, registry, results, shown, state
-from ops import aws
 from usecase import config
 from workflows import names
 
@@ -65,18 +64,12 @@ for version in pending:
         st.page_link("views/models.py", label="Compare and decide", icon=":material/gavel:")
 
 st.subheader("The last window of each monitor")
-delays = {name: getattr(config.load().monitors, name).delay_hours for name in names.MONITORS}
 for name in names.MONITORS:
     mine = latest.filter(monitor=name)
     if mine.is_empty():
         st.info(f"{shown.monitor(name)} has judged no window yet.")
         continue
-    end = mine["window_end"][0]
-    if due := results.overdue(end, aws.utc_now(), delays[name]):
-        st.warning(
-            f"{shown.monitor(name)} is stale: its last window ended "
-            f"{shown.plain(shown.local(end))}, a newer one was due {shown.plain(shown.local(due))}."
-        )
+    shown.tell_if_stale(name, mine["window_end"][0])
 if not latest.is_empty():
     st.dataframe(
         shown.zoned(latest, "window_end").select(

@@ -18,7 +18,7 @@ from usecase.problem import Target
 Values = npt.NDArray[Any]
 
 #: Of the bootstrap: with more rows, samples of so many are drawn; a thousand, fewer of many rows.
-RESAMPLED_ROWS, RESAMPLED_VALUES = 20_000, 4_000_000
+RESAMPLED_ROWS, RESAMPLED_VALUES, RESAMPLES = 20_000, 4_000_000, 1000
 #: With fewer rows a group is not judged; of the groups of a facet, so many are told apart.
 LEAST_ROWS, MOST_GROUPS = 30, 30
 #: How often each feature is shuffled, of so many rows; of fewer where there are many features.
@@ -91,7 +91,13 @@ def libraries() -> dict[str, str]:
     }
 
 
-def intervals(labels: Values, predictions: Values, target: Target) -> dict[str, dict[str, Any]]:
+def intervals(
+    labels: Values,
+    predictions: Values,
+    target: Target,
+    most_rows: int = RESAMPLED_ROWS,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[str, Any]]:
     """Each metric that can be watched, and between what it lies with a confidence of 95 %.
 
     By the percentile bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap,
@@ -103,12 +109,14 @@ def intervals(labels: Values, predictions: Values, target: Target) -> dict[str, 
         labels: Labels, shape (rows,).
         predictions: What `Target.predicted` returned, shape (rows,).
         target: What is predicted.
+        most_rows: Samples have so many rows at the most.
+        resamples: So many of them are drawn at the most.
     """
     rows = len(labels)
-    drawn = min(rows, RESAMPLED_ROWS)
+    drawn = min(rows, most_rows)
     generator = np.random.default_rng(0)
     samples: list[dict[str, float]] = []
-    for _ in range(min(1000, RESAMPLED_VALUES // drawn)):
+    for _ in range(min(resamples, RESAMPLED_VALUES // drawn)):
         chosen = generator.integers(rows, size=drawn)
         samples.append(metrics.summary(labels[chosen], predictions[chosen], target))
     found: dict[str, dict[str, Any]] = {}

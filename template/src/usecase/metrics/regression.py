@@ -28,9 +28,13 @@ def scalars(labels: Numbers, predictions: Numbers, _target: Target) -> dict[str,
     }
 
 
-def details(_labels: Numbers, _predictions: Numbers, _target: Target) -> dict[str, Any]:
-    """What is more than a number: nothing."""
-    return {}
+def details(labels: Numbers, predictions: Numbers, _target: Target) -> dict[str, Any]:
+    """How far predictions are above what has come, and how far below: what errors cost of each."""
+    error = predictions.astype(np.float64) - labels.astype(np.float64)
+    found: dict[str, Any] = {"rows": len(error)}
+    for name, part in (("over", np.maximum(error, 0)), ("under", np.maximum(-error, 0))):
+        found[name] = {"mean": float(part.mean()), "mean_square": float(np.mean(part**2))}
+    return {"errors": found}
 
 
 def charts(labels: Numbers, output: Numbers, target: Target) -> list[curves.Chart]:
