@@ -194,6 +194,21 @@ def test_a_bucket_that_wants_tls_takes_requests_to_this_machine(host: HostProces
     acting.client("s3").put_object(Bucket="tls", Key="a", Body=b"1")
 
 
+def test_a_condition_on_the_principal_sees_the_role_of_a_session(host: HostProcess) -> None:
+    target = role(host)
+    own = role(host)
+    name = own.rpartition("/")[2]
+    for arn, may in ((own, True), (target, False)):
+        only = allow("sts:AssumeRole", on=target, ArnEquals={"aws:PrincipalArn": arn})
+        document = json.dumps({"Version": "2012-10-17", "Statement": [only]})
+        host.client("iam").put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document)
+        sts = Acting(host, own).client("sts")
+        if may:
+            sts.assume_role(RoleArn=target, RoleSessionName="next")
+        else:
+            refused(sts.assume_role, RoleArn=target, RoleSessionName="next")
+
+
 def test_roles_are_passed_to_services_that_the_condition_names(host: HostProcess) -> None:
     passed = role(host)
     to_sagemaker = {"iam:PassedToService": "sagemaker.amazonaws.com"}

@@ -56,6 +56,9 @@ INTERNALS: Mapping[str, Mapping[str, str | None]] = {
         "AuthError": None,
         "EvalContext": None,
         "PrincipalInfo": None,
+        "_resolve_condition_key": (
+            "(key: str, ctx: ministack.core.iam_evaluator.EvalContext) -> Any"
+        ),
         "_resource_policy": "(service: str, resource_arn: str) -> tuple | None",
         "combine_resource_policy": (
             "(identity: ministack.core.iam_evaluator.EvalResult, "

@@ -20,7 +20,7 @@ from local_aws.host.athena import queries
 from local_aws.host.cloudformation import interrupted, resource_types
 from local_aws.host.cloudwatch import evaluation
 from local_aws.host.eventbridge import deliveries
-from local_aws.host.iam import functions
+from local_aws.host.iam import functions, policies
 from local_aws.host.iam.gate import Gate
 from local_aws.host.iam.roles import IamRoles
 from local_aws.host.internals import check, module
@@ -145,6 +145,7 @@ class Ministack:
         """Let CloudFormation, EventBridge and Scheduler reach SageMaker; add what is missing."""
         lambda_functions.apply()
         functions.apply(self.roles)
+        policies.apply()
         ecr.apply(service.images, self._settings.endpoint_url)
         api_gateway.apply()
         deliveries.apply(service, self.saver.changed)

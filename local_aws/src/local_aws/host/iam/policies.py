@@ -48,6 +48,26 @@ _GLOBAL_PREFIXES = ("aws:requesttag/", "aws:principaltag/")
 _RESOURCE_POLICIES = ("s3", "sqs", "sns", "lambda")
 
 
+def apply() -> None:
+    """Let conditions on aws:PrincipalArn see the role of a session, which is no ARN of STS.
+
+    AWS: IAM User Guide, "AWS global condition context keys", aws:PrincipalArn
+    """
+    evaluator = module("core.iam_evaluator")
+    original = evaluator._resolve_condition_key
+
+    def resolve(key: str, context: Any) -> Any:  # noqa: ANN401 - ministack has no types
+        session = f":sts::{context.principal_account}:assumed-role/"
+        if key.lower() != "aws:principalarn" or session not in context.principal_arn:
+            return original(key, context)
+        name = context.principal_arn.partition(session)[2].partition("/")[0]
+        roles = module("services.iam")._roles
+        record = roles.get_scoped(context.principal_account, None, name)
+        return record["Arn"] if record else None
+
+    evaluator._resolve_condition_key = resolve
+
+
 class Policies:
     """The policies of the roles of an account."""
 
