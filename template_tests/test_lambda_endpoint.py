@@ -73,10 +73,9 @@ def test_newer_deployment_in_another_mode_is_no_rollback(sagemaker: SageMaker) -
     sagemaker.roll_back("it is another endpoint's")
     (other,) = {*sagemaker.configs} - {serving}
     config = sagemaker.configs[other]
-    if "AsyncInferenceConfig" in config:
-        del config["AsyncInferenceConfig"]
-    else:
-        config["AsyncInferenceConfig"] = {}
+    for name in ("AsyncInferenceConfig", "DataCaptureConfig"):
+        config.pop(name, None)
+    config["ProductionVariants"][0].pop("ServerlessConfig", None)
     assert ended(sagemaker).subject == f"{NAMES.endpoint}: version 1 serves"
 
 

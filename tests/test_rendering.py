@@ -123,7 +123,7 @@ SHARED = {
         "public_api",
         ("iam", "api_key"),
     ): r"API Gateway|api_?gateway|[Oo]pen ?API|execute-api|\bapi_url\b|\bPublic ?API|\[api\]",
-    ("chat", ("slack", "teams")): r"[Ww]ebhook|\b[Cc]hat\b|secrets-?manager",
+    ("chat", ("slack", "teams")): r"[Ww]ebhook|\b[Cc]hat\b(?!: none)|secrets-?manager",
 }
 #: Words of answers to two questions.
 EITHER = {
@@ -142,7 +142,8 @@ ELSEWHERE = {
         *("ops/outside.py", "tests/test_codepipeline.py"),
     ),
     # What an earlier answer has left on AWS is found and deleted.
-    "inference_mode": ("ops/outside.py",),
+    # SNS calls what it notifies an endpoint, too.
+    "inference_mode": ("ops/outside.py", "infra/chat.py"),
     "bi": ("ops/outside.py",),
 }
 

@@ -89,8 +89,8 @@ def leftovers(
 ) -> None:
     """Show what earlier answers have left behind, and delete it on request.
 
-    No deployment takes it away: another inference mode leaves its endpoint running, and an answer
-    that brings a stack no more leaves the stack.
+    No deployment takes it away: what approvals have made in another inference mode, and the stack
+    of an answer that is another one now.
     """
     if remove_them or data:
         require_consent(yes=yes)
