@@ -198,6 +198,7 @@ def test_destroying_an_environment_leaves_the_others_alone(
     # All but the base, in the order of their names.
     gone = " ".join(sorted(dev.stacks[1:]))
     assert npx.read_text().splitlines()[-1].endswith(f"--force {gone}")
+    session.events.unregister("before-call.cloudformation.DescribeStacks", answer)
 
 
 @pytest.mark.usefixtures("executions")

@@ -184,8 +184,10 @@ def keep(
     key = f"{keys.LATEST}{monitor}/version={coverage['version']}.json"
     before = find_json(os.environ["BUCKET"], key) or {}
     known = since(before) if before else {}
-    older = bool(before) and datetime.fromisoformat(end) < datetime.fromisoformat(before["end"])
-    if older and all(before[kind] or not new for kind, new in found(coverage, violations).items()):
+    older = bool(before) and end < before["end"]  # in UTC, as `isoformat` writes it
+    told = {"violations": violations, "problems": coverage["problems"]}
+    # Why there was nothing to look at is told to whoever has asked for that window.
+    if older and (report or not any(told.values())) and all(before[k] or not told[k] for k in told):
         had = {check(entry) for entry in violations}
         for entry in before["violations"]:
             begin = known[check(entry)]
@@ -204,11 +206,6 @@ def keep(
         "published": datetime.now(UTC).isoformat(),
     }
     write(key, result)
-
-
-def found(coverage: Mapping[str, Any], violations: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What was found, by its kind."""
-    return {"violations": violations, "problems": coverage["problems"]}
 
 
 def since(result: Mapping[str, Any]) -> dict[tuple[str, str], str]:
