@@ -21,6 +21,15 @@ COMMAND = ("uv", "run", "poe", "local")
 
 #: Lives are lived on a local AWS that refuses what the roles of the stacks do not allow.
 STRICT = {"LOCAL_AWS_IAM": "enforce"}
+#: A flight as whoever asks knows it: nothing of the visibility, and nothing of its route.
+FLIGHT = {
+    "carrier": "UA",
+    "origin": "EWR",
+    "dest": "IAH",
+    "scheduled_departure": "2013-07-10T22:00:00Z",
+    "distance": 1400,
+    "precipitation": 0.1,
+}
 T = TypeVar("T")
 
 

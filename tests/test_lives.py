@@ -16,15 +16,6 @@ from tests import conftest, life, matrix
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
-#: A flight as whoever asks knows it: nothing of the visibility, and nothing of its route.
-FLIGHT = {
-    "carrier": "UA",
-    "origin": "EWR",
-    "dest": "IAH",
-    "scheduled_departure": "2013-07-10T22:00:00Z",
-    "distance": 1400,
-    "precipitation": 0.1,
-}
 ANSWERED_AT_ONCE = ("realtime", "serverless")
 
 #: September is no drift to every model: some are better there. So whoever supplies the distance
@@ -125,8 +116,8 @@ def test_each_form_of_a_request_has_the_same_answer(lived: life.Life) -> None:
         pytest.skip("nobody waits for an answer")
     use_case = tomllib.loads((lived.project / "usecase.toml").read_text())
     fields = [*use_case["request"]["required"], *use_case["request"]["optional"]]
-    early = FLIGHT | {"scheduled_departure": "2013-07-10T09:00:00Z"}
-    flights = [FLIGHT, early]
+    early = life.FLIGHT | {"scheduled_departure": "2013-07-10T09:00:00Z"}
+    flights = [life.FLIGHT, early]
     lines = io.StringIO()
     csv.DictWriter(lines, fields).writerows(flights)
     from_csv = answered(lived, "text/csv", lines.getvalue())

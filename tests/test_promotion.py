@@ -28,16 +28,12 @@ said = life.live(life.parts.traffic[0])
 found = [(one.monitor, one.version, one.problems) for one in life.monitors]
 print(json.dumps({"said": said, "monitors": found}))
 """
-#: A flight as whoever asks knows it.
-FLIGHT = {
-    "carrier": "UA",
-    "origin": "EWR",
-    "dest": "IAH",
-    "scheduled_departure": "2013-07-10T22:00:00Z",
-    "distance": 1400,
+#: Another flight than `life.FLIGHT`.
+LATER = life.FLIGHT | {
+    "carrier": "EV",
+    "scheduled_departure": "2013-07-11T23:30:00Z",
+    "distance": 187,
 }
-
-LATER = FLIGHT | {"carrier": "EV", "scheduled_departure": "2013-07-11T23:30:00Z", "distance": 187}
 
 
 def take_from_dev(project: Path) -> None:
@@ -154,7 +150,7 @@ def test_version_serves_in_prod_as_in_dev(both: Both) -> None:
     assert f"{SLUG}-dev" not in json.dumps(after["InferenceSpecification"])
 
     rows = dev.lived.project / "rows.json"
-    rows.write_text(json.dumps({"instances": [FLIGHT, LATER]}))
+    rows.write_text(json.dumps({"instances": [life.FLIGHT, LATER]}))
     told = [json.loads(one.ops("invoke", str(rows))) for one in (dev, prod)]
     assert told[0] == told[1]
     one, other = told[0]["predictions"]
